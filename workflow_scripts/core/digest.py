@@ -1,0 +1,78 @@
+"""Digests that decide what must run again. Standard library only: every cluster job parses this anew."""
+
+import ast
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PACKAGE = "workflow_scripts"
+# Settings reach a job in full through its rule's params, and neither logs nor messages change a result.
+_NOT_COUNTED = {f"{_PACKAGE}.config", f"{_PACKAGE}.core.entry", f"{_PACKAGE}.core.errors"}
+
+
+def _module_file(module: str) -> Path | None:
+    base = _ROOT.joinpath(*module.split("."))
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _strip_docstrings(tree: ast.AST) -> ast.AST:
+    """Drop bare strings, docstrings of modules, functions, classes and fields alike."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [
+                part
+                for part in body
+                if not (
+                    isinstance(part, ast.Expr)
+                    and isinstance(part.value, ast.Constant)
+                    and isinstance(part.value.value, str)
+                )
+            ]
+    return tree
+
+
+@cache
+def _read(module: str) -> tuple[str, tuple[str, ...]]:
+    """Digest of one module's syntax tree, and the package's modules that it imports."""
+    file = _module_file(module)
+    if file is None:
+        return "", ()
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            imported.add(node.module)
+            imported.update(f"{node.module}.{alias.name}" for alias in node.names)
+    ours = sorted(name for name in imported if name.split(".")[0] == _PACKAGE and _module_file(name))
+    tree_text = ast.dump(_strip_docstrings(tree))
+    return hashlib.sha256(tree_text.encode()).hexdigest(), tuple(ours)
+
+
+@cache
+def code_digest(module: str) -> str:
+    """Digest (12 hex digits) of a module and of all `workflow_scripts` modules it imports, transitively.
+
+    Comments, docstrings, formatting and file times do not count.
+    """
+    seen: dict[str, str] = {}
+    todo = [module]
+    while todo:
+        name = todo.pop()
+        if name not in seen and name not in _NOT_COUNTED:
+            seen[name], imports = _read(name)
+            todo.extend(imports)
+    return hashlib.sha256(json.dumps(sorted(seen.items())).encode()).hexdigest()[:12]
+
+
+def value_digest(value: Any) -> str:
+    """Digest (12 hex digits) of a JSON-serialisable value; key order does not count."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

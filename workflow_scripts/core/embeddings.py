@@ -1,0 +1,37 @@
+"""Embeddings of regions and slides as tables."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from workflow_scripts.core.schemas import REGION_EMBEDDINGS, SLIDE_EMBEDDINGS
+from workflow_scripts.core.tables import write_table
+
+
+def save_embeddings(
+    regions_path: str,
+    slides_path: str,
+    vectors: np.ndarray,
+    slide_ids: Sequence[str],
+    counts: np.ndarray,
+    region_ids: Sequence[str],
+    pretrained_on: str,
+) -> None:
+    """Write region vectors, and the mean over regions as each slide's vector (HIPT's slide-level evaluation).
+
+    Args:
+        regions_path, slides_path: the two Parquet files.
+        vectors: float32 `[N, d]`, slides contiguous.
+        slide_ids: S ids.
+        counts: int64 `[S]`, regions of each slide.
+        region_ids: N ids.
+        pretrained_on: data that the representation has seen, stated beside every result.
+    """
+    meta = {"pretrained_on": pretrained_on, "dim": int(vectors.shape[1])}
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
+    means = np.add.reduceat(vectors.astype(np.float64), starts, axis=0) / np.asarray(counts)[:, None]
+    owners = np.repeat(np.asarray(slide_ids, dtype=object), counts).tolist()
+    region_rows = {"slide_id": owners, "region_id": list(region_ids), "vector": list(vectors)}
+    write_table(regions_path, region_rows, REGION_EMBEDDINGS, meta)
+    slide_rows = {"slide_id": list(slide_ids), "vector": list(means.astype(np.float32))}
+    write_table(slides_path, slide_rows, SLIDE_EMBEDDINGS, meta)

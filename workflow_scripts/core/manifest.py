@@ -1,0 +1,88 @@
+"""The manifest of a cohort, slides.csv. Standard library only: every cluster job parses it again."""
+
+import csv
+import hashlib
+import re
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from workflow_scripts.core.errors import UserError
+
+_SLIDE_ID = re.compile(r"^[\w.-]+$")
+
+
+class SlideRow(NamedTuple):
+    """One row of the manifest."""
+
+    slide_id: str
+    path: str
+    patient_id: str
+    mpp: float | None  # um/px at level 0, overrides what the file says
+    labels: dict[str, str]  # all other columns
+
+
+def _parse_mpp(text: str, where: str) -> float | None:
+    if not text:
+        return None
+    try:
+        mpp = float(text)
+    except ValueError:
+        mpp = -1.0
+    if not mpp > 0 or mpp == float("inf"):
+        raise UserError(f"{where}: mpp is {text!r}; write um/px with a decimal point, e.g. 0.25, or leave it empty")
+    return mpp
+
+
+def _parse_row(record: dict[str, str], where: str) -> SlideRow:
+    if None in record or None in record.values():
+        raise UserError(f"{where} has another number of columns than the header; check its commas and quotes")
+    slide_id, path = record["slide_id"].strip(), record["path"].strip()
+    if not _SLIDE_ID.match(slide_id) or slide_id.startswith("."):
+        raise UserError(f"{where}: slide_id is {slide_id!r}; use letters, digits, '_', '-' and '.', not '.' first")
+    if not path:
+        raise UserError(f"{where}: path of slide {slide_id} is empty; give the slide's file")
+    known = {"slide_id", "path", "patient_id", "mpp"}
+    return SlideRow(
+        slide_id=slide_id,
+        path=path,
+        patient_id=(record.get("patient_id") or "").strip() or slide_id,
+        mpp=_parse_mpp((record.get("mpp") or "").strip(), where),
+        labels={key: value.strip() for key, value in record.items() if key not in known},
+    )
+
+
+def read_manifest(path: Path | str) -> list[SlideRow]:
+    """Read and validate slides.csv.
+
+    Columns: slide_id and path; optionally patient_id (default: the slide_id, one patient a slide), mpp (um/px,
+    overrides the file's own) and any label columns.
+
+    Raises:
+        UserError: the file is missing or empty, a column is missing, or a row is wrong, named by its line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"the manifest {path} does not exist; set cohort.manifest, or make one with make_manifest")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"slide_id", "path"} - set(reader.fieldnames or [])
+            if missing:
+                raise UserError(
+                    f"{path} has no column {' and '.join(sorted(missing))}; its header must name slide_id,path"
+                )
+            rows = [_parse_row(record, f"{path} line {reader.line_num}") for record in reader]
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text; save it as CSV (UTF-8)") from None
+    if not rows:
+        raise UserError(f"{path} lists no slide; add one row a slide below the header")
+    for slide_id, count in Counter(row.slide_id for row in rows).items():
+        if count > 1:
+            raise UserError(f"{path}: slide_id {slide_id} stands {count} times; give every slide its own")
+    return rows
+
+
+def shard_of(slide_id: str, shards: int) -> int:
+    """Shard 0..shards-1 of a slide, by a stable hash: adding a slide moves no other."""
+    return int.from_bytes(hashlib.sha256(slide_id.encode()).digest()[:4], "big") % shards

@@ -1,0 +1,147 @@
+"""Columns of every Parquet table between stages. One name, one schema, one place."""
+
+import pyarrow as pa
+
+VERSION = "1"
+
+_ID = [pa.field("slide_id", pa.string(), nullable=False)]
+_REGION = [*_ID, pa.field("region_id", pa.string(), nullable=False)]
+_STATUS = [
+    pa.field("status", pa.string(), nullable=False),
+    pa.field("reason", pa.string()),
+    pa.field("detail", pa.string()),
+]
+_SLIDE = [
+    pa.field("path", pa.string()),
+    pa.field("vendor", pa.string()),
+    pa.field("width", pa.int64()),  # px at level 0
+    pa.field("height", pa.int64()),
+    pa.field("levels", pa.int32()),
+    pa.field("mpp_x", pa.float64()),  # um/px at level 0
+    pa.field("mpp_y", pa.float64()),
+    pa.field("mpp_source", pa.string()),
+]
+
+CHECK = pa.schema([*_ID, *_SLIDE, *_STATUS])
+SLIDES = pa.schema(
+    [
+        *_ID,
+        pa.field("patient_id", pa.string(), nullable=False),
+        *_SLIDE,
+        *_STATUS,
+        pa.field("tissue_mm2", pa.float64()),
+        pa.field("n_regions", pa.int64()),
+        pa.field("unreadable_fraction", pa.float64()),
+    ]
+)
+REGIONS = pa.schema(
+    [
+        *_REGION,
+        pa.field("x", pa.int64()),  # px at level 0; negative where a small slide is padded
+        pa.field("y", pa.int64()),
+        pa.field("size_x", pa.int64()),  # px at level 0
+        pa.field("size_y", pa.int64()),
+        pa.field("grid_row", pa.int32()),
+        pa.field("grid_col", pa.int32()),
+        pa.field("tissue_fraction", pa.float32()),
+        pa.field("patch_tissue", pa.list_(pa.float32())),  # g*g values, row-major
+    ]
+)
+# One row a slide of a shard; the features themselves are in one file a slide, see core.tensors.
+FEATURE_INDEX = pa.schema(
+    [
+        *_ID,
+        *_STATUS,
+        pa.field("file", pa.string()),  # relative to the index
+        pa.field("n_regions", pa.int64()),
+        pa.field("n_patches", pa.int64()),  # encoded one by one
+        pa.field("unreadable_fraction", pa.float64()),
+        pa.field("tissue_mm2", pa.float64()),
+        pa.field("patches_per_s", pa.float64()),
+    ]
+)
+PROTOTYPES = pa.schema(
+    [
+        *_ID,
+        pa.field("prototype", pa.int32()),
+        pa.field("n_regions", pa.int64()),
+        pa.field("vector", pa.list_(pa.float32())),
+    ]
+)
+ASSIGNMENTS = pa.schema([*_REGION, pa.field("prototype", pa.int32()), pa.field("similarity", pa.float32())])
+NEIGHBOURS = pa.schema(
+    [
+        *_ID,
+        pa.field("rank", pa.int32()),
+        pa.field("neighbour_id", pa.string()),
+        pa.field("similarity", pa.float32()),
+        pa.field("matching", pa.list_(pa.int32())),  # own prototype -> neighbour's prototype
+    ]
+)
+METRICS = pa.schema(
+    [
+        pa.field("epoch", pa.int64()),
+        pa.field("step", pa.int64()),
+        *(
+            pa.field(name, pa.float64())
+            for name in (
+                "loss loss_self loss_intra loss_inter lr weight_decay momentum teacher_temp "
+                "teacher_entropy center_norm regions_per_s"
+            ).split()
+        ),
+    ]
+)
+REGION_EMBEDDINGS = pa.schema([*_REGION, pa.field("vector", pa.list_(pa.float32()))])
+SLIDE_EMBEDDINGS = pa.schema([*_ID, pa.field("vector", pa.list_(pa.float32()))])
+SPLITS = pa.schema(
+    [
+        *_ID,
+        pa.field("patient_id", pa.string()),
+        pa.field("fold", pa.int32()),
+        pa.field("part", pa.string()),  # train, val or test
+    ]
+)
+PREDICTIONS = pa.schema(
+    [
+        pa.field("slide_id", pa.string()),
+        pa.field("patient_id", pa.string()),
+        pa.field("fold", pa.int32()),
+        pa.field("label", pa.string()),  # class name; survival: null
+        pa.field("time", pa.float64()),  # survival only
+        pa.field("event", pa.bool_()),  # survival only
+        pa.field("probabilities", pa.list_(pa.float64())),  # in the order of metadata `classes`
+        pa.field("risk", pa.float64()),  # survival only: higher means an earlier event
+    ]
+)
+RESULTS = pa.schema(
+    [
+        pa.field("task", pa.string()),
+        pa.field("kind", pa.string()),
+        pa.field("representation", pa.string()),
+        pa.field("pretrained_on", pa.string()),
+        pa.field("head", pa.string()),
+        pa.field("metric", pa.string()),
+        pa.field("mean", pa.float64()),  # over folds
+        pa.field("sd", pa.float64()),  # over folds, ddof 1
+        pa.field("pooled", pa.float64()),  # over all test predictions together
+        pa.field("ci_low", pa.float64()),  # patient bootstrap of `pooled`
+        pa.field("ci_high", pa.float64()),
+        pa.field("folds", pa.list_(pa.float64())),
+        pa.field("n_patients", pa.int64()),
+        pa.field("n_slides", pa.int64()),
+        pa.field("n_excluded", pa.int64()),
+        pa.field("baseline", pa.string()),  # representation compared with, same task and head
+        pa.field("difference", pa.float64()),  # pooled minus the baseline's pooled
+        pa.field("difference_low", pa.float64()),  # paired patient bootstrap
+        pa.field("difference_high", pa.float64()),
+    ]
+)
+TEXTURES = pa.schema(
+    [
+        *_ID,
+        pa.field("n_regions", pa.int64()),  # regions with tissue of a known class
+        pa.field("n_classes", pa.int64()),  # majority classes among them
+        pa.field("ari", pa.float64()),  # adjusted Rand index of prototype and majority class
+        pa.field("ari_random", pa.float64()),  # the same with permuted prototypes
+    ]
+)
