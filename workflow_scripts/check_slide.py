@@ -1,0 +1,64 @@
+"""Open a slide, resolve its true scale and read a few of its pixels; a bad slide gives a row with the reason."""
+
+import json
+
+from workflow_scripts.config import Slides
+from workflow_scripts.core import schemas
+from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.status import SlideStatus, excluded
+from workflow_scripts.core.tables import status_meta, write_table
+from workflow_scripts.wsi.pixels import probe
+from workflow_scripts.wsi.scale import resolve_scale
+from workflow_scripts.wsi.slide import SlideError, open_slide
+
+
+def check(slide_id: str, path: str, mpp: float | None, settings: Slides) -> dict:
+    """Row of `schemas.CHECK`; what could be learnt before a failure is filled in."""
+    row = {"slide_id": slide_id, "path": path}
+    try:
+        with open_slide(path) as slide:
+            row |= {
+                "vendor": slide.vendor,
+                "width": slide.width,
+                "height": slide.height,
+                "levels": len(slide.level_downsamples),
+            }
+            scale = resolve_scale(slide.properties, mpp, settings)
+            row |= {"mpp_x": scale.mpp_x, "mpp_y": scale.mpp_y, "mpp_source": scale.source}
+            probe(slide)
+    except SlideError as error:
+        return row | {"status": "excluded", "reason": error.reason, "detail": error.detail}
+    except Exception as error:  # whatever a decoder does with one file, the other slides go on
+        log.exception("slide %s", slide_id)
+        detail = f"{path} cannot be opened ({type(error).__name__}: {error})"
+        return row | {"status": "excluded", "reason": "unreadable_file", "detail": detail}
+    return row | {"status": "ok", "reason": "", "detail": scale.note}
+
+
+def _manifest_row(text: str) -> dict:
+    row = json.loads(text)
+    missing = {"slide_id", "path"} - set(row)
+    if missing:
+        raise UserError(f"--row has no {' and '.join(sorted(missing))}; give slide_id, path and mpp (or null)")
+    return row
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = entry_parser(__doc__)
+    parser.add_argument("--config", type=Slides.model_validate_json, required=True, help="config section slides, JSON")
+    parser.add_argument("--row", type=_manifest_row, required=True, help='JSON {"slide_id", "path", "mpp"}')
+    parser.add_argument("--output", required=True, help="check/{slide}.parquet, one row")
+    args = parse_entry(parser, argv)
+    row = check(args.row["slide_id"], args.row["path"], args.row.get("mpp"), args.config)
+    status = (
+        SlideStatus(row["slide_id"], detail=row["detail"])
+        if row["status"] == "ok"
+        else excluded(row["slide_id"], row["reason"], row["detail"])
+    )
+    log.info("slide %s: %s", row["slide_id"], " ".join(filter(None, (row["status"], row["reason"], row["detail"]))))
+    write_table(args.output, [row], schemas.CHECK, status_meta(status))
+
+
+if __name__ == "__main__":
+    run_entry(main)

@@ -1,0 +1,79 @@
+"""Find the tissue of a slide: polygons as GeoParquet and QuPath GeoJSON, and an overlay picture."""
+
+import math
+from typing import Any
+
+from workflow_scripts.config import Tissue
+from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.files import write_text
+from workflow_scripts.core.status import SlideStatus, excluded
+from workflow_scripts.core.tables import read_status, read_table, status_meta, write_table
+from workflow_scripts.wsi.overlay import draw_outline, draw_reason, picture_size, save_picture
+from workflow_scripts.wsi.pixels import read_overview
+from workflow_scripts.wsi.polygons import TISSUE_SCHEMA, geojson, mask_polygons, tissue_rows
+from workflow_scripts.wsi.slide import SlideError, open_slide
+from workflow_scripts.wsi.tissue import segment
+
+
+def find_tissue(check: dict[str, Any], settings: Tissue) -> tuple[list, dict[str, Any], Any]:
+    """Polygons (level-0 px), facts for the table's metadata, and the overlay picture.
+
+    Raises:
+        SlideError: `not_brightfield`, `no_tissue`, or what opening and reading the slide raise.
+    """
+    mpp_x, mpp_y = check["mpp_x"], check["mpp_y"]
+    with open_slide(check["path"]) as slide:
+        width, height = slide.width, slide.height
+        columns = max(1, round(width * mpp_x / settings.mpp))
+        rows = max(1, round(height * mpp_y / settings.mpp))
+        rgb, read_ok = read_overview(slide, columns, rows)
+        picture = read_overview(slide, *picture_size(width, height))[0]
+    # Rounding to whole pixels moves the scale a little; areas are measured at the true one.
+    um_per_px = math.sqrt(width * mpp_x / columns * height * mpp_y / rows)
+    mask, threshold = segment(rgb, um_per_px, settings)
+    if not mask.any():
+        raise SlideError(
+            "no_tissue",
+            f"no piece of tissue of at least {settings.min_area_um2:g} um2 above {settings.method} {threshold:.3f}; "
+            "look at the slide, then at tissue.threshold and tissue.min_area_um2",
+        )
+    polygons = mask_polygons(mask, width, height)
+    facts = {
+        "tissue_mm2": float(mask.sum()) * um_per_px**2 / 1e6,
+        "threshold": threshold,
+        "raster": [rows, columns],
+        "unreadable_fraction": float(1 - read_ok.mean()),
+    }
+    return polygons, facts, draw_outline(picture, polygons, width, height)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = entry_parser(__doc__)
+    parser.add_argument("--config", type=Tissue.model_validate_json, required=True, help="config section tissue, JSON")
+    parser.add_argument("--check", required=True, help="check/{slide}.parquet")
+    parser.add_argument("--tissue", required=True, help="polygons to write, GeoParquet")
+    parser.add_argument("--geojson", required=True, help="the same for QuPath")
+    parser.add_argument("--overlay", required=True, help="picture of the slide with its outline, PNG")
+    args = parse_entry(parser, argv)
+    check = read_table(args.check).to_pylist()[0]
+    status: SlideStatus = read_status(args.check)
+    polygons, facts = [], {"tissue_mm2": 0.0}
+    if status.ok:
+        try:
+            polygons, facts, picture = find_tissue(check, args.config)
+        except SlideError as error:
+            status = excluded(status.slide_id, error.reason, error.detail)
+    if not status.ok:
+        picture = draw_reason(status.reason, status.detail)
+        log.info("slide %s: %s, %s", status.slide_id, status.reason, status.detail)
+    else:
+        log.info("slide %s: %.2f mm2 in %d pieces", status.slide_id, facts["tissue_mm2"], len(polygons))
+    mpp_x, mpp_y = check["mpp_x"] or 1.0, check["mpp_y"] or 1.0
+    save_picture(args.overlay, picture)
+    write_text(args.geojson, geojson(polygons, mpp_x, mpp_y))
+    rows = tissue_rows(status.slide_id, polygons, mpp_x, mpp_y)
+    write_table(args.tissue, rows, TISSUE_SCHEMA, status_meta(status) | facts)
+
+
+if __name__ == "__main__":
+    run_entry(main)

@@ -1,0 +1,88 @@
+"""The decoders behind a slide: OpenSlide, the reader of record, and `plain_image` for plain images that it refuses.
+
+All give `properties`, `dimensions` (width, height of every level, finest first), `downsamples` as the decoder counts
+them, and `read(level, x, y, w, h)`: an RGB image of whole pixels of that level, inside it.
+"""
+
+from pathlib import Path
+
+import openslide
+from PIL import Image
+
+from workflow_scripts.wsi.plain_image import PLAIN_IMAGES, PlainBackend, TiffBackend, flatten, open_plain
+from workflow_scripts.wsi.slide_error import SlideError
+
+
+class OpenSlideBackend:
+    """A slide opened by OpenSlide. A read error kills an OpenSlide handle, so it is reopened after one."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._handle = openslide.OpenSlide(path)
+        self.properties = dict(self._handle.properties)
+        self.vendor = self.properties.get("openslide.vendor", "unknown")
+        self.dimensions = list(self._handle.level_dimensions)
+        self.downsamples = list(self._handle.level_downsamples)
+
+    def read(self, level: int, x: int, y: int, w: int, h: int) -> Image.Image:
+        # OpenSlide wants the corner in level-0 px and divides it by its own downsample again.
+        step = self.downsamples[level]
+        try:
+            pixels = self._handle.read_region((round(x * step), round(y * step)), level, (w, h))
+        except openslide.OpenSlideError as error:
+            self._handle.close()
+            self._handle = openslide.OpenSlide(self._path)
+            raise SlideError("read_error", f"pixels cannot be read ({error}); fetch the file again") from error
+        return flatten(pixels)
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _looks_like(head: bytes) -> str:
+    """What a file that no reader takes seems to be, as the end of a sentence."""
+    if not head:
+        return "the file is empty; fetch it again"
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer, not the slide itself; run git lfs pull"
+    if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        return "it is an HTML page, probably an error message saved in place of the slide; fetch it again"
+    if b"Aperio" in head or head.startswith(PLAIN_IMAGES):
+        return "it seems truncated, damaged or of an unsupported kind of image; fetch it again"
+    return "its content is no known slide format"
+
+
+def open_backend(path: str) -> OpenSlideBackend | TiffBackend | PlainBackend:
+    """Open with OpenSlide, else as a plain image.
+
+    Raises:
+        SlideError: `missing_file`, `unreadable_file`, or `not_brightfield` for a plain image that is not RGB.
+    """
+    if not Path(path).is_file():
+        raise SlideError("missing_file", f"{path} does not exist or is no file; check the column path of the manifest")
+    try:
+        return OpenSlideBackend(path)
+    except openslide.OpenSlideError as error:
+        first_error = _one_line(error)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(1024)
+    except OSError as error:
+        raise SlideError("unreadable_file", f"{path} cannot be read ({error.strerror})") from error
+    # A vendor's file that OpenSlide refuses has lost its directories: what is left of it is no slide.
+    if head.startswith(PLAIN_IMAGES):
+        try:
+            backend = open_plain(path, head)
+        except SlideError:
+            raise
+        except Exception as error:  # decoders raise many kinds over a broken file
+            first_error += f"; {_one_line(error)}"
+        else:
+            if not backend.properties.get("tiff.ImageDescription", "").startswith("Aperio"):
+                return backend
+            backend.close()
+    raise SlideError("unreadable_file", f"{path} cannot be opened: {_looks_like(head)} ({first_error})")
