@@ -1,0 +1,86 @@
+"""Recipes for every other model: a timm name, `hf-hub:owner/model`, or `local-dir:folder`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.encoders.recipe import Recipe, State
+from workflow_scripts.encoders.timm_import import timm
+
+HUB, FOLDER = "hf-hub:", "local-dir:"
+
+
+def _arguments(name: str, input_px: int) -> dict[str, Any]:
+    """Arguments of timm's `create_model` for patches of `input_px`, without a classifier."""
+    from timm.models import resolve_model_input_args
+
+    try:
+        return resolve_model_input_args(name, {"img_size": input_px}, num_classes=0)
+    except OSError as error:  # every failure of the hub's client is one
+        raise UserError(
+            f"the encoder {name} could not be found or fetched ({type(error).__name__}); "
+            "check features.model and the network"
+        ) from error
+    except (RuntimeError, ValueError):
+        raise UserError(
+            f"features.model is {name}, which is neither in the registry (workflow_scripts/encoders) "
+            "nor a model of timm; check the name"
+        ) from None
+
+
+def _adapt(state: State, module: torch.nn.Module) -> State:
+    """Position embedding of a ViT trained at another size, resampled to the module's grid as timm does it."""
+    own, given = getattr(module, "pos_embed", None), state.get("pos_embed")
+    if own is None or given is None or own.shape == given.shape or not hasattr(module, "num_prefix_tokens"):
+        return state
+    from timm.layers import resample_abs_pos_embed
+
+    resampled = resample_abs_pos_embed(
+        given, new_size=list(module.patch_embed.grid_size), num_prefix_tokens=module.num_prefix_tokens
+    )
+    return {**state, "pos_embed": resampled}
+
+
+def _fits_patches(module: torch.nn.Module, name: str, input_px: int) -> None:
+    step = getattr(getattr(module, "patch_embed", None), "patch_size", None)
+    if isinstance(step, tuple) and input_px % step[0]:
+        raise UserError(
+            f"features.input_px (or regions.patch_px) is {input_px}; the encoder {name} needs a multiple of {step[0]}"
+        )
+
+
+def _creator(name: str, pretrained: bool) -> Callable[[int], torch.nn.Module]:
+    def create(input_px: int) -> torch.nn.Module:
+        arguments = _arguments(name, input_px)
+        try:
+            module = timm.create_model(**arguments, pretrained=pretrained)
+        except (OSError, RuntimeError) as error:
+            if not pretrained:
+                raise
+            raise UserError(
+                f"the weights of the encoder {name} could not be loaded ({type(error).__name__}); "
+                "check the network, or set features.weights to a local checkpoint"
+            ) from error
+        _fits_patches(module, name, input_px)
+        return module
+
+    return create
+
+
+def timm_recipe(name: str, input_px: int, pretrained: bool) -> Recipe:
+    """Recipe of a model that timm can build; `pretrained` has timm load its own weights.
+
+    Raises:
+        UserError: there is no such model, or it could not be fetched.
+    """
+    source = _arguments(name, input_px)["pretrained_cfg"]
+    return Recipe(
+        create=_creator(name, pretrained),
+        mean=tuple(source["mean"]),
+        std=tuple(source["std"]),
+        pretrained_on=name if name.startswith((HUB, FOLDER)) else f"timm {source.get('tag') or 'default'}",
+        licence=source.get("license") or "unknown",
+        adapt=_adapt,
+    )

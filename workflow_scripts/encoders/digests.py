@@ -1,0 +1,42 @@
+"""Digests of checkpoint files and of tables. No torch here: what is up to date is found before it is imported."""
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+
+from workflow_scripts.core.errors import UserError
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a checkpoint, 64 hex digits.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not path.is_file():
+        raise UserError(f"the weights {path} do not exist; set features.weights to a local checkpoint")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_digest(path: Path, digest: str, expected: str | None) -> None:
+    """Refuse a checkpoint whose digest is another than `expected`; None accepts any.
+
+    Raises:
+        UserError: the digests differ.
+    """
+    if expected and digest != expected:
+        raise UserError(
+            f"the weights {path} have the SHA-256 {digest} instead of {expected}; "
+            "fetch the file again, or correct features.weights_sha256"
+        )
+
+
+def table_digest(table: pa.Table) -> str:
+    """Digest of a table's values and column names; its metadata, chunks and file do not count."""
+    sink = pa.BufferOutputStream()
+    table = table.replace_schema_metadata(None).combine_chunks()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return hashlib.sha256(sink.getvalue()).hexdigest()

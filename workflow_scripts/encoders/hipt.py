@@ -1,0 +1,55 @@
+"""The ViT-S/16 that HIPT trained with DINO on 256 px patches; its weights come from a local file."""
+
+import torch
+from torch.nn.functional import interpolate
+
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.encoders.recipe import Recipe, State, register
+from workflow_scripts.encoders.timm_import import timm
+
+_PATCH_PX = 16
+
+
+def resize_positions(positions: torch.Tensor, side: int) -> torch.Tensor:
+    """Position embedding `[1, 1 + s*s, D]` on another grid, `[1, 1 + side*side, D]`, the class token's unchanged.
+
+    DINO models interpolate while they run, bicubically by the factor (side + 0.1) / s. The published features of
+    such models contain that 0.1, so it stays.
+    """
+    own = round((positions.shape[1] - 1) ** 0.5)
+    if own == side:
+        return positions
+    grid = positions[:, 1:].reshape(1, own, own, -1).permute(0, 3, 1, 2)
+    factor = (side + 0.1) / own
+    grid = interpolate(grid.float(), scale_factor=(factor, factor), mode="bicubic")
+    return torch.cat([positions[:, :1], grid.permute(0, 2, 3, 1).flatten(1, 2).to(positions)], dim=1)
+
+
+def _adapt(state: State, module: torch.nn.Module) -> State:
+    positions = state.get("pos_embed")
+    if positions is None or positions.ndim != 3:
+        return state
+    side = round((module.pos_embed.shape[1] - 1) ** 0.5)
+    return {**state, "pos_embed": resize_positions(positions, side)}
+
+
+def _create(input_px: int) -> torch.nn.Module:
+    if input_px % _PATCH_PX:
+        raise UserError(
+            f"features.input_px (or regions.patch_px) is {input_px}; the encoder needs a multiple of {_PATCH_PX}"
+        )
+    return timm.create_model("vit_small_patch16_224", pretrained=False, img_size=input_px, num_classes=0)
+
+
+register(
+    "hipt_vits16_256",
+    Recipe(
+        create=_create,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        pretrained_on="TCGA (pan-cancer slides, DINO)",
+        licence="Apache-2.0 with Commons Clause (non-commercial); see the HIPT repository",
+        recommended_mpp=0.5,
+        adapt=_adapt,
+    ),
+)

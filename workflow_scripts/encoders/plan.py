@@ -1,0 +1,147 @@
+"""What a shard has to do: which slides are its own and which are up to date. No torch here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from workflow_scripts.config import Features, Regions, result_settings
+from workflow_scripts.core.digest import value_digest
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.feature_store import slide_file
+from workflow_scripts.core.manifest import read_manifest, shard_of
+from workflow_scripts.core.status import SlideStatus, excluded
+from workflow_scripts.core.tables import read_meta, read_status, read_table
+from workflow_scripts.encoders.digests import file_digest, table_digest
+
+# Where results go and how weights are found does not change them; the weights' own digest is counted instead.
+_NOT_COUNTED = ("encoder", "shards", "allow_network", "weights", "weights_sha256")
+
+
+@dataclass(frozen=True)
+class SlideJob:
+    """One slide of the shard.
+
+    Attributes:
+        status: as the regions stage left it.
+        check: the slide's row of its check table.
+        regions: the slide's regions table.
+        tissue_mm2: as the regions stage measured it.
+        file: the slide's feature file.
+        fingerprint: digest of everything that its content depends on.
+    """
+
+    status: SlideStatus
+    check: dict[str, Any]
+    regions: pa.Table
+    tissue_mm2: float | None
+    file: Path
+    fingerprint: str
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether the feature file exists with this fingerprint."""
+        if not self.file.is_file():
+            return False
+        try:
+            return read_meta(self.file).get("fingerprint") == self.fingerprint
+        except (OSError, pa.ArrowInvalid):  # cut off or no Parquet: made again
+            return False
+
+    def patches_to_encode(self, encode_glass: bool) -> int:
+        """Patches that are encoded one by one if all can be read."""
+        if not self.status.ok:
+            return 0
+        return int(sum((tissue > 0).sum() if not encode_glass else tissue.size for tissue in self.tissue()))
+
+    def tissue(self) -> list[np.ndarray]:
+        """Tissue fractions of each region's patches, float32 `[g*g]` each."""
+        return [np.asarray(values, np.float32) for values in self.regions["patch_tissue"].to_pylist()]
+
+
+def common_digest(settings: Features, regions: Regions, code: str) -> str:
+    """Digest of what every slide of a run has in common.
+
+    Raises:
+        UserError: the weights file does not exist.
+    """
+    weights = file_digest(Path(settings.weights)) if settings.weights else None
+    counted = {key: value for key, value in result_settings(settings).items() if key not in _NOT_COUNTED}
+    scale = {"mpp": regions.mpp, "patch_px": regions.patch_px, "grid": regions.grid}
+    return value_digest({"features": counted, "regions": scale, "code": code, "weights": weights})
+
+
+def _slide_identity(check: dict[str, Any]) -> list[Any]:
+    path = check["path"]
+    on_disk = Path(path).stat().st_size if path and Path(path).is_file() else None
+    return [path, check["width"], check["height"], on_disk]
+
+
+def _check_row(folder: Path, slide_id: str) -> dict[str, Any]:
+    file = folder / f"{slide_id}.parquet"
+    rows = read_table(file).to_pylist() if file.is_file() else []
+    if len(rows) != 1:
+        raise UserError(f"{file} does not hold the one row of slide {slide_id}; run check_slide for it")
+    return rows[0]
+
+
+def _job(slide_id: str, check_folder: Path, regions_folder: Path, features_folder: Path, common: str) -> SlideJob:
+    file = regions_folder / f"{slide_id}.parquet"
+    if not file.is_file():
+        raise UserError(f"{file} does not exist; run tile_regions for slide {slide_id}")
+    check, table, status = _check_row(check_folder, slide_id), read_table(file), read_status(file)
+    if status.ok and not len(table):
+        status = excluded(slide_id, "no_regions", f"{file.name} lists no region; see regions.min_tissue_fraction")
+    parts = [common, _slide_identity(check), table_digest(table), status.status, status.reason, status.detail]
+    return SlideJob(
+        status=status,
+        check=check,
+        regions=table,
+        tissue_mm2=read_meta(file).get("tissue_mm2"),
+        file=slide_file(features_folder, slide_id),
+        fingerprint=value_digest(parts),
+    )
+
+
+def plan_shard(
+    manifest: Path,
+    shard: int,
+    shards: int,
+    check_folder: Path,
+    regions_folder: Path,
+    features_folder: Path,
+    common: str,
+) -> list[SlideJob]:
+    """Jobs of the shard's slides, in manifest order.
+
+    Args:
+        shard, shards: which of how many.
+        features_folder: `features/{encoder}`.
+        common: from `common_digest`.
+
+    Raises:
+        UserError: a table of an earlier stage is missing.
+    """
+    slide_ids = [row.slide_id for row in read_manifest(manifest) if shard_of(row.slide_id, shards) == shard]
+    return [_job(slide_id, check_folder, regions_folder, features_folder, common) for slide_id in slide_ids]
+
+
+def remove_leftovers(jobs: list[SlideJob], features_folder: Path, shard: int, shards: int) -> list[str]:
+    """Remove feature files of slides of this shard that are no longer in the manifest, and what a killed job left.
+
+    Returns:
+        Ids of the slides whose files were removed.
+    """
+    wanted = {job.file.name for job in jobs}
+    removed = []
+    for file in sorted((features_folder / "slides").glob("*.parquet")):
+        slide_id = file.name.removesuffix(".parquet")
+        if file.name not in wanted and shard_of(slide_id, shards) == shard:
+            file.unlink()
+            removed.append(slide_id)
+    for name in wanted:
+        for partial in (features_folder / "slides").glob(f".{name}.*.partial"):
+            partial.unlink()
+    return removed

@@ -1,0 +1,199 @@
+"""The slides of a shard one after the other: features into one file a slide, and a row of the index for each."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from workflow_scripts.config import Features, Regions
+from workflow_scripts.core.entry import log
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.feature_store import feature_schema
+from workflow_scripts.core.status import SlideStatus, excluded
+from workflow_scripts.core.tables import read_meta, status_meta, table_writer
+from workflow_scripts.encoders.encode import exact_arithmetic, white_token
+from workflow_scripts.encoders.plan import SlideJob
+from workflow_scripts.encoders.region import ReadFailure, Region
+from workflow_scripts.encoders.registry import Encoder
+from workflow_scripts.encoders.slide_features import Counts, SlideExtraction
+
+# Features hardly compress and are too wide for dictionaries or statistics; tokens of glass and padding do compress.
+_PARQUET = {"compression": "lz4", "use_dictionary": ["slide_id"], "write_statistics": ["slide_id", "region_id"]}
+
+ReadPixels = Callable[[Region], tuple[np.ndarray, np.ndarray]]
+
+
+class _Excluded(Exception):
+    """Ends the writing of a slide whose pixels turn out to be unusable."""
+
+    def __init__(self, status: SlideStatus) -> None:
+        super().__init__(status.detail)
+        self.status = status
+
+
+def _regions_of(job: SlideJob, grid: int) -> Iterator[Region]:
+    names = ("slide_id", "region_id", "x", "y", "size_x", "size_y")
+    columns = [job.regions[name].to_pylist() for name in names]
+    for row in zip(*columns, job.tissue(), strict=True):
+        if row[-1].size != grid * grid:
+            raise UserError(
+                f"the regions of slide {job.status.slide_id} have {row[-1].size} patches instead of {grid} x {grid}; "
+                "run tile_regions for it again"
+            )
+        yield Region(*row[:-1], row[-1].reshape(grid, grid))
+
+
+def _judge(status: SlideStatus, counts: Counts, limit: float) -> None:
+    """Raise `_Excluded` where too much of the slide is unreadable."""
+    fraction = counts.unreadable_fraction
+    if counts.regions and fraction <= limit:
+        return
+    detail = (
+        f"{counts.unreadable} of {counts.inside} patches ({fraction:.1%}) cannot be read; fetch the slide again, "
+        f"or raise features.max_unreadable_fraction ({limit:g})"
+    )
+    if not counts.inside:
+        detail = "no patch lies at least half inside the slide, which is smaller than a patch; leave it out"
+    raise _Excluded(excluded(status.slide_id, "unreadable_fraction", detail))
+
+
+@dataclass(frozen=True)
+class ShardRun:
+    """How a shard is computed.
+
+    Attributes:
+        features, regions: the configuration.
+        make_encoder: builds the encoder on its device; called only if a slide has to be written.
+        open_pixels: path -> context manager that gives a function from a region to its pixels and readable flags;
+            the function is called from several threads and raises `ReadFailure`.
+        batch_size: patches encoded at once.
+        threads: regions read at once.
+    """
+
+    features: Features
+    regions: Regions
+    make_encoder: Callable[[], Encoder]
+    open_pixels: Callable[[str], AbstractContextManager[ReadPixels]]
+    batch_size: int
+    threads: int
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return self.make_encoder()
+
+    @cached_property
+    def _glass(self) -> np.ndarray:
+        return white_token(self._encoder, self.regions.patch_px)
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        return feature_schema(self.regions.grid, self._encoder.dim)
+
+    def _meta(self, job: SlideJob, status: SlideStatus, counts: Counts) -> dict[str, Any]:
+        scale = {"grid": self.regions.grid, "patch_px": self.regions.patch_px, "mpp": self.regions.mpp}
+        return {
+            **status_meta(status),
+            **scale,
+            "dim": self._encoder.dim,
+            "encoder": self._encoder.facts,
+            "preprocessing": self._encoder.preprocessing,
+            "fingerprint": job.fingerprint,
+            "n_patches": counts.encoded,
+            "n_regions": counts.regions,
+            "unreadable_fraction": counts.unreadable_fraction if counts.inside else None,
+        }
+
+    def _write_features(self, job: SlideJob, counts: Counts) -> None:
+        size = (job.check["width"], job.check["height"])
+        with (
+            self.open_pixels(job.check["path"]) as read,
+            table_writer(job.file, self._schema, **_PARQUET) as writer,
+        ):
+            extraction = SlideExtraction(
+                self._encoder,
+                self._schema,
+                size,
+                read,
+                self.features.encode_glass,
+                self.batch_size,
+                self._glass,
+                counts,
+            )
+            for piece in extraction.pieces(_regions_of(job, self.regions.grid), self.threads):
+                writer.write(piece)
+            _judge(job.status, counts, self.features.max_unreadable_fraction)
+            writer.meta = self._meta(job, job.status, counts)
+
+    def _write(self, job: SlideJob) -> Counts:
+        """Write a slide's file, an empty one where the slide is excluded."""
+        status, counts = job.status, Counts()
+        if status.ok:
+            try:
+                self._write_features(job, counts)
+                return counts
+            except ReadFailure as failure:
+                status, counts = excluded(status.slide_id, "read_error", str(failure)), Counts()
+            except _Excluded as failure:
+                status, counts.regions = failure.status, 0
+        with table_writer(job.file, self._schema, **_PARQUET) as writer:
+            writer.meta = self._meta(job, status, counts)
+        return counts
+
+    def _index_row(self, job: SlideJob, patches_per_s: float | None) -> dict[str, Any]:
+        meta = read_meta(job.file)
+        return {
+            **meta["status"],
+            "file": f"slides/{job.file.name}",
+            **{key: meta[key] for key in ("n_regions", "n_patches", "unreadable_fraction")},
+            "tissue_mm2": job.tissue_mm2,
+            "patches_per_s": patches_per_s,
+        }
+
+    def _announce(self, jobs: list[SlideJob], stale: dict[str, int]) -> None:
+        todo = [job for job in jobs if job.status.slide_id in stale]
+        usable = [job for job in todo if job.status.ok]
+        log.info(
+            "%d slides: %d up to date, %d excluded by earlier stages; to do: %d slides, %d regions, %d patches",
+            *(len(jobs), len(jobs) - len(todo), sum(not job.status.ok for job in jobs)),
+            *(len(usable), sum(len(job.regions) for job in usable), sum(stale.values())),
+        )
+
+    def run(self, jobs: list[SlideJob]) -> list[dict[str, Any]]:
+        """Compute what is not up to date; rows of `core.schemas.FEATURE_INDEX`, one a job, in their order.
+
+        `patches_per_s` is null for slides of which nothing had to be encoded.
+
+        Raises:
+            UserError: the encoder cannot be built or used, or regions have another grid.
+        """
+        glass = self.features.encode_glass
+        stale = {job.status.slide_id: job.patches_to_encode(glass) for job in jobs if not job.up_to_date}
+        self._announce(jobs, stale)
+        total, done, rows = sum(stale.values()), 0, []
+        with exact_arithmetic():
+            if stale:
+                _ = self._glass  # builds the encoder, which is no part of the first slide's time
+            started = time.monotonic()
+            for number, job in enumerate(jobs, 1):
+                slide_id, rate = job.status.slide_id, None
+                if slide_id in stale:
+                    begun = time.monotonic()
+                    counts = self._write(job)
+                    now = time.monotonic()
+                    rate = counts.encoded / (now - begun) if counts.encoded else None
+                    done += stale[slide_id]
+                    left_s = (total - done) * (now - started) / max(done, 1)
+                    _tell(f"slide {number}/{len(jobs)} {slide_id}", counts, rate, left_s)
+                rows.append(self._index_row(job, rate))
+        return rows
+
+
+def _tell(slide: str, counts: Counts, rate: float | None, left_s: float) -> None:
+    work = f"{counts.encoded} patches, {rate:.0f} patches/s" if rate else "nothing to encode"
+    log.info("%s: %d regions, %s, ETA %s", slide, counts.regions, work, timedelta(seconds=round(left_s)))

@@ -1,0 +1,100 @@
+"""Encode the patches of one shard's slides with a frozen encoder: one feature file a slide, and an index of them."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import local
+
+import numpy as np
+
+from workflow_scripts.config import Features, Regions
+from workflow_scripts.core import schemas
+from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.gpu import lease_devices
+from workflow_scripts.core.tables import write_table
+from workflow_scripts.encoders.plan import common_digest, plan_shard, remove_leftovers
+from workflow_scripts.encoders.region import ReadFailure, Region
+from workflow_scripts.wsi.pixels import read_region
+from workflow_scripts.wsi.slide import SlideError, open_slide
+
+
+@contextmanager
+def _open_pixels(path: str, grid: int, patch_px: int) -> Iterator:
+    """Reader of a slide's regions for several threads; each opens the slide for itself."""
+    thread = local()
+    with ExitStack() as opened:
+
+        def read(region: Region) -> tuple[np.ndarray, np.ndarray]:
+            try:
+                if not hasattr(thread, "slide"):
+                    thread.slide = opened.enter_context(open_slide(path))
+                return read_region(thread.slide, region.x, region.y, region.size_x, region.size_y, grid, patch_px)
+            except SlideError as error:
+                raise ReadFailure(error.detail) from error
+            except Exception as error:  # whatever a decoder does with one slide, the others go on
+                log.exception("%s, region %s", path, region.region_id)
+                raise ReadFailure(f"{path} cannot be read ({type(error).__name__}: {error})") from error
+
+        yield read
+
+
+def _build(settings: Features, regions: Regions, granted: int):
+    """The encoder on the device it is to run on; a scale that it was not trained for is worth a warning."""
+    import torch
+
+    from workflow_scripts.encoders.encode import to_device
+    from workflow_scripts.encoders.registry import build_encoder
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if granted and device.type == "cpu":
+        log.warning("a GPU was granted, but this torch sees none; encoding on the CPU")
+    encoder = to_device(build_encoder(settings, regions.patch_px), device)
+    facts, advised = encoder.facts, encoder.facts["recommended_mpp"]
+    log.info("encoder %s (%s), %d features, on %s", facts["name"], facts["pretrained_on"], encoder.dim, device.type)
+    if advised and abs(regions.mpp / advised - 1) > 0.2:
+        log.warning("encoder %s was trained at %g um/px, regions.mpp is %g", facts["name"], advised, regions.mpp)
+    return encoder
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = entry_parser(__doc__)
+    parser.add_argument("--config", type=Features.model_validate_json, required=True, help="JSON: section features")
+    parser.add_argument(
+        "--regions-config", type=Regions.model_validate_json, required=True, help="JSON: section regions"
+    )
+    parser.add_argument("--manifest", type=Path, required=True, help="slides.csv")
+    parser.add_argument("--shard", type=int, required=True, help="which shard, from 0")
+    parser.add_argument("--check-folder", type=Path, required=True, help="tables of check_slide")
+    parser.add_argument("--regions-folder", type=Path, required=True, help="tables of tile_regions")
+    parser.add_argument("--output", type=Path, required=True, help="index of the shard; features go to slides/ beside")
+    parser.add_argument("--code", default="", help="digest of the code; slides made by other code are made again")
+    parser.add_argument("--batch-size", type=int, default=64, help="patches encoded at once")
+    parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 runs on the CPU")
+    parser.add_argument("--readers", type=int, default=2, help="regions read at once, ahead of the encoder")
+    args = parse_entry(parser, argv)
+    settings, regions, folder = args.config, args.regions_config, args.output.parent
+
+    jobs = plan_shard(
+        *(args.manifest, args.shard, settings.shards, args.check_folder, args.regions_folder, folder),
+        common_digest(settings, regions, args.code),
+    )
+    for slide_id in remove_leftovers(jobs, folder, args.shard, settings.shards):
+        log.info("slide %s has left the manifest; its features are removed", slide_id)
+    lease_devices(args.gpu)
+    from workflow_scripts.encoders.shard import ShardRun  # torch comes with it, after the lease
+
+    run = ShardRun(
+        features=settings,
+        regions=regions,
+        make_encoder=lambda: _build(settings, regions, args.gpu),
+        open_pixels=lambda path: _open_pixels(path, regions.grid, regions.patch_px),
+        batch_size=args.batch_size,
+        threads=max(1, args.readers),
+    )
+    rows = run.run(jobs)
+    meta = {"encoder": settings.model_dump(mode="json"), "regions": regions.model_dump(mode="json"), "code": args.code}
+    write_table(args.output, rows, schemas.FEATURE_INDEX, meta)
+
+
+if __name__ == "__main__":
+    run_entry(main)
