@@ -1,0 +1,1 @@
+"""Slide-Level Prototypical Distillation: region ViT, head, crops, losses, prototypes, neighbours, trainer."""

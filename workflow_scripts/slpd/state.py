@@ -1,0 +1,112 @@
+"""Everything that training needs to go on: saved whole, as plain tensors, so that R rounds equal one long run.
+
+Random numbers need no state: every stream is seeded by its purpose and step (core.seeds).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from workflow_scripts.config import PretrainRun
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.files import whole_file
+from workflow_scripts.core.seeds import derive_seed
+from workflow_scripts.slpd.network import Network
+
+
+@dataclass
+class TrainState:
+    """Student, teacher, optimiser and both centres after `epoch` epochs.
+
+    Attributes:
+        student, teacher: networks of the same shape; the teacher is the student's moving average.
+        optimiser: AdamW over the student; group 0 decays, group 1 (biases, 1-D) does not.
+        center: `[C]` centre of the teacher's logits.
+        proto_center: `[C]` centre of the prototypes' logits.
+        epoch: epochs done.
+        step: optimiser steps done.
+    """
+
+    student: Network
+    teacher: Network
+    optimiser: torch.optim.AdamW
+    center: Tensor
+    proto_center: Tensor
+    epoch: int = 0
+    step: int = 0
+
+
+def new_state(settings: PretrainRun, in_dim: int, device: torch.device) -> TrainState:
+    """Fresh state; the teacher starts as a copy of the student. Same seed, same weights."""
+    torch.manual_seed(derive_seed(settings.seed, "init"))
+    student = Network(settings, in_dim, settings.model.drop_path)
+    teacher = Network(settings, in_dim, 0.0)
+    teacher.load_state_dict(student.state_dict())
+    student.to(device).train()
+    teacher.to(device).eval().requires_grad_(False)
+    decay = [p for p in student.parameters() if p.ndim > 1]
+    plain = [p for p in student.parameters() if p.ndim == 1]
+    optimiser = torch.optim.AdamW([{"params": decay}, {"params": plain, "weight_decay": 0.0}], lr=0.0)
+    zeros = torch.zeros(settings.head.out_dim, device=device)
+    return TrainState(student, teacher, optimiser, zeros, zeros.clone())
+
+
+def state_tensors(state: TrainState) -> dict[str, Tensor]:
+    """The state as named tensors on the CPU."""
+    tensors = {
+        "center": state.center,
+        "proto_center": state.proto_center,
+        "progress": torch.tensor([state.epoch, state.step]),
+    }
+    for role, network in (("student", state.student), ("teacher", state.teacher)):
+        tensors |= {f"{role}.{name}": value for name, value in network.state_dict().items()}
+    for name, parameter in state.student.named_parameters():
+        # a parameter that has had no gradient yet (the frozen last layer) has no optimiser state
+        moments = state.optimiser.state.get(parameter, {})
+        tensors |= {f"optimiser.{name}.{key}": value for key, value in moments.items()}
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def save_state(path: Path | str, state: TrainState, extra: dict[str, Tensor] | None = None) -> None:
+    """Write the state, and `extra` tensors with it, whole or not at all."""
+    tensors = state_tensors(state) | {f"extra.{name}": value for name, value in (extra or {}).items()}
+    with whole_file(path) as partial:
+        save_file(tensors, partial)
+
+
+def load_state(path: Path | str, settings: PretrainRun, in_dim: int, device: torch.device) -> tuple[TrainState, dict]:
+    """Read a state written by `save_state`, strictly.
+
+    Returns:
+        the state, and the extra tensors.
+
+    Raises:
+        UserError: the file does not fit the settings, named by its first tensor that is missing or misshapen.
+    """
+    state = new_state(settings, in_dim, device)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    for name, expected in state_tensors(state).items():
+        found = tensors.get(name)
+        if found is None or found.shape != expected.shape:
+            shape = "is missing" if found is None else f"is {list(found.shape)} instead of {list(expected.shape)}"
+            raise UserError(
+                f"{path} does not fit the model of this configuration ({name} {shape}); "
+                "give the settings it was trained with, or delete it to train anew"
+            )
+    for role, network in (("student", state.student), ("teacher", state.teacher)):
+        network.load_state_dict({n: tensors[f"{role}.{n}"] for n in network.state_dict()})
+    for name, parameter in state.student.named_parameters():
+        prefix = f"optimiser.{name}."
+        moments = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
+        if moments:
+            on_device = {k: v if k == "step" else v.to(device) for k, v in moments.items()}
+            state.optimiser.state[parameter] = on_device
+    state.center, state.proto_center = tensors["center"].to(device), tensors["proto_center"].to(device)
+    state.epoch, state.step = tensors["progress"].tolist()
+    extra = {n.removeprefix("extra."): v for n, v in tensors.items() if n.startswith("extra.")}
+    return state, extra
