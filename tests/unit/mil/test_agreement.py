@@ -1,0 +1,71 @@
+"""Majority class of a region and the adjusted Rand index, against counting."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from workflow_scripts.mil.agreement import majority_classes, prototype_agreement
+
+
+def test_majority_scales_boxes_and_ignores_glass():
+    class_map = np.zeros((20, 40), np.uint8)  # 8 um/px
+    class_map[0:10, 0:10] = 1
+    class_map[0:4, 10:20] = 2  # in the second box tissue is the smaller part
+    class_map[10:20, 0:4] = 3
+    class_map[10:20, 4:10] = 1
+    boxes = [[0, 0, 160, 160], [160, 0, 160, 160], [0, 160, 160, 160], [320, 160, 160, 160]]
+    assert majority_classes(class_map, np.array(boxes), (0.5, 0.5), 8.0).tolist() == [1, 2, 1, 0]
+
+
+def test_boxes_over_the_edge_are_clipped():
+    class_map = np.array([[1, 2], [2, 2]], np.uint8)
+    boxes = np.array([[-50, -50, 60, 60], [-50, -50, 200, 200], [500, 500, 10, 10]])
+    assert majority_classes(class_map, boxes, (1.0, 1.0), 10.0).tolist() == [1, 2, 0]
+
+
+def test_scale_may_differ_between_axes():
+    class_map = np.array([[1, 2, 3, 4]], np.uint8)
+    boxes = np.array([[20, 0, 20, 5]])
+    assert majority_classes(class_map, boxes, (0.5, 2.0), 10.0).tolist() == [2]
+    assert majority_classes(class_map, boxes, (1.0, 2.0), 10.0).tolist() == [3]  # px 2 to 4, a tie: the lower class
+
+
+def _pair_ari(a, b):
+    """Hubert and Arabie's index from the four kinds of pairs."""
+    pairs = list(combinations(range(len(a)), 2))
+    both = sum(a[i] == a[j] and b[i] == b[j] for i, j in pairs)
+    in_a, in_b = (sum(x[i] == x[j] for i, j in pairs) for x in (a, b))
+    expected = in_a * in_b / len(pairs)
+    return (both - expected) / ((in_a + in_b) / 2 - expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ari_counts_pairs_and_leaves_glass_out(seed):
+    random = np.random.default_rng(seed)
+    classes = random.integers(0, 4, 60)
+    prototypes = np.where(random.random(60) < 0.6, classes, random.integers(0, 4, 60))
+    tissue = classes > 0
+    agreement = prototype_agreement(prototypes, classes, seed)
+    assert agreement.n_regions == tissue.sum()
+    assert agreement.n_classes == 3
+    assert agreement.ari == pytest.approx(_pair_ari(prototypes[tissue], classes[tissue]))
+    assert abs(agreement.ari_random) < 0.05
+    assert agreement.ari > agreement.ari_random + 0.1
+
+
+def test_renamed_prototypes_agree_fully():
+    classes = np.array([1, 1, 2, 2, 3, 3])
+    assert prototype_agreement((classes + 1) % 3, classes, 0).ari == pytest.approx(1.0)
+
+
+def test_random_baseline_is_seeded():
+    classes, prototypes = np.array([1, 1, 2, 2, 1, 2, 3]), np.array([0, 1, 1, 0, 0, 1, 1])
+    values = [prototype_agreement(prototypes, classes, seed).ari_random for seed in (0, 0, 1)]
+    assert values[0] == values[1] != values[2]
+
+
+def test_glass_alone_has_no_agreement():
+    agreement = prototype_agreement(np.array([0, 1]), np.array([0, 0]), 0)
+    assert agreement[:2] == (0, 0)
+    assert np.isnan(agreement.ari)

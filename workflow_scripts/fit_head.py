@@ -1,0 +1,86 @@
+"""Fit one head on one representation over all folds of a task, and predict every test slide."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from workflow_scripts.config import Section, Task
+from workflow_scripts.core import schemas
+from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.gpu import lease_devices
+from workflow_scripts.core.manifest import read_manifest
+from workflow_scripts.core.tables import read_meta, read_table, write_table
+from workflow_scripts.mil.bags import Bags, pair_embeddings
+from workflow_scripts.mil.crossval import predict_folds, prediction_rows
+from workflow_scripts.mil.heads import make_head
+from workflow_scripts.mil.labels import TaskLabels, task_labels
+
+
+class Settings(Section):
+    task: Task
+    """Kind and columns of the task."""
+    seed: int = 0
+    """Seed of the head."""
+
+
+def _require_same(labels: TaskLabels, splits: pa.Table, source: Path, manifest: Path) -> None:
+    """Refuse splits that were dealt from other labels or patients than the manifest's."""
+    dealt = set(zip(splits["slide_id"].to_pylist(), splits["patient_id"].to_pylist(), strict=True))
+    if dealt != set(zip(labels.slide_ids, labels.patient_ids, strict=True)):
+        raise UserError(f"{source} lists other labelled slides or patients than {manifest}; run split_patients again")
+
+
+def _parts(splits: pa.Table, slide_ids: list[str]) -> np.ndarray:
+    """Part of each slide in each fold, str `[K, S]`."""
+    part_of = {(row["fold"], row["slide_id"]): row["part"] for row in splits.to_pylist()}
+    folds = sorted({fold for fold, _ in part_of})
+    return np.array([[part_of[fold, name] for name in slide_ids] for fold in folds])
+
+
+def _bags(folder: Path, labels: TaskLabels) -> Bags:
+    tables = [read_table(folder / f"{name}.parquet") for name in ("slides", "regions")]
+    vectors, regions = pair_embeddings(labels.slide_ids, *tables, source=str(folder))
+    return Bags(vectors, regions, labels.label, labels.time, labels.event, len(labels.classes))
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = entry_parser(__doc__)
+    parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: task, seed")
+    parser.add_argument("--task", required=True, help="name of the task")
+    parser.add_argument("--head", required=True, help="name of the head")
+    parser.add_argument("--manifest", type=Path, required=True, help="slides.csv with the label columns")
+    parser.add_argument("--splits", type=Path, required=True, help="splits.parquet of the task")
+    parser.add_argument("--embeddings", type=Path, required=True, help="folder with slides.parquet and regions.parquet")
+    parser.add_argument("--output", type=Path, required=True, help="predictions.parquet")
+    parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 runs on the CPU")
+    args = parse_entry(parser, argv)
+    make_head(args.head, args.config.task.kind, args.config.seed)  # a wrong name ends here, before any work
+    lease_devices(args.gpu)
+
+    facts, splits = read_meta(args.splits), read_table(args.splits)
+    split_slides = list(dict.fromkeys(splits["slide_id"].to_pylist()))
+    task = args.config.task.model_copy(update={"classes": facts["classes"] or None})
+    labels = task_labels(read_manifest(args.manifest), split_slides, task, str(args.manifest))
+    _require_same(labels, splits, args.splits, args.manifest)
+    bags = _bags(args.embeddings, labels)
+    predictions = predict_folds(args.head, task.kind, bags, _parts(splits, labels.slide_ids), args.config.seed)
+    rows = prediction_rows(labels.slide_ids, labels.patient_ids, labels.classes, bags, predictions)
+    meta = {
+        "task": args.task,
+        "kind": task.kind,
+        "head": args.head,
+        "representation": args.embeddings.name,
+        "classes": labels.classes,
+        "pretrained_on": read_meta(args.embeddings / "slides.parquet").get("pretrained_on", ""),
+        "n_excluded": facts["n_excluded"],
+        "excluded": facts["excluded"],
+        "settings": args.config.model_dump(mode="json"),
+    }
+    write_table(args.output, rows, schemas.PREDICTIONS, meta)
+    log.info("task %s, head %s on %s: %d predictions", args.task, args.head, meta["representation"], len(rows))
+
+
+if __name__ == "__main__":
+    run_entry(main)

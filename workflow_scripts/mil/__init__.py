@@ -1,0 +1,1 @@
+"""Multiple-instance learning on frozen embeddings: labels, splits, heads, metrics and statistics."""

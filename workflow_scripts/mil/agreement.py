@@ -1,0 +1,73 @@
+"""Agreement of a slide's prototypes with planted or annotated tissue classes."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score
+
+GLASS = 0
+
+
+class Agreement(NamedTuple):
+    """Agreement in one slide.
+
+    Attributes:
+        n_regions: regions that hold tissue of a known class.
+        n_classes: majority classes among them.
+        ari: adjusted Rand index between prototypes and majority classes.
+        ari_random: the same for randomly permuted prototypes, mean of the permutations.
+    """
+
+    n_regions: int
+    n_classes: int
+    ari: float
+    ari_random: float
+
+
+def majority_classes(
+    class_map: np.ndarray, boxes: np.ndarray, mpp: tuple[float, float], um_per_px: float
+) -> np.ndarray:
+    """Commonest class other than glass inside each region.
+
+    Args:
+        class_map: uint8 `[h, w]`, class of each map px, 0 is glass; map and slide share their origin.
+        boxes: `[n, 4]`, x, y, size_x, size_y of each region in level-0 px; may reach over the slide's edge.
+        mpp: um/px of the slide at level 0, along x and along y.
+        um_per_px: scale of the map.
+
+    Returns:
+        int64 `[n]`; 0 where the region holds nothing but glass. Of equally common classes the lower one.
+    """
+    scale = np.array([mpp[0], mpp[1]]) / um_per_px
+    height, width = class_map.shape
+    majority = np.zeros(len(boxes), dtype=np.int64)
+    for row, (x, y, size_x, size_y) in enumerate(np.asarray(boxes, dtype=np.float64)):
+        left, right = (np.clip(round(edge * scale[0]), 0, width) for edge in (x, x + size_x))
+        top, bottom = (np.clip(round(edge * scale[1]), 0, height) for edge in (y, y + size_y))
+        counts = np.bincount(class_map[top:bottom, left:right].ravel(), minlength=2)
+        counts[GLASS] = 0
+        majority[row] = counts.argmax() if counts.any() else GLASS
+    return majority
+
+
+def prototype_agreement(prototypes: np.ndarray, classes: np.ndarray, seed: int, permutations: int = 100) -> Agreement:
+    """Adjusted Rand index (Hubert and Arabie 1985) of prototypes against classes, and its random baseline.
+
+    Args:
+        prototypes: int `[n]`, prototype of each region of one slide.
+        classes: int `[n]`, majority class of each region; regions of glass alone are left out.
+        seed: seed of the permutations.
+        permutations: how many.
+    """
+    tissue = classes != GLASS
+    prototypes, classes = prototypes[tissue], classes[tissue]
+    if not len(classes):
+        return Agreement(0, 0, np.nan, np.nan)
+    random = np.random.default_rng(seed)
+    shuffled = [adjusted_rand_score(classes, random.permutation(prototypes)) for _ in range(permutations)]
+    return Agreement(
+        n_regions=len(classes),
+        n_classes=len(np.unique(classes)),
+        ari=float(adjusted_rand_score(classes, prototypes)),
+        ari_random=float(np.mean(shuffled)),
+    )

@@ -1,0 +1,94 @@
+"""Bags: a slide as one vector and as the matrix of its regions' vectors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from workflow_scripts.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Bags:
+    """Embeddings and labels of n slides.
+
+    Attributes:
+        vectors: float32 `[n, D]`, one vector a slide.
+        regions: n matrices float32 `[m_i, R]`, one row a region, m_i >= 1.
+        label: int64 `[n]`, class index; -1 for survival.
+        time: float64 `[n]`; survival only.
+        event: bool `[n]`; survival only.
+        n_classes: number of classes C; 0 for survival.
+    """
+
+    vectors: np.ndarray
+    regions: list[np.ndarray]
+    label: np.ndarray
+    time: np.ndarray
+    event: np.ndarray
+    n_classes: int
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def take(self, index: np.ndarray) -> "Bags":
+        """Slides `index` (integers or a mask)."""
+        index = np.arange(len(self))[index]
+        return Bags(
+            self.vectors[index],
+            [self.regions[i] for i in index],
+            self.label[index],
+            self.time[index],
+            self.event[index],
+            self.n_classes,
+        )
+
+
+def vector_matrix(table: pa.Table, source: str) -> np.ndarray:
+    """Column `vector` of an embeddings table as float32 `[n, D]`.
+
+    Raises:
+        UserError: the vectors have different lengths, or hold NaN or infinity; `source` names the file.
+    """
+    lengths = np.unique(table["vector"].combine_chunks().value_lengths().to_numpy(zero_copy_only=False))
+    if len(lengths) > 1:
+        raise UserError(
+            f"{source}: vectors have different lengths ({lengths[0]:g} to {lengths[-1]:g}); run embed again"
+        )
+    flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    matrix = np.asarray(flat, dtype=np.float32).reshape(len(table), -1)
+    wrong = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if len(wrong):
+        slide = table["slide_id"][int(wrong[0])].as_py()
+        raise UserError(f"{source}: a vector of slide {slide} is not finite; run embed again, or exclude the slide")
+    return matrix
+
+
+def pair_embeddings(
+    slide_ids: list[str], slides: pa.Table, regions: pa.Table, source: str
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Slide vectors and region matrices of the wanted slides, in their order.
+
+    Args:
+        slide_ids: S wanted slides.
+        slides: rows of `schemas.SLIDE_EMBEDDINGS`.
+        regions: rows of `schemas.REGION_EMBEDDINGS`.
+        source: folder of both tables, for messages.
+
+    Returns:
+        float32 `[S, D]` and S matrices float32 `[m_i, R]`, regions in the table's order.
+
+    Raises:
+        UserError: a wanted slide has no vector or no region.
+    """
+    position = {name: i for i, name in enumerate(slides["slide_id"].to_pylist())}
+    owners = np.array(regions["slide_id"].to_pylist(), dtype=object)
+    rows_of: dict[str, list[int]] = {}
+    for row, owner in enumerate(owners):
+        rows_of.setdefault(owner, []).append(row)
+    for name in slide_ids:
+        if name not in position or name not in rows_of:
+            raise UserError(f"{source} has no embedding of slide {name}, which the splits list; run embed again")
+    vectors = vector_matrix(slides, f"{source}/slides.parquet")
+    matrix = vector_matrix(regions, f"{source}/regions.parquet")
+    return vectors[[position[name] for name in slide_ids]], [matrix[rows_of[name]] for name in slide_ids]
