@@ -1,0 +1,86 @@
+"""The cohort and its tissue: counts, the table of slides, and which overlays are shown."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.report.pictures import jpeg_uri, read_picture
+
+REASONS = {
+    "missing_file": "the file is not there",
+    "unreadable_file": "the file cannot be opened",
+    "not_brightfield": "not a brightfield slide",
+    "no_mpp": "no scale (µm/px) is recorded",
+    "implausible_mpp": "the recorded scale is implausible",
+    "no_tissue": "no tissue found",
+    "no_regions": "no region has enough tissue",
+    "read_error": "pixels could not be read",
+    "unreadable_fraction": "too many unreadable patches",
+}
+MOST_OVERLAYS = 60
+OVERLAY_PX = 320
+
+
+def excluded_first(slides: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Slides ordered by: excluded or not, reason, slide_id."""
+    return sorted(slides, key=lambda s: (s["status"] == "ok", s["reason"] or "", s["slide_id"]))
+
+
+def cohort_summary(slides: list[dict[str, Any]], minimum: int | None) -> dict[str, Any]:
+    """Counts over the cohort.
+
+    Args:
+        slides: rows of slides.parquet.
+        minimum: regions a slide needs to have prototypes, null where no run uses them.
+    """
+    used = [s for s in slides if s["status"] == "ok"]
+    regions = sorted(s["n_regions"] or 0 for s in used)
+    reasons = Counter(s["reason"] or "no reason recorded" for s in slides if s["status"] != "ok")
+    return {
+        "slides": len(slides),
+        "used": len(used),
+        "excluded": len(slides) - len(used),
+        "patients": len({s["patient_id"] for s in used}),
+        "patients_lost": len({s["patient_id"] for s in slides} - {s["patient_id"] for s in used}),
+        "regions": sum(regions),
+        "tissue_mm2": sum(s["tissue_mm2"] or 0 for s in used),
+        "regions_range": (regions[0], regions[len(regions) // 2], regions[-1]) if regions else None,
+        "few_regions": sum(n < minimum for n in regions) if minimum else None,
+        "minimum": minimum,
+        "reasons": [(code, REASONS.get(code, ""), count) for code, count in sorted(reasons.items())],
+        "sources": sorted(Counter(s["mpp_source"] or "none" for s in used).items()),
+    }
+
+
+def spread(items: list[Any], count: int) -> list[Any]:
+    """At most `count` items at even distances, in order."""
+    if len(items) <= count:
+        return list(items)
+    return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
+
+
+def choose_overlays(slides: list[dict[str, Any]], most: int = MOST_OVERLAYS) -> list[dict[str, Any]]:
+    """Slides whose overlay is shown: the excluded ones, at most half of all, and a spread of the others."""
+    ordered = excluded_first(slides)
+    excluded = [s for s in ordered if s["status"] != "ok"]
+    others = [s for s in ordered if s["status"] == "ok"]
+    if len(ordered) <= most:
+        return ordered
+    shown = spread(excluded, max(most // 2, most - len(others)))
+    return shown + spread(others, most - len(shown))
+
+
+def overlay_grid(slides: list[dict[str, Any]], overlay_of: Any) -> dict[str, Any]:
+    """Overlays as small pictures.
+
+    Args:
+        slides: rows of slides.parquet.
+        overlay_of: function from slide_id to the overlay's path.
+    """
+    present = [s for s in slides if Path(overlay_of(s["slide_id"])).is_file()]
+    shown = []
+    for slide in choose_overlays(present):
+        pixels = read_picture(overlay_of(slide["slide_id"]), OVERLAY_PX)
+        if pixels is not None:
+            shown.append({**slide, "picture": jpeg_uri(pixels)})
+    return {"shown": shown, "present": len(present), "without": len(slides) - len(present)}

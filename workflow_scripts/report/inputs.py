@@ -1,0 +1,118 @@
+"""Reads the tables of a results folder that the report tells of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.tables import read_meta, read_table
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Test predictions of one task, representation and head."""
+
+    classes: list[str]
+    kind: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results folder; tables are read when asked for."""
+
+    root: Path
+
+    def _needed(self, name: str) -> list[Row]:
+        path = self.root / name
+        if not path.is_file():
+            raise UserError(f"{path} does not exist; run the stages before the report first")
+        return read_table(path).to_pylist()
+
+    def slides(self) -> list[Row]:
+        """Rows of slides.parquet."""
+        return self._needed("slides.parquet")
+
+    def benchmark(self) -> list[Row]:
+        """Rows of benchmark/results.parquet."""
+        return self._needed("benchmark/results.parquet")
+
+    def textures(self, runs: list[str]) -> list[tuple[str, list[Row]]]:
+        """Rows of benchmark/textures_{run}.parquet by run; textures.parquet counts for the first run without one."""
+        found, common = [], self.root / "benchmark/textures.parquet"
+        for run in runs:
+            path = self.root / f"benchmark/textures_{run}.parquet"
+            if path.is_file():
+                found.append((run, read_table(path).to_pylist()))
+            elif run == runs[0] and common.is_file():
+                found.append((run, read_table(common).to_pylist()))
+        return found
+
+    def regions(self, slide_id: str) -> list[Row]:
+        """Places of a slide's regions, level-0 px."""
+        columns = ["region_id", "x", "y", "size_x", "size_y", "tissue_fraction"]
+        return read_table(self.root / "regions" / f"{slide_id}.parquet", columns).to_pylist()
+
+    def overlay(self, slide_id: str) -> Path:
+        """The tissue overlay of a slide."""
+        return self.root / "tissue" / f"{slide_id}.png"
+
+    def round_folder(self, run: str, number: int) -> Path:
+        """Folder of one round of a run."""
+        return self.root / "pretrain" / run / f"round_{number:02d}"
+
+    def metrics(self, warm_up: str | None, run: str, rounds: int) -> list[tuple[str, pa.Table]]:
+        """Metrics of a run in order: (`warm-up` or `round n`, table); a round handed on unchanged counts once."""
+        files = [("warm-up", self.root / "pretrain" / warm_up / "metrics.parquet")] if warm_up else []
+        files += [(f"round {n}", self.round_folder(run, n) / "metrics.parquet") for n in range(1, rounds + 1)]
+        parts: list[tuple[str, pa.Table]] = []
+        for name, path in files:
+            table = read_table(path) if path.is_file() else None
+            if table is not None and len(table) and not (parts and parts[-1][1].equals(table)):
+                parts.append((name, table))
+        return parts
+
+    def prototypes(self, run: str, number: int, table: str, slides: list[str] | None = None) -> list[Row]:
+        """Rows of `prototypes`, `assignments` or `neighbours` of a round, of all or of some slides."""
+        columns = {"prototypes": ["slide_id", "prototype", "n_regions"]}.get(table)
+        path = self.round_folder(run, number) / f"{table}.parquet"
+        if not path.is_file():
+            return []
+        rows = read_table(path, columns)
+        if slides is not None:
+            rows = rows.filter(pc.is_in(rows["slide_id"], pa.array(slides, pa.string())))
+        return rows.to_pylist()
+
+    def embedding_sizes(self, representation: str) -> Row:
+        """Dimension of a representation, and how many regions and slides have it."""
+        folder = self.root / "embeddings" / representation
+        sizes: Row = {"dim": None, "n_regions": None, "n_slides": None}
+        for name in ("regions", "slides"):
+            path = folder / f"{name}.parquet"
+            if path.is_file():
+                file = pq.ParquetFile(path)
+                sizes[f"n_{name}"] = file.metadata.num_rows
+                first = next(file.iter_batches(batch_size=1, columns=["vector"]), None)
+                sizes["dim"] = len(first["vector"][0]) if first is not None and len(first) else sizes["dim"]
+        return sizes
+
+    def predictions(self, task: str, representation: str, head: str) -> Predictions | None:
+        """Test predictions, none where the benchmark wrote none."""
+        path = self.root / "benchmark" / task / representation / head / "predictions.parquet"
+        if not path.is_file():
+            return None
+        meta = read_meta(path)
+        return Predictions(meta.get("classes") or [], meta.get("kind", ""), read_table(path).to_pylist())
+
+    def notes(self) -> list[tuple[str, Row]]:
+        """Provenance that the main tables carry: (file, notes)."""
+        names = ["slides.parquet", "benchmark/results.parquet"]
+        for pattern in ("benchmark/textures*.parquet", "embeddings/*/slides.parquet"):
+            names += [path.relative_to(self.root).as_posix() for path in sorted(self.root.glob(pattern))]
+        return [(name, read_meta(self.root / name)) for name in names if (self.root / name).is_file()]

@@ -1,0 +1,156 @@
+"""Puts the sections together and fills the template."""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from workflow_scripts.report import figures, prototypes, results, training
+from workflow_scripts.report.cohort import cohort_summary, excluded_first, overlay_grid
+from workflow_scripts.report.curves import by_patient
+from workflow_scripts.report.inputs import Results, Row
+from workflow_scripts.report.palette import line_styles
+from workflow_scripts.report.provenance import note_lines, package_versions
+from workflow_scripts.report.settings import ReportSettings
+
+_HERE = Path(__file__).parent
+
+
+def shown_run(settings: ReportSettings) -> str | None:
+    """The run whose prototypes are mapped: the first that has any."""
+    with_prototypes = [name for name, run in settings.runs.items() if run.uses_prototypes]
+    return with_prototypes[0] if with_prototypes else None
+
+
+def plan_pictures(inputs: Results, settings: ReportSettings) -> list[Row]:
+    """The example slides; `prototypes.wanted_pixels` says what has to be read for them."""
+    run = shown_run(settings)
+    if run is None or run not in settings.run_rounds:
+        return []
+    slides = [s for s in inputs.slides() if s["status"] == "ok"]
+    return prototypes.plan_examples(inputs, run, settings.run_rounds[run], slides, settings.report.example_slides)
+
+
+def _training(inputs: Results, settings: ReportSettings, styles: figures.Styles) -> Row:
+    curves, lines = {}, []
+    for name, run in settings.runs.items():
+        rounds = settings.run_rounds.get(name, 0)
+        curve = training.join_parts(inputs.metrics(settings.warm_ups.get(name), name, rounds))
+        lines.append(training.run_line(name, run, rounds, curve))
+        if len(curve["step"]):
+            curves[name] = curve
+    shared = {}
+    for name in settings.runs:
+        shared.setdefault(settings.warm_ups.get(name), []).append(name)
+    return {
+        "runs": lines,
+        "figure": figures.training_figure(curves, styles) if curves else None,
+        "shared": [names for key, names in shared.items() if key and len(names) > 1],
+    }
+
+
+def _prototypes(inputs: Results, settings: ReportSettings, examples: list[Row], pictures: prototypes.Pictures) -> Row:
+    patient_of = {s["slide_id"]: s["patient_id"] for s in inputs.slides()}
+    summaries = [
+        prototypes.run_summary(inputs, name, settings.run_rounds[name], patient_of)
+        for name, run in settings.runs.items()
+        if run.uses_prototypes and name in settings.run_rounds
+    ]
+    scored = inputs.textures([name for name, run in settings.runs.items() if run.uses_prototypes])
+    textures = [(run, summary) for run, rows in scored if (summary := prototypes.texture_summary(rows))]
+    return {
+        "run": shown_run(settings),
+        "summaries": summaries,
+        "examples": prototypes.draw_examples(examples, pictures, inputs),
+        "textures": [(run, summary, figures.texture_figure(summary["rows"])) for run, summary in textures],
+    }
+
+
+def _curve_figure(table: Row, head: str, inputs: Results, styles: figures.Styles) -> Row | None:
+    found = {name: inputs.predictions(table["name"], name, head) for name, _ in table["representations"]}
+    found = {name: p for name, p in found.items() if p is not None and p.rows}
+    if not found:
+        return None
+    classes = next(iter(found.values())).classes
+    patients = {name: by_patient(p.rows, classes) for name, p in found.items()}
+    if table["kind"] == "survival":
+        kind, figure = "survival", figures.survival_figure(patients, styles)
+    elif len(classes) == 2:
+        kind, figure = "roc", figures.roc_figure(patients, classes, styles)
+    else:
+        kind, figure = "confusion", figures.confusion_figure(patients, classes)
+    return {"head": head, "kind": kind, "figure": figure, "classes": classes} if figure else None
+
+
+def _benchmark(inputs: Results, settings: ReportSettings, styles: figures.Styles) -> list[Row]:
+    tables = results.result_tables(inputs.benchmark(), settings.tasks, settings.representations)
+    for table in tables:
+        heads = list(dict.fromkeys(line["head"] for line in table["lines"]))
+        drawn = [_curve_figure(table, head, inputs, styles) for head in heads]
+        table["curves"] = [figure for figure in drawn if figure]
+        table["sentences"] = results.sentences(table, list(settings.runs))
+        table["forest"] = figures.forest_figure(table, styles)
+        table["headline"] = results.metric_name(results.headline_lines(table)[0]["metric"])
+    return tables
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        number=results.number,
+        signed=lambda value: results.number(value, sign=True),
+        percent=lambda value: results.number(None if value is None else 100 * value, 1),
+        metric=results.metric_name,
+        grouped=lambda value: f"{value:,}".replace(",", "\u202f"),
+    )
+    environment.globals.update(interval=results.interval, verdict=results.verdict)
+    return environment
+
+
+def render_report(inputs: Results, settings: ReportSettings, examples: list[Row], pictures: prototypes.Pictures) -> str:
+    """The report as one HTML document that needs nothing else: no network, no file beside it.
+
+    Args:
+        inputs: the results folder.
+        settings: what the report is told.
+        examples: from `plan_pictures`.
+        pictures: pixels by slide and rectangle; what is missing is replaced by the tissue overlay.
+
+    Raises:
+        UserError: slides.parquet or benchmark/results.parquet is not there.
+    """
+    slides = inputs.slides()
+    names = list(
+        dict.fromkeys([*settings.representations, *settings.runs, *(r["representation"] for r in inputs.benchmark())])
+    )
+    styles = line_styles(names)
+    minimum = [run.prototypes.min_regions for run in settings.runs.values() if run.uses_prototypes]
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    used = settings.settings or settings.model_dump(mode="json", exclude={"settings"})
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            settings=settings,
+            style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+            script=Markup(script),
+            script_digest=digest,
+            cohort=cohort_summary(slides, min(minimum) if minimum else None),
+            slides=excluded_first(slides),
+            overlays=overlay_grid(slides, inputs.overlay),
+            training=_training(inputs, settings, styles),
+            prototypes=_prototypes(inputs, settings, examples, pictures),
+            tables=_benchmark(inputs, settings, styles),
+            styles=styles,
+            sizes={name: inputs.embedding_sizes(name) for name in settings.representations},
+            versions=package_versions(),
+            notes=note_lines(inputs.notes()),
+            configuration=json.dumps(used, indent=2, ensure_ascii=False),
+        )
+    )

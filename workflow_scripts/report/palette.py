@@ -1,0 +1,38 @@
+"""Fixed colours that stay apart for colour-blind readers (after Okabe and Ito 2008, and Tol's muted set)."""
+
+_RUNS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#332288", "#882255")
+_BASELINES = {"mean": "#555555", "colour": "#9A9A9A"}
+_DASHES = ("solid", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
+_MARKERS = "osD^vPX*"
+
+PROTOTYPES = (
+    "#0072B2 #E69F00 #009E73 #CC79A7 #D55E00 #56B4E9 #F0E442 #4D4D4D "
+    "#332288 #88CCEE #44AA99 #117733 #999933 #DDCC77 #CC6677 #882255"
+).split()
+NO_PROTOTYPE = "#C8C8C8"
+
+
+def prototype_colour(prototype: int | None) -> str:
+    """Colour of a prototype; grey for a region without one (null or below 0)."""
+    if prototype is None or prototype < 0:
+        return NO_PROTOTYPE
+    return PROTOTYPES[prototype % len(PROTOTYPES)]
+
+
+def text_on(colour: str) -> str:
+    """Black or white, whichever has the greater contrast on `colour` (WCAG 2 relative luminance)."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#ffffff"
+
+
+def line_styles(names: list[str]) -> dict[str, dict]:
+    """Colour, dashes and marker of each representation or run, the same throughout the report."""
+    runs = [name for name in names if name not in _BASELINES]
+    styles = {}
+    for position, name in enumerate(names):
+        colour = _BASELINES.get(name) or _RUNS[runs.index(name) % len(_RUNS)]
+        dash = _DASHES[runs.index(name) % len(_DASHES)] if name in runs else _DASHES[2 if name == "mean" else 3]
+        styles[name] = {"colour": colour, "dash": dash, "marker": _MARKERS[position % len(_MARKERS)]}
+    return styles

@@ -1,0 +1,28 @@
+"""What the report is told besides the results folder."""
+
+from typing import Any
+
+from pydantic import Field
+
+from workflow_scripts.config import PretrainRun, Report, Section, Task
+
+
+class ReportSettings(Section):
+    report: Report = Report()
+    """Title and number of example slides."""
+    cohort: str
+    """Name of the cohort."""
+    representations: list[str] = Field(min_length=1)
+    """Representations in the order of the tables."""
+    runs: dict[str, PretrainRun] = Field({})
+    """Settings of every pretraining run."""
+    run_rounds: dict[str, int] = Field({})
+    """Number of the last round of each run."""
+    warm_ups: dict[str, str] = Field({})
+    """Folder of each run's warm-up, under pretrain/."""
+    tasks: dict[str, Task] = Field({})
+    """Tasks of the benchmark."""
+    encoder: str
+    """Name of the patch encoder."""
+    settings: dict[str, Any] = Field({})
+    """The whole configuration, printed with the settings; empty prints what is given here."""

@@ -1,0 +1,60 @@
+"""Training curves of the runs, warm-up and rounds joined."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from workflow_scripts.config import PretrainRun
+
+PANELS = {
+    "loss": "loss",
+    "loss_self": "L self",
+    "loss_intra": "L intra",
+    "loss_inter": "L inter",
+    "lr": "learning rate",
+    "teacher_entropy": "teacher entropy (nats)",
+}
+
+
+def join_parts(parts: list[tuple[str, pa.Table]]) -> dict[str, Any]:
+    """Warm-up and rounds as one curve.
+
+    Returns:
+        `step` `[n]`, every panel's values `[n]` (NaN where null), and `starts`, the first step of each part by
+        name. Steps that start again in a later part are moved behind the part before.
+    """
+    steps, starts, values = [], {}, {name: [] for name in PANELS}
+    behind = -1
+    for name, table in parts:
+        own = table["step"].to_numpy().astype(float)
+        own = own if own[0] > behind else own - own[0] + behind + 1
+        behind = own[-1]
+        starts[name] = float(own[0])
+        steps.append(own)
+        for panel in PANELS:
+            column = table[panel].to_numpy(zero_copy_only=False).astype(float)
+            values[panel].append(column)
+    joined = {name: np.concatenate(chunks) if chunks else np.empty(0) for name, chunks in values.items()}
+    return {"step": np.concatenate(steps) if steps else np.empty(0), "starts": starts, **joined}
+
+
+def run_line(name: str, settings: PretrainRun, rounds: int, curve: dict[str, Any]) -> dict[str, Any]:
+    """What the table of runs says of one run."""
+    loss, entropy = curve["loss"], curve["teacher_entropy"]
+    weights = settings.loss
+    return {
+        "name": name,
+        "weights": f"{weights.self_weight:g} / {weights.intra_weight:g} / {weights.inter_weight:g}",
+        "warmup_epochs": settings.warmup_epochs,
+        "rounds": rounds,
+        "epochs_per_round": settings.epochs_per_round,
+        "steps": len(loss),
+        "prototypes": settings.prototypes.count if settings.uses_prototypes else None,
+        "loss_first": float(loss[0]) if len(loss) else None,
+        "loss_last": float(loss[-1]) if len(loss) else None,
+        "entropy_last": float(entropy[-1]) if len(entropy) else None,
+        "entropy_most": math.log(settings.head.out_dim),
+        "broken": int((~np.isfinite(loss)).sum()),
+    }
