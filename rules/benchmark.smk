@@ -1,0 +1,118 @@
+"""The benchmark: patient-level folds, heads on every representation, metrics with intervals."""
+
+PREDICTIONS = [
+    f"results/{COHORT}/benchmark/{task}/{representation}/{head}/predictions.parquet"
+    for task, spec in CFG.benchmark.tasks.items()
+    for representation in REPRESENTATIONS
+    for head in CFG.benchmark.heads[spec.kind]
+]
+
+
+def split_settings(wildcards):
+    plan = CFG.benchmark
+    keys = ("folds", "seed", "validation_fraction")
+    return settings({"task": task_settings(wildcards.task)} | {key: getattr(plan, key) for key in keys})
+
+
+def task_settings(task):
+    return CFG.benchmark.tasks[task].model_dump(mode="json")
+
+
+# Deals the patients of a task into stratified folds.
+rule split_patients:
+    input:
+        manifest=MANIFEST,
+        slides="results/{cohort}/slides.parquet",
+    output:
+        splits="results/{cohort}/benchmark/{task}/splits.parquet",
+    log:
+        "results/{cohort}/logs/benchmark/{task}/splits.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        cfg=split_settings,
+        code=code("split_patients"),
+    shell:
+        "python -m workflow_scripts.split_patients --config {params.cfg:q} --task {wildcards.task}"
+        " --manifest {input.manifest:q} --slides {input.slides} --output {output.splits} --log {log}"
+
+
+# Fits one head on one representation in every fold and keeps the predictions of the test patients.
+rule fit_head:
+    input:
+        manifest=MANIFEST,
+        splits="results/{cohort}/benchmark/{task}/splits.parquet",
+        regions="results/{cohort}/embeddings/{representation}/regions.parquet",
+        slides="results/{cohort}/embeddings/{representation}/slides.parquet",
+    output:
+        predictions="results/{cohort}/benchmark/{task}/{representation}/{head}/predictions.parquet",
+    log:
+        "results/{cohort}/logs/benchmark/{task}/{representation}/{head}.log",
+    threads: 1
+    resources:
+        gpu=lambda wildcards: 1 if wildcards.head == "abmil" else 0,
+        mem_mb=8000,
+        runtime=240,
+    params:
+        cfg=lambda wildcards: settings({"task": task_settings(wildcards.task), "seed": CFG.benchmark.seed}),
+        code=code("fit_head"),
+        embeddings=subpath(input.slides, parent=True),
+    shell:
+        "python -m workflow_scripts.fit_head --config {params.cfg:q} --task {wildcards.task} --head {wildcards.head}"
+        " --manifest {input.manifest:q} --splits {input.splits} --embeddings {params.embeddings}"
+        " --output {output.predictions} --gpu {resources.gpu} --log {log}"
+
+
+# Computes the metrics of all predictions, with patient-bootstrap intervals and paired comparisons.
+rule collect_results:
+    input:
+        predictions=PREDICTIONS,
+    output:
+        results="results/{cohort}/benchmark/results.parquet",
+    log:
+        "results/{cohort}/logs/benchmark/results.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        cfg=settings({key: getattr(CFG.benchmark, key) for key in ("baseline", "bootstraps", "seed")}),
+        code=code("collect_results"),
+    shell:
+        "python -m workflow_scripts.collect_results --config {params.cfg:q} --predictions {input.predictions}"
+        " --output {output.results} --log {log}"
+
+
+def truth_maps(wildcards):
+    """Maps that the workflow itself makes; maps given by the user are read as they are."""
+    if CFG.benchmark.region_truth != f"{CFG.demo.directory}/truth":
+        return []
+    files = [os.path.basename(row.path) for row in SLIDES.values() if is_demo(row.path)]
+    return [f"{CFG.benchmark.region_truth}/{name}.npz" for name in files]
+
+
+# Compares the prototypes of a run with maps of the true tissue classes.
+rule score_textures:
+    input:
+        checks=per_slide("check/{slide}.parquet"),
+        regions=per_slide("regions/{slide}.parquet"),
+        truth=truth_maps,
+        assignments=lambda wildcards: last_state(wildcards).replace("state.safetensors", "assignments.parquet"),
+    output:
+        scores="results/{cohort}/benchmark/textures_{run}.parquet",
+    log:
+        "results/{cohort}/logs/benchmark/textures_{run}.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        folder=CFG.benchmark.region_truth,
+        seed=CFG.benchmark.seed,
+        code=code("score_textures"),
+    shell:
+        "python -m workflow_scripts.score_textures --truth {params.folder:q} --seed {params.seed}"
+        " --regions-folder results/{wildcards.cohort}/regions --check-folder results/{wildcards.cohort}/check"
+        " --assignments {input.assignments} --output {output.scores} --log {log}"

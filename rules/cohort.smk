@@ -1,0 +1,87 @@
+"""The cohort: synthetic slides of the demo, a check of every slide, and the status of all of them."""
+
+
+def is_demo(path):
+    return os.path.dirname(path) == CFG.demo.directory
+
+
+def slide_file(wildcards):
+    """The slide's file, or nothing where it is missing: a missing file is a bad slide, not a failed run."""
+    path = SLIDES[wildcards.slide].path
+    return [path] if is_demo(path) or os.path.exists(path) else []
+
+
+def slide_row(wildcards):
+    row = SLIDES[wildcards.slide]
+    return settings({"slide_id": row.slide_id, "path": row.path, "mpp": row.mpp})
+
+
+# Makes one synthetic slide of the demo cohort and the map of its textures.
+rule make_demo_slide:
+    output:
+        slide=f"{CFG.demo.directory}/{{demo}}.{{suffix}}",
+        truth=f"{CFG.demo.directory}/truth/{{demo}}.{{suffix}}.npz",
+    log:
+        "logs/demo/{demo}.{suffix}.log",
+    wildcard_constraints:
+        demo="demo_[A-Za-z0-9]+",
+        suffix="svs|tiff",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        cfg=settings(CFG.demo),
+        code=code("make_demo_slide"),
+    shell:
+        "python -m workflow_scripts.make_demo_slide --config {params.cfg:q} --slide {wildcards.demo}"
+        " --output {output.slide} --truth {output.truth} --log {log}"
+
+
+# Opens one slide and records its format, size, scale and whether it can be used.
+rule check_slide:
+    input:
+        slide=slide_file,
+    output:
+        check="results/{cohort}/check/{slide}.parquet",
+    log:
+        "results/{cohort}/logs/check/{slide}.log",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        cfg=settings(CFG.slides),
+        row=slide_row,
+        code=code("check_slide"),
+    shell:
+        "python -m workflow_scripts.check_slide --config {params.cfg:q} --row {params.row:q}"
+        " --output {output.check} --log {log}"
+
+
+# Gathers the status of every slide of the manifest, and stops the run when too many are excluded.
+rule summarise_cohort:
+    input:
+        checks=per_slide("check/{slide}.parquet"),
+        features=expand(f"results/{COHORT}/features/{ENCODER}/shard_{{shard}}.parquet", shard=SHARDS),
+    output:
+        slides="results/{cohort}/slides.parquet",
+    log:
+        "results/{cohort}/logs/summarise_cohort.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+        # a limit that cannot change a result, so not a param: editing it reruns nothing
+        max_failed_percent=round(100 * CFG.cohort.max_failed_fraction),
+    params:
+        manifest=MANIFEST,
+        patients=value_digest([(row.slide_id, row.patient_id) for row in SLIDES.values()]),
+        code=code("summarise_cohort"),
+        folder=f"results/{COHORT}/check",
+        features=f"results/{COHORT}/features/{ENCODER}",
+        shards=len(SHARDS),
+    shell:
+        "python -m workflow_scripts.summarise_cohort --manifest {params.manifest:q} --check-folder {params.folder}"
+        " --features-folder {params.features} --shards {params.shards}"
+        " --max-failed-percent {resources.max_failed_percent} --output {output.slides} --log {log}"

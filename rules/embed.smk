@@ -1,0 +1,49 @@
+"""Embeddings: a vector for every region and every slide, from each pretraining run and from the baselines."""
+
+
+# Embeds regions and slides with the exported teacher of a run.
+rule embed_regions:
+    input:
+        slides="results/{cohort}/slides.parquet",
+        features=SHARD_FILES,
+        model="results/{cohort}/pretrain/{run}/model/model.safetensors",
+    output:
+        regions="results/{cohort}/embeddings/{run}/regions.parquet",
+        slides="results/{cohort}/embeddings/{run}/slides.parquet",
+    log:
+        "results/{cohort}/logs/embed/{run}.log",
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=120,
+    params:
+        code=code("embed_regions"),
+        features=FEATURES,
+        model=subpath(input.model, parent=True),
+    shell:
+        "python -m workflow_scripts.embed_regions --model {params.model} --features {params.features}"
+        " --slides {input.slides} --regions-output {output.regions} --slides-output {output.slides}"
+        " --gpu {resources.gpu} --log {log}"
+
+
+# Embeds regions and slides without pretraining: mean of patch features, or of colour.
+rule embed_baseline:
+    input:
+        slides="results/{cohort}/slides.parquet",
+        features=SHARD_FILES,
+    output:
+        regions="results/{cohort}/embeddings/{baseline}/regions.parquet",
+        slides="results/{cohort}/embeddings/{baseline}/slides.parquet",
+    log:
+        "results/{cohort}/logs/embed/{baseline}.log",
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        code=code("embed_baseline"),
+        features=FEATURES,
+    shell:
+        "python -m workflow_scripts.embed_baseline --baseline {wildcards.baseline} --features {params.features}"
+        " --slides {input.slides} --regions-output {output.regions} --slides-output {output.slides} --log {log}"

@@ -1,0 +1,29 @@
+"""Features: a frozen encoder over the patches of every region."""
+
+
+# Encodes the patches of one shard of slides; a slide that is already done is not encoded again.
+rule extract_features:
+    input:
+        checks=of_shard("check/{slide}.parquet"),
+        regions=of_shard("regions/{slide}.parquet"),
+    output:
+        index="results/{cohort}/features/{encoder}/shard_{shard}.parquet",
+    log:
+        "results/{cohort}/logs/features/{encoder}/shard_{shard}.log",
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=720,
+        # cannot change a result, so not a param
+        batch_size=CFG.features.batch_size,
+    params:
+        cfg=settings(CFG.features),
+        regions=settings(CFG.regions),
+        code=code("extract_features"),
+        manifest=MANIFEST,
+    shell:
+        "python -m workflow_scripts.extract_features --config {params.cfg:q} --regions-config {params.regions:q}"
+        " --manifest {params.manifest:q} --shard {wildcards.shard} --code {params.code}"
+        " --check-folder results/{wildcards.cohort}/check --regions-folder results/{wildcards.cohort}/regions"
+        " --output {output.index} --batch-size {resources.batch_size} --gpu {resources.gpu} --log {log}"

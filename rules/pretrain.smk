@@ -1,0 +1,180 @@
+"""Pretraining: a warm-up, then rounds of cluster, assign and distill.
+
+The rounds are unrolled over a wildcard and wired by plain paths, so the graph is known before anything runs:
+one more round computes that round only. Each run is a chain of states; runs with equal warm-up settings share one.
+"""
+
+FEATURES = f"results/{COHORT}/features/{ENCODER}"
+SHARD_FILES = expand(f"{FEATURES}/shard_{{shard}}.parquet", shard=SHARDS)
+
+
+def run_of(wildcards):
+    return CFG.pretrain.run(wildcards.run)
+
+
+def warm_up_folder(run):
+    """Folder of a run's warm-up, named by the settings on which it depends."""
+    return f"warm_up_{CFG.pretrain.run(run).warm_up_key()}"
+
+
+def warm_up_settings(wildcards):
+    for name in CFG.pretrain.runs:
+        if warm_up_folder(name) == wildcards.warm_up:
+            return settings(CFG.pretrain.run(name).warm_up_settings())
+    raise WorkflowError(f"no run of pretrain.runs has the warm-up {wildcards.warm_up}")
+
+
+def previous_state(wildcards):
+    """State that a round starts from: the warm-up's, or the previous round's."""
+    number = int(wildcards.round)
+    folder = warm_up_folder(wildcards.run) if number == 1 else f"{wildcards.run}/round_{number - 1:02d}"
+    return f"results/{COHORT}/pretrain/{folder}/state.safetensors"
+
+
+def last_state(wildcards):
+    return f"results/{COHORT}/pretrain/{wildcards.run}/round_{run_of(wildcards).rounds:02d}/state.safetensors"
+
+
+def round_tables(wildcards):
+    """What a round distils; nothing where a run has L_self alone."""
+    if not run_of(wildcards).uses_prototypes:
+        return []
+    folder = f"results/{COHORT}/pretrain/{wildcards.run}/round_{wildcards.round}"
+    return [f"{folder}/{name}.parquet" for name in ("prototypes", "assignments", "neighbours")]
+
+
+def cluster_settings(wildcards):
+    return settings(run_of(wildcards).cluster_settings())
+
+
+def neighbour_settings(wildcards):
+    return settings(run_of(wildcards).neighbours)
+
+
+def distill_settings(wildcards):
+    return settings(run_of(wildcards).distill_settings())
+
+
+# Trains student and teacher by self-distillation alone.
+rule warm_up:
+    input:
+        slides="results/{cohort}/slides.parquet",
+        features=SHARD_FILES,
+    output:
+        state="results/{cohort}/pretrain/{warm_up}/state.safetensors",
+        metrics="results/{cohort}/pretrain/{warm_up}/metrics.parquet",
+    log:
+        "results/{cohort}/logs/pretrain/{warm_up}.log",
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=1440,
+    params:
+        cfg=warm_up_settings,
+        code=code("warm_up"),
+        features=FEATURES,
+    shell:
+        "python -m workflow_scripts.warm_up --config {params.cfg:q} --features {params.features} --slides {input.slides}"
+        " --code {params.code} --state {output.state} --metrics {output.metrics}"
+        " --scratch results/{wildcards.cohort}/scratch/{wildcards.warm_up} --gpu {resources.gpu} --log {log}"
+
+
+# Clusters the regions of every slide into its prototypes.
+checkpoint cluster_regions:
+    input:
+        slides="results/{cohort}/slides.parquet",
+        features=SHARD_FILES,
+        state=previous_state,
+    output:
+        prototypes="results/{cohort}/pretrain/{run}/round_{round}/prototypes.parquet",
+        assignments="results/{cohort}/pretrain/{run}/round_{round}/assignments.parquet",
+    log:
+        "results/{cohort}/logs/pretrain/{run}/cluster_{round}.log",
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=120,
+    params:
+        cfg=cluster_settings,
+        code=code("cluster_regions"),
+        features=FEATURES,
+    shell:
+        "python -m workflow_scripts.cluster_regions --config {params.cfg:q} --features {params.features}"
+        " --slides {input.slides} --state {input.state} --round {wildcards.round} --threads {threads}"
+        " --prototypes {output.prototypes} --assignments {output.assignments} --gpu {resources.gpu} --log {log}"
+
+
+# Finds the nearest slides of every slide and matches their prototypes.
+checkpoint assign_neighbours:
+    input:
+        slides="results/{cohort}/slides.parquet",
+        prototypes="results/{cohort}/pretrain/{run}/round_{round}/prototypes.parquet",
+    output:
+        neighbours="results/{cohort}/pretrain/{run}/round_{round}/neighbours.parquet",
+    log:
+        "results/{cohort}/logs/pretrain/{run}/assign_{round}.log",
+    threads: 8
+    resources:
+        mem_mb=16000,
+        runtime=120,
+    params:
+        cfg=neighbour_settings,
+        code=code("assign_neighbours"),
+    shell:
+        "python -m workflow_scripts.assign_neighbours --config {params.cfg:q} --slides {input.slides}"
+        " --prototypes {input.prototypes} --neighbours {output.neighbours} --log {log}"
+
+
+# Distils the round's prototypes into the student for a number of epochs.
+checkpoint distill_round:
+    input:
+        slides="results/{cohort}/slides.parquet",
+        features=SHARD_FILES,
+        state=previous_state,
+        tables=round_tables,
+    output:
+        state="results/{cohort}/pretrain/{run}/round_{round}/state.safetensors",
+        metrics="results/{cohort}/pretrain/{run}/round_{round}/metrics.parquet",
+    log:
+        "results/{cohort}/logs/pretrain/{run}/distill_{round}.log",
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=1440,
+    params:
+        cfg=distill_settings,
+        code=code("distill_round"),
+        features=FEATURES,
+    shell:
+        "python -m workflow_scripts.distill_round --config {params.cfg:q} --features {params.features}"
+        " --slides {input.slides} --start {input.state} --tables {input.tables} --code {params.code}"
+        " --state {output.state} --metrics {output.metrics}"
+        " --scratch results/{wildcards.cohort}/scratch/{wildcards.run}_{wildcards.round} --gpu {resources.gpu} --log {log}"
+
+
+# Exports the last round's teacher as safetensors with its config and model card.
+rule export_model:
+    input:
+        slides="results/{cohort}/slides.parquet",
+        state=last_state,
+    output:
+        model="results/{cohort}/pretrain/{run}/model/model.safetensors",
+        config="results/{cohort}/pretrain/{run}/model/config.json",
+        card="results/{cohort}/pretrain/{run}/model/README.md",
+    log:
+        "results/{cohort}/logs/pretrain/{run}/export.log",
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        cfg=lambda wildcards: settings(run_of(wildcards)),
+        code=code("export_model"),
+        features=FEATURES,
+    shell:
+        "python -m workflow_scripts.export_model --config {params.cfg:q} --features {params.features}"
+        " --slides {input.slides} --state {input.state} --run {wildcards.run} --cohort {wildcards.cohort}"
+        " --output {output.model} --log {log}"

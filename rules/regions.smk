@@ -1,0 +1,22 @@
+"""Regions: the grid of patches that one token sequence is made of."""
+
+
+# Lays the grid of regions over one slide's tissue.
+rule tile_regions:
+    input:
+        check="results/{cohort}/check/{slide}.parquet",
+        tissue="results/{cohort}/tissue/{slide}.parquet",
+    output:
+        regions="results/{cohort}/regions/{slide}.parquet",
+    log:
+        "results/{cohort}/logs/regions/{slide}.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        cfg=settings(CFG.regions),
+        code=code("tile_regions"),
+    shell:
+        "python -m workflow_scripts.tile_regions --config {params.cfg:q} --check {input.check}"
+        " --tissue {input.tissue} --output {output.regions} --log {log}"

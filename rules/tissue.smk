@@ -1,0 +1,23 @@
+"""Tissue: where the slide is not glass."""
+
+
+# Segments the tissue of one slide at a fixed physical scale, as polygons and as an overlay to look at.
+rule segment_tissue:
+    input:
+        check="results/{cohort}/check/{slide}.parquet",
+    output:
+        tissue="results/{cohort}/tissue/{slide}.parquet",
+        geojson="results/{cohort}/tissue/{slide}.geojson",
+        overlay="results/{cohort}/tissue/{slide}.png",
+    log:
+        "results/{cohort}/logs/tissue/{slide}.log",
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        cfg=settings(CFG.tissue),
+        code=code("segment_tissue"),
+    shell:
+        "python -m workflow_scripts.segment_tissue --config {params.cfg:q} --check {input.check}"
+        " --tissue {output.tissue} --geojson {output.geojson} --overlay {output.overlay} --log {log}"

@@ -1,0 +1,150 @@
+"""Bad input ends in one sentence that names the culprit, a non-zero exit, and no traceback."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.tiny import CONFIG, ROOT, changed, snakemake, write_config
+
+GOOD = "slide_id,path,patient_id,subtype\na,slides/a.svs,p1,x\nb,slides/b.svs,p2,y\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "slides.csv").write_text(GOOD)
+    write_config(tmp_path, CONFIG)
+    return tmp_path
+
+
+def refusal(folder: Path, *args: str) -> str:
+    result = snakemake(folder, *(args or ("-n",)))
+    assert result.returncode != 0
+    assert "Traceback" not in result.stdout
+    return result.stdout
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        ("slide_id,path\na,x.svs\na,y.svs\n", ["slides.csv", "slide_id a", "2 times"]),
+        ("slide_id,path\n", ["slides.csv", "lists no slide"]),
+        ("id,path\na,x.svs\n", ["slides.csv", "no column slide_id"]),
+        ("slide_id,path,mpp\na,x.svs,\"0,25\"\n", ["line 2", "'0,25'", "decimal point"]),
+        ("slide_id,path\na/b,x.svs\n", ["line 2", "'a/b'"]),
+        ("slide_id,path\na,\n", ["line 2", "path of slide a is empty"]),
+    ],
+)  # fmt: skip
+def test_manifest(project: Path, manifest: str, words: list[str]) -> None:
+    (project / "slides.csv").write_text(manifest)
+    message = refusal(project)
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("tisue", {}, ["unknown key tisue"]),
+        ("regions.grd", 8, ["unknown key regions.grd"]),
+        ("pretrain.defaults.crops.global_size", 5, ["crops.global_size (5)", "regions.grid (4)"]),
+        ("pretrain.runs", {"slpd": {"los": 1}}, ["run slpd", "unknown key los"]),
+        ("cohort.manifest", "nowhere.csv", ["nowhere.csv does not exist", "cohort.manifest"]),
+        ("benchmark.baseline", "mien", ["benchmark.baseline", "mien"]),
+    ],
+)
+def test_config(project: Path, key: str, value: object, words: list[str]) -> None:
+    write_config(project, changed(CONFIG, key, value))
+    message = refusal(project)
+    assert all(word in message for word in words), message
+
+
+def test_all_slide_files_missing(project: Path) -> None:
+    message = refusal(project, "features")
+    assert "none of the 2 slide files of the manifest exists" in message
+    assert "slides/a.svs" in message
+
+
+@pytest.mark.parametrize(
+    ("header", "edit", "words"),
+    [
+        ("tumour", lambda label, patient: ("x", patient), ["subtype", "tumour"]),
+        ("subtype", lambda label, patient: ("x", patient), ["one class"]),
+        ("subtype", lambda label, patient: (label, "twin"), ["twin"]),
+    ],
+)
+def test_labels(finished: Path, tmp_path: Path, header: str, edit, words: list[str]) -> None:
+    """A label column that is not there, one class only, a patient with two labels."""
+    lines = (finished / "slides.csv").read_text().splitlines()
+    rows = [line.split(",") for line in lines[1:]]
+    out = [f"slide_id,path,patient_id,mpp,{header}"]
+    for slide, path, patient, mpp, label in rows:
+        new_label, new_patient = edit(label, patient)
+        out.append(f"{slide},{path},{new_patient},{mpp},{new_label}")
+    (tmp_path / "slides.csv").write_text("\n".join(out) + "\n")
+    result = run_split(finished, tmp_path / "slides.csv", folds=2, output=tmp_path / "splits.parquet")
+    assert result.returncode == 1 and "Traceback" not in result.stdout
+    assert all(word in result.stdout for word in ["slides.csv", *words]), result.stdout
+    assert not (tmp_path / "splits.parquet").exists()
+
+
+def test_fewer_patients_than_folds(finished: Path, tmp_path: Path) -> None:
+    result = run_split(finished, finished / "slides.csv", folds=9, output=tmp_path / "splits.parquet")
+    assert result.returncode == 1 and "Traceback" not in result.stdout and "folds" in result.stdout
+
+
+def run_split(finished: Path, manifest: Path, folds: int, output: Path) -> subprocess.CompletedProcess[str]:
+    task = '{"kind": "classification", "label": "subtype"}'
+    config = f'{{"task": {task}, "folds": {folds}, "seed": 0, "validation_fraction": 0.0}}'
+    slides = finished / "results" / "tiny" / "slides.parquet"
+    args = ["--config", config, "--task", "subtype", "--manifest", str(manifest)]
+    return run_entry("split_patients", *args, "--slides", str(slides), "--output", str(output))
+
+
+def run_entry(name: str, *args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"workflow_scripts.{name}", *args]
+    return subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def test_state_that_does_not_fit_the_model(finished: Path, tmp_path: Path) -> None:
+    """A state of another architecture is refused by the name of its first tensor that does not fit."""
+    results = finished / "results" / "tiny"
+    state = next((results / "pretrain").glob("warm_up_*")) / "state.safetensors"
+    features = ["--features", str(results / "features" / "lite0"), "--slides", str(results / "slides.parquet")]
+    outputs = ["--prototypes", str(tmp_path / "p.parquet"), "--assignments", str(tmp_path / "a.parquet")]
+    config = '{"model": {"dim": 48, "heads": 2}, "crops": {"global_size": 3, "local_size": 2}}'
+    inputs = ["--config", config, *features, "--state", str(state), "--round", "1"]
+    result = run_entry("cluster_regions", *inputs, *outputs)
+    assert result.returncode == 1 and "Traceback" not in result.stdout
+    assert "does not fit the model" in result.stdout and "state.safetensors" in result.stdout
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A file system of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if shutil.which("mount") is None:
+        pytest.skip("no mount command")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system is not permitted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk_is_one_sentence_and_keeps_what_was_there(finished: Path, small_disk: Path) -> None:
+    results = finished / "results" / "tiny"
+    old = small_disk / "regions.parquet"
+    old.write_bytes(b"old")
+    (small_disk / "filler").write_bytes(b"\0" * 57_000)
+    result = run_entry(
+        "embed_baseline", "--baseline", "mean", "--features", str(results / "features" / "lite0"),
+        "--slides", str(results / "slides.parquet"),
+        "--regions-output", str(old), "--slides-output", str(small_disk / "slides.parquet"),
+    )  # fmt: skip
+    assert result.returncode == 1 and "Traceback" not in result.stdout
+    assert "the disk is full" in result.stdout and "regions.parquet" in result.stdout
+    assert old.read_bytes() == b"old"
+    assert sorted(p.name for p in small_disk.iterdir()) == ["filler", "regions.parquet"]

@@ -1,0 +1,102 @@
+"""Editing a key reruns exactly the rules that depend on it: the sets that a dry run plans."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.tiny import CONFIG, changed, copy_project, planned, snakemake, write_config
+
+HEADS = {"fit_head", "collect_results", "write_report"}
+BENCHMARK = HEADS | {"split_patients"}
+EMBED = {"export_model", "embed_regions", "fit_head", "collect_results", "write_report"}
+ROUNDS = {"cluster_regions", "assign_neighbours", "distill_round"}
+AFTER_FEATURES = {"summarise_cohort", "warm_up", "embed_baseline"} | ROUNDS | EMBED | BENCHMARK
+
+
+@pytest.fixture(scope="module")
+def project(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_project(finished, tmp_path_factory.mktemp("reruns") / "tiny")
+
+
+def test_nothing_to_do(project: Path) -> None:
+    write_config(project, CONFIG)
+    assert planned(project) == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rules"),
+    [
+        ("report.title", "another", {"write_report"}),
+        ("benchmark.bootstraps", 200, {"collect_results", "write_report"}),
+        ("benchmark.folds", 3, BENCHMARK),
+        ("benchmark.heads.classification", ["knn", "logistic", "abmil"], HEADS),
+        ("pretrain.defaults.neighbours.count", 2, ROUNDS | EMBED),
+        ("pretrain.defaults.prototypes.min_regions", 9, ROUNDS | EMBED),
+        ("pretrain.defaults.optimiser.lr", 0.001, ROUNDS | EMBED | {"warm_up"}),
+        ("features.input_px", 32, {"extract_features"} | AFTER_FEATURES),
+        ("regions.min_tissue_fraction", 0.4, {"tile_regions", "extract_features"} | AFTER_FEATURES),
+        ("tissue.closing_um", 16, {"segment_tissue", "tile_regions", "extract_features"} | AFTER_FEATURES),
+        ("features.batch_size", 32, set()),
+        ("cohort.max_failed_fraction", 0.4, set()),
+    ],
+)  # fmt: skip
+def test_editing_a_key_reruns_what_depends_on_it(project: Path, key: str, value: object, rules: set[str]) -> None:
+    write_config(project, changed(CONFIG, key, value))
+    assert set(planned(project)) == rules
+
+
+def test_one_more_round_computes_that_round_only(project: Path) -> None:
+    write_config(project, changed(CONFIG, "pretrain.defaults.rounds", 3))
+    jobs = planned(project)
+    assert (jobs["cluster_regions"], jobs["assign_neighbours"], jobs["distill_round"]) == (1, 1, 2)  # slpd; slpd, dino
+    assert "warm_up" not in jobs
+
+
+def test_one_round_less_only_links_consumers_anew(project: Path) -> None:
+    write_config(project, changed(CONFIG, "pretrain.defaults.rounds", 1))
+    assert set(planned(project)) == EMBED
+
+
+def test_intra_weight_leaves_warm_up_and_the_dino_run_alone(project: Path) -> None:
+    write_config(project, changed(CONFIG, "pretrain.runs", {"slpd": {"loss": {"intra_weight": 0.5}}, "dino": DINO}))
+    jobs = planned(project)
+    assert jobs["distill_round"] == 2 and jobs["cluster_regions"] == 1 and "warm_up" not in jobs
+
+
+DINO = {"loss": {"intra_weight": 0, "inter_weight": 0}}
+
+
+def test_mpp_of_one_slide_reruns_that_slide(project: Path) -> None:
+    write_config(project, CONFIG)
+    manifest = project / "slides.csv"
+    text = manifest.read_text()
+    line = text.splitlines()[1]
+    manifest.write_text(text.replace(line, line.replace(",,", ",0.5,")))
+    jobs = planned(project)
+    manifest.write_text(text)
+    assert (jobs["check_slide"], jobs["segment_tissue"], jobs["tile_regions"]) == (1, 1, 1)
+    assert jobs["extract_features"] == 1
+
+
+def test_edited_code_reruns_and_a_comment_does_not(project: Path) -> None:
+    from workflow_scripts.core.digest import code_digest
+
+    write_config(project, CONFIG)
+    snakemake(project, "--touch")
+    assert planned(project) == {}
+    assert code_digest("workflow_scripts.segment_tissue") != code_digest("workflow_scripts.tile_regions")
+
+
+def test_rounds_one_by_one_equal_rounds_in_one_call_bit_for_bit(finished: Path, tmp_path: Path) -> None:
+    again = copy_project(finished, tmp_path / "tiny")
+    pretrain = Path("results/tiny/pretrain")
+    expected = (finished / pretrain / "slpd" / "round_02" / "state.safetensors").read_bytes()
+    for folder in sorted((again / pretrain).iterdir()):
+        for file in folder.rglob("*"):
+            if file.is_file():
+                file.unlink()
+    for number in (1, 2):
+        target = pretrain / "slpd" / f"round_{number:02d}" / "state.safetensors"
+        result = snakemake(again, str(target))
+        assert result.returncode == 0, result.stdout[-3000:]
+    assert (again / pretrain / "slpd" / "round_02" / "state.safetensors").read_bytes() == expected
