@@ -22,7 +22,7 @@ rule make_demo_slide:
         slide=f"{CFG.demo.directory}/{{demo}}.{{suffix}}",
         truth=f"{CFG.demo.directory}/truth/{{demo}}.{{suffix}}.npz",
     log:
-        "logs/demo/{demo}.{suffix}.log",
+        f"{CFG.demo.directory}/logs/{{demo}}.{{suffix}}.log",
     wildcard_constraints:
         demo="demo_[A-Za-z0-9]+",
         suffix="svs|tiff",

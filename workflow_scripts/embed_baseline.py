@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
         regions += table["region_id"].to_pylist()
         counts.append(len(table))
     colour = args.baseline == "colour"
-    pretrained_on = "nothing" if colour else feature_facts(args.features, slides[0])["pretrained_on"]
+    pretrained_on = "nothing" if colour else feature_facts(args.features, slides[0])["encoder"]["pretrained_on"]
     outputs = (args.regions_output, args.slides_output)
     save_embeddings(*outputs, np.concatenate(vectors), slides, np.array(counts), regions, pretrained_on)
 

@@ -21,9 +21,7 @@ Patch encoder: {pretrained_on}. Workflow version {version}. All settings are in 
 
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
-    parser.add_argument(
-        "--config", type=PretrainRun.model_validate_json, required=True, help="settings, JSON"
-    )
+    parser.add_argument("--config", type=PretrainRun.model_validate_json, required=True, help="settings, JSON")
     add_feature_arguments(parser)
     parser.add_argument("--state", required=True, help="state.safetensors of the last round")
     parser.add_argument("--run", required=True, help="name of the run")
@@ -38,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     cfg, slides = args.config, usable_slides(args.slides)
     regions = sum(n or 0 for n in read_table(args.slides, ["n_regions"])["n_regions"].to_pylist())
     source = feature_facts(args.features, slides[0])
-    dim = source["dim"]
+    dim, encoder = source["dim"], source["encoder"]
     state, _ = load_state(args.state, cfg, dim, torch.device("cpu"))
     model = cfg.model
     architecture = {"in_dim": dim, "positions": cfg.crops.global_size, "drop_path": 0.0}
@@ -49,14 +47,14 @@ def main(argv: list[str] | None = None) -> None:
         "architecture": architecture,
         "settings": cfg.model_dump(mode="json"),
         "features": source,
-        "pretrained_on": f"{source['pretrained_on']}; then {training}",
+        "pretrained_on": f"{encoder['pretrained_on']}; then {training}",
         "version": __version__,
         "epochs": state.epoch,
     }
     card = CARD.format(
         run=args.run, cohort=args.cohort, grid=source["grid"], dim_in=dim, dim=model.dim, mpp=source["mpp"],
-        encoder=source["encoder"], patch_px=source["patch_px"], method=method, epochs=state.epoch,
-        slides=len(slides), regions=regions, pretrained_on=source["pretrained_on"], version=__version__,
+        encoder=encoder["name"], patch_px=source["patch_px"], method=method, epochs=state.epoch,
+        slides=len(slides), regions=regions, pretrained_on=encoder["pretrained_on"], version=__version__,
         folder=args.output.rsplit("/", 1)[0],
     )  # fmt: skip
     save_model(args.output, state.teacher.backbone, facts, card)

@@ -58,7 +58,7 @@ class Cluster:
 
 
 @contextmanager
-def toy_cluster(cpus: int = 8, memory_mb: int = 64_000) -> Iterator[Cluster]:
+def toy_cluster(cpus: int = 16, memory_mb: int = 64_000) -> Iterator[Cluster]:
     """Start a cluster and stop it, its jobs and all daemons at the end, also after an error.
 
     Args:
@@ -84,8 +84,7 @@ def toy_cluster(cpus: int = 8, memory_mb: int = 64_000) -> Iterator[Cluster]:
             if name == "munged":
                 _wait(lambda: (folder / "munge" / "socket").exists(), "munged", folder)
         cluster = Cluster(folder)
-        _wait(lambda: _query("sinfo", "-h", "-t", "idle", "-N", "-o", "%N").split().count("n2") > 0, "n2", folder)
-        _wait(lambda: _query("sinfo", "-h", "-t", "idle", "-N", "-o", "%N").split().count("n1") > 0, "n1", folder)
+        _wait(lambda: {"n1", "n2"} == set(_query("sinfo", "-hN", "-t", "idle", "-o", "%N").split()), "nodes", folder)
         stack.callback(_cancel_all)
         yield cluster
 
@@ -136,7 +135,7 @@ def _configure(folder: Path, cpus: int, memory_mb: int) -> None:
         *(f"StateSaveLocation={folder}/state", f"SlurmdSpoolDir={folder}/spool-%n"),
         *(f"SlurmctldPidFile={folder}/slurmctld.pid", f"SlurmdPidFile={folder}/slurmd-%n.pid"),
         *("ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none", f"TaskProlog={prolog}"),
-        *("AccountingStorageType=accounting_storage/none", "JobAcctGatherType=jobacct_gather/none"),
+        "AccountingStorageType=accounting_storage/none",
         *("SelectType=select/cons_tres", "SelectTypeParameters=CR_Core_Memory", "SchedulerType=sched/backfill"),
         *("SchedulerParameters=sched_interval=1,bf_interval=1", "ReturnToService=2", "MailProg=/bin/true"),
         *("GresTypes=gpu", "KillWait=2", "MinJobAge=300", "SlurmdParameters=config_overrides"),

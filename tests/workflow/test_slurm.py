@@ -1,0 +1,185 @@
+"""The stages up to the features, submitted through a real SLURM with the profile that users get."""
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tifffile
+import yaml
+
+from tests.workflow.slurm_cluster import CannotRun, Cluster, toy_cluster
+from workflow_scripts.core.manifest import shard_of
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_PX = 1200  # of a slide
+_MPP = 0.5  # um/px
+_SLIDES = ("s1", "s2", "s3")
+_SHARDS = 2
+_RULES = {  # jobs of each rule
+    "check_slide": len(_SLIDES),
+    "segment_tissue": len(_SLIDES),
+    "tile_regions": len(_SLIDES),
+    "extract_features": _SHARDS,
+    "summarise_cohort": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    try:
+        with toy_cluster() as running:
+            yield running
+    except CannotRun as reason:
+        pytest.skip(str(reason))
+
+
+def _write_slide(path: Path, seed: int) -> None:
+    """A stained disc of 0.8 mm on glass, with grain, as a tiled TIFF that says 0.5 um/px."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:_PX, :_PX] - _PX // 2
+    disc = (x**2 + y**2 < 520**2)[..., None]
+    colour = np.where(disc, (185, 90, 150), (243, 243, 244)) + rng.normal(0, 6, (_PX, _PX, 3)) * (1 + 3 * disc)
+    tifffile.imwrite(
+        path,
+        colour.clip(0, 255).astype(np.uint8),
+        photometric="rgb",
+        tile=(256, 256),
+        compression="jpeg",
+        resolution=(1e4 / _MPP, 1e4 / _MPP),
+        resolutionunit="CENTIMETER",
+        metadata=None,
+    )
+
+
+def _write_cohort(folder: Path) -> None:
+    """Slides, manifest and configuration, and another configuration whose feature jobs must fail."""
+    for seed, slide in enumerate(_SLIDES):
+        _write_slide(folder / f"{slide}.tiff", seed)
+    with (folder / "slides.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("slide_id", "path"), *((s, f"{s}.tiff") for s in _SLIDES)])
+    config = {
+        "cohort": {"name": "toy", "manifest": "slides.csv"},
+        "regions": {"mpp": _MPP, "patch_px": 96, "grid": 4},
+        "features": {"encoder": "lite", "model": "efficientnet_lite0", "shards": _SHARDS},
+        "pretrain": {"defaults": {"crops": {"global_size": 3, "local_size": 2}}},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    config["features"] |= {"encoder": "broken", "weights": "missing.pth"}
+    (folder / "broken.yaml").write_text(yaml.safe_dump(config))
+
+
+def _snakemake(folder: Path, config: str, *options: str) -> subprocess.CompletedProcess:
+    """Run the target `features` in `folder` with the profile; the options shorten its waits for a small cluster."""
+    env = {**os.environ, "SLPD_GPU_LOCKS": str(folder / "locks"), "XDG_CACHE_HOME": str(folder / "cache")}
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    env.pop("CUDA_VISIBLE_DEVICES", None)
+    command = [sys.executable, "-m", "snakemake", "features", "--snakefile", str(_REPOSITORY / "Snakefile")]
+    command += ["--directory", str(folder), "--configfile", str(folder / config)]
+    command += ["--workflow-profile", str(_REPOSITORY / "profiles" / "slurm")]
+    command += ["--slurm-status-command", "squeue", "--slurm-no-account", "--slurm-keep-successful-logs"]
+    command += ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
+    command += ["--latency-wait", "5", *options]
+    return subprocess.run(command, cwd=folder, env=env, text=True, capture_output=True, timeout=400)
+
+
+@pytest.fixture(scope="module")
+def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Folder and printed text of one successful run."""
+    folder = tmp_path_factory.mktemp("slurm")
+    _write_cohort(folder)
+    done = _snakemake(folder, "config.yaml")
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, f"{text[-6000:]}\n{cluster.logs()}"
+    return folder, text
+
+
+def _jobs_of(cluster: Cluster, rule: str) -> list[dict[str, str]]:
+    return [job for job in cluster.jobs() if job.get("Comment", "").startswith(f"rule_{rule}_wildcards")]
+
+
+def _overlap(a: dict[str, str], b: dict[str, str]) -> bool:
+    return max(a["StartTime"], b["StartTime"]) < min(a["EndTime"], b["EndTime"])
+
+
+def test_every_job_goes_through_slurm_and_ends_well(cluster: Cluster, run: tuple[Path, str]) -> None:
+    _, text = run
+    assert {rule: len(_jobs_of(cluster, rule)) for rule in _RULES} == _RULES
+    assert text.count("submitted with SLURM jobid") == sum(_RULES.values())
+    for rule in _RULES:
+        assert {job["JobState"] for job in _jobs_of(cluster, rule)} == {"COMPLETED"}
+
+
+def test_only_feature_jobs_ask_for_a_gpu_and_go_to_the_gpu_partition(cluster: Cluster, run: tuple[Path, str]) -> None:
+    for rule in _RULES:
+        for job in _jobs_of(cluster, rule):
+            gpu = rule == "extract_features"
+            assert job.get("TresPerJob") == ("gres:gpu:1" if gpu else None)
+            assert job["Partition"] == ("gpu" if gpu else "cpu")
+
+
+def test_memory_time_and_cores_come_from_the_rules(cluster: Cluster, run: tuple[Path, str]) -> None:
+    wanted = {"check_slide": ["1", "1000M", "00:10:00"], "extract_features": ["8", "16000M", "12:00:00"]}
+    for rule, values in wanted.items():
+        for job in _jobs_of(cluster, rule):
+            assert [job[key] for key in ("NumCPUs", "MinMemoryNode", "TimeLimit")] == values
+
+
+def test_slurm_sets_the_device_and_nothing_is_leased(cluster: Cluster, run: tuple[Path, str]) -> None:
+    folder, _ = run
+    for rule in _RULES:
+        wanted = {"0", "1"} if rule == "extract_features" else {"unset"}
+        numbers = {job["JobId"] for job in _jobs_of(cluster, rule)}
+        seen = [device for job, device in cluster.tasks_seen if job in numbers]
+        assert len(seen) >= len(numbers)
+        assert set(seen) <= wanted
+    first, second = _jobs_of(cluster, "extract_features")
+    if first["NodeList"] == second["NodeList"] and _overlap(first, second):
+        device = dict(cluster.tasks_seen)
+        assert device[first["JobId"]] != device[second["JobId"]]
+    assert not list(folder.glob("locks/**/*.lock"))
+    logs = [file.read_text() for file in folder.glob("results/toy/logs/features/**/*.log")]
+    assert len(logs) == _SHARDS
+    assert not any("leased" in text for text in logs)
+
+
+def test_features_are_whole(run: tuple[Path, str]) -> None:
+    folder, _ = run
+    slides = pq.read_table(folder / "results/toy/slides.parquet").to_pandas().set_index("slide_id")
+    assert sorted(slides.index) == sorted(_SLIDES)
+    assert set(slides.status) == {"ok"}
+    assert np.allclose(slides.mpp_x, _MPP)
+    assert np.allclose(slides.tissue_mm2, np.pi * (520 * _MPP / 1000) ** 2, rtol=0.1)  # the disc that was drawn
+    assert {shard_of(slide, _SHARDS) for slide in _SLIDES} == {0, 1}  # or one of the jobs had nothing to do
+    for shard in range(_SHARDS):
+        index = folder / f"results/toy/features/lite/shard_{shard}.parquet"
+        rows = pq.read_table(index).to_pylist()
+        assert {row["slide_id"] for row in rows} == {s for s in _SLIDES if shard_of(s, _SHARDS) == shard}
+        for row in rows:
+            assert row["n_regions"] == slides.n_regions[row["slide_id"]] > 0
+            assert (index.parent / row["file"]).is_file()
+
+
+def test_a_second_run_submits_nothing(cluster: Cluster, run: tuple[Path, str]) -> None:
+    before = len(cluster.jobs())
+    done = _snakemake(run[0], "config.yaml")
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout + done.stderr
+    assert len(cluster.jobs()) == before
+
+
+def test_a_failed_job_is_noticed_and_tried_again_with_more_memory(cluster: Cluster, run: tuple[Path, str]) -> None:
+    """Comes last: the cluster remembers its jobs."""
+    known = {job["JobId"] for job in cluster.jobs()}
+    done = _snakemake(run[0], "broken.yaml", "--retries", "1")
+    assert done.returncode == 1
+    assert "the weights missing.pth do not exist" in done.stdout + done.stderr
+    failed = [job for job in cluster.jobs() if job["JobId"] not in known]
+    assert {job["JobState"] for job in failed} == {"FAILED"}
+    assert sorted(job["MinMemoryNode"] for job in failed) == ["16000M"] * _SHARDS + ["32000M"] * _SHARDS
