@@ -72,7 +72,9 @@ def lease_devices(count: int, wait_s: float = 3600.0) -> list[str]:
     leased: list[str] = []
     deadline = time.monotonic() + wait_s
     while len(leased) < count:
-        leased += [d for d in available if d not in leased and len(leased) < count and _try_lock(d)]
+        for device in available:
+            if len(leased) < count and device not in leased and _try_lock(device):
+                leased.append(device)
         if len(leased) < count and time.monotonic() > deadline:
             raise UserError(
                 f"only {len(leased)} of {count} GPUs became free within {wait_s:.0f} s; "

@@ -1,0 +1,67 @@
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run(body: str, *argv: str) -> subprocess.CompletedProcess:
+    """Run an entry whose `main` has this body after its arguments are parsed."""
+    script = (
+        textwrap.dedent("""
+        import errno
+        from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+        from workflow_scripts.core.errors import UserError
+        from workflow_scripts.core.files import whole_file
+
+        def main():
+            args = parse_entry(entry_parser("What it does."), None)
+        """)
+        + textwrap.indent(textwrap.dedent(body), "    ")
+        + "\nrun_entry(main)\n"
+    )
+    return subprocess.run([sys.executable, "-c", script, *argv], capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_success_ends_with_0_and_logs_to_terminal_and_file(tmp_path):
+    done = run('log.info("%d slides", 3)', "--log", str(tmp_path / "deep/x.log"))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.endswith(" 3 slides\n")
+    assert (tmp_path / "deep/x.log").read_text() == done.stderr
+
+
+def test_user_error_is_one_sentence_without_a_traceback(tmp_path):
+    done = run('raise UserError("slides.csv line 2: path is empty")', "--log", str(tmp_path / "x.log"))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith(" error: slides.csv line 2: path is empty\n")
+    assert (tmp_path / "x.log").read_text() == done.stderr
+
+
+def test_full_disk_is_one_sentence_with_the_file(tmp_path):
+    out = tmp_path / "out.parquet"
+    done = run(f'with whole_file("{out}"):\n    with open("/dev/full", "w") as file:\n        file.write("x")')
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"error: the disk is full while writing {out}; free some space" in done.stderr
+
+
+def test_quota_counts_as_a_full_disk():
+    done = run('raise OSError(errno.EDQUOT, "quota")')
+    assert done.returncode == 1
+    assert "error: the disk is full; free" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("error", ['OSError(errno.EIO, "broken")', 'ValueError("bug")'])
+def test_other_errors_keep_their_traceback(error):
+    done = run(f"raise {error}")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_wrong_option_ends_with_2():
+    assert run("pass", "--nonsense").returncode == 2

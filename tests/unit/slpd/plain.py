@@ -1,0 +1,153 @@
+"""A second implementation of network, losses and optimiser in plain loops, to compare with; differentiable."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from workflow_scripts.config import PretrainRun
+
+
+def tiny_run(**over: object) -> PretrainRun:
+    """A run small enough for plain loops."""
+    base = {
+        "model": {"dim": 8, "depth": 2, "heads": 2, "mlp_ratio": 2.0, "drop_path": 0.0},
+        "head": {"hidden": 8, "bottleneck": 4, "out_dim": 6},
+        "crops": {"global_size": 3, "global_count": 2, "local_size": 2, "local_count": 2},
+        "optimiser": {"batch_size": 4, "lr": 0.05, "lr_warmup_epochs": 1, "freeze_last_layer_epochs": 1},
+        "prototypes": {"count": 2, "min_regions": 3},
+        "neighbours": {"count": 2},
+        "warmup_epochs": 1,
+        "rounds": 3,
+        "schedule_epochs": 6,
+    }
+    for key, value in over.items():
+        base[key] = {**base[key], **value} if isinstance(value, dict) and key in base else value
+    return PretrainRun.model_validate(base)
+
+
+def gelu(x: Tensor) -> Tensor:
+    return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    mean = x.mean(-1, keepdim=True)
+    variance = ((x - mean) ** 2).mean(-1, keepdim=True)
+    return (x - mean) / torch.sqrt(variance + 1e-6) * weight + bias
+
+
+def keys_cubic(t: float) -> float:
+    """Keys' cubic convolution kernel with a = -0.75."""
+    a, t = -0.75, abs(t)
+    if t <= 1:
+        return (a + 2) * t**3 - (a + 3) * t**2 + 1
+    if t < 2:
+        return a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a
+    return 0.0
+
+
+def cubic_matrix(side: int, out: int) -> Tensor:
+    """Row o holds the weights of the `side` samples in output o, at scale (out + 0.1) / side, borders repeated."""
+    matrix = torch.zeros(out, side, dtype=torch.float64)
+    for o in range(out):
+        place = (o + 0.5) * side / (out + 0.1) - 0.5
+        for tap in range(math.floor(place) - 1, math.floor(place) + 3):
+            matrix[o, min(max(tap, 0), side - 1)] += keys_cubic(place - tap)
+    return matrix
+
+
+def positions(pos_embed: Tensor, side: int, h: int, w: int) -> Tensor:
+    """Position embeddings `[1 + h*w, dim]`."""
+    if h == w == side:
+        return pos_embed[0]
+    grid = pos_embed[0, 1:].reshape(side, side, -1)
+    down, across = cubic_matrix(side, h).to(grid), cubic_matrix(side, w).to(grid)
+    patches = torch.einsum("oi,pj,ijd->opd", down, across, grid).reshape(h * w, -1)
+    return torch.cat([pos_embed[0, :1], patches])
+
+
+def linear(p: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
+    return x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+
+
+def attention(p: dict[str, Tensor], block: str, x: Tensor, heads: int) -> Tensor:
+    """Self-attention of one sequence `[t, dim]`, head by head and query by query."""
+    t, d = x.shape
+    width = d // heads
+    qkv = linear(p, f"{block}.qkv", x)
+    q, k, v = qkv[:, :d], qkv[:, d : 2 * d], qkv[:, 2 * d :]
+    parts = []
+    for head in range(heads):
+        cut = slice(head * width, (head + 1) * width)
+        rows = []
+        for i in range(t):
+            scores = torch.stack([(q[i, cut] * k[j, cut]).sum() / math.sqrt(width) for j in range(t)])
+            weights = torch.exp(scores - scores.max())
+            rows.append(((weights / weights.sum())[:, None] * v[:, cut]).sum(0))
+        parts.append(torch.stack(rows))
+    return linear(p, f"{block}.proj", torch.cat(parts, 1))
+
+
+def vit(p: dict[str, Tensor], tokens: Tensor, keep: list[int], heads: int, depth: int, side: int) -> Tensor:
+    """CLS embedding `[dim]` of one region `[h, w, D]`; tokens not in `keep` are left out of the sequence."""
+    h, w, _ = tokens.shape
+    x = gelu(linear(p, "phi", tokens.reshape(h * w, -1)))
+    x = torch.cat([p["cls_token"][0], x]) + positions(p["pos_embed"], side, h, w)
+    x = x[[0] + [1 + i for i in keep]]
+    for b in range(depth):
+        block = f"blocks.{b}"
+        normed = layer_norm(x, p[f"{block}.norm1.weight"], p[f"{block}.norm1.bias"])
+        x = x + attention(p, block, normed, heads)
+        normed = layer_norm(x, p[f"{block}.norm2.weight"], p[f"{block}.norm2.bias"])
+        x = x + linear(p, f"{block}.fc2", gelu(linear(p, f"{block}.fc1", normed)))
+    return layer_norm(x[0], p["norm.weight"], p["norm.bias"])
+
+
+def last_layer(p: dict[str, Tensor], z: Tensor) -> Tensor:
+    weight = p["head.last_layer"]
+    return torch.stack([(weight[c] / torch.sqrt((weight[c] ** 2).sum()) * z).sum() for c in range(len(weight))])
+
+
+def logits(p: dict[str, Tensor], feature: Tensor) -> Tensor:
+    """Head's logits `[C]` of one backbone feature `[dim]`."""
+    x = gelu(linear(p, "head.fc1", feature))
+    x = linear(p, "head.fc3", gelu(linear(p, "head.fc2", x)))
+    return last_layer(p, x / torch.sqrt((x**2).sum()))
+
+
+def softmax(x: Tensor) -> Tensor:
+    e = torch.exp(x - x.max())
+    return e / e.sum()
+
+
+def cross_entropy(target: Tensor, student: Tensor) -> Tensor:
+    """-sum_c Q_c log softmax(s)_c over classes."""
+    log_p = torch.log(softmax(student))
+    return -sum(target[c] * log_p[c] for c in range(len(target)))
+
+
+def self_loss(targets: Tensor, student: Tensor) -> Tensor:
+    """All pairs of a global crop's target and another crop, over all regions."""
+    terms = [
+        cross_entropy(targets[i, b], student[v, b])
+        for i in range(targets.shape[0])
+        for v in range(student.shape[0])
+        for b in range(student.shape[1])
+        if v != i
+    ]
+    return sum(terms) / len(terms)
+
+
+def prototype_loss(targets: Tensor, present: Tensor, student: Tensor) -> Tensor:
+    """Mean over crops and a region's targets, then over the regions that have a target."""
+    regions = []
+    for b in range(student.shape[1]):
+        terms = [
+            cross_entropy(targets[t, b], student[v, b])
+            for t in range(targets.shape[0])
+            if present[t, b]
+            for v in range(student.shape[0])
+        ]
+        if terms:
+            regions.append(sum(terms) / len(terms))
+    return sum(regions) / len(regions) if regions else student.sum() * 0.0

@@ -1,0 +1,251 @@
+"""The configuration: defaults, messages, merging, and what of it decides a rerun."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from workflow_scripts.config import (
+    Cohort,
+    Config,
+    Features,
+    PretrainRun,
+    Section,
+    load_config,
+    merge,
+    result_settings,
+)
+from workflow_scripts.core.errors import UserError
+
+
+def sections(model: type[BaseModel], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Paths of all nested sections of a model, itself first."""
+    found = [path]
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            found += sections(field.annotation, (*path, name))
+    return found
+
+
+def at(path: tuple[str, ...], value) -> dict:
+    for key in reversed(path):
+        value = {key: value}
+    return value
+
+
+def refuse(raw: dict) -> str:
+    """The one sentence with which a configuration is refused."""
+    with pytest.raises(UserError) as caught:
+        load_config(raw)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("configuration: ")
+    assert message.endswith("; see config/README.md")
+    return message
+
+
+def defaults(**over) -> dict:
+    return {"pretrain": {"defaults": over}}
+
+
+def test_defaults_are_valid_and_the_papers():
+    config = load_config({})
+    run = config.pretrain.run("slpd")
+    assert (run.model.dim, run.model.depth, run.model.heads) == (192, 6, 6)
+    assert (run.head.hidden, run.head.bottleneck, run.head.out_dim) == (2048, 256, 65536)
+    assert (run.crops.global_size, run.crops.local_size, run.crops.local_count) == (14, 6, 8)
+    assert (run.loss.teacher_temp, run.loss.student_temp, run.loss.center_momentum) == (0.04, 0.1, 0.9)
+    assert (run.warmup_epochs, run.rounds * run.epochs_per_round, run.schedule_epochs) == (21, 79, 100)
+    assert (run.prototypes.count, run.prototypes.min_regions, run.neighbours.count) == (4, 32, 1)
+    assert not config.pretrain.run("dino").uses_prototypes
+    assert run.uses_prototypes
+
+
+def test_defaults_survive_json():
+    config = load_config({})
+    assert load_config(json.loads(config.model_dump_json())) == config
+
+
+@pytest.mark.parametrize("path", sections(Config), ids=lambda path: ".".join(path) or "top")
+def test_unknown_key_is_named_at_every_depth(path):
+    key = ".".join([*path, "nonsense"])
+    assert refuse(at((*path, "nonsense"), 1)) == f"configuration: unknown key {key}; see config/README.md"
+
+
+def test_unknown_key_inside_a_run_and_a_task():
+    runs = {"slpd": {"loss": {"nonsense": 1}}}
+    assert "run slpd: unknown key loss.nonsense" in refuse({"pretrain": {"runs": runs}})
+    task = {"kind": "classification", "label": "x", "nonsense": 1}
+    assert "unknown key benchmark.tasks.t.nonsense" in refuse({"benchmark": {"tasks": {"t": task}}})
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (defaults(prototypes={"count": 8, "min_regions": 7}), "min_regions (7) must be at least count (8)"),
+        (defaults(rounds=80), "schedule_epochs (100) must cover warmup_epochs + rounds * epochs_per_round (101)"),
+        (defaults(model={"dim": 100}), "model.dim (100) must be a multiple of model.heads (6)"),
+        (defaults(crops={"local_size": 15}), "crops.local_size must not exceed crops.global_size"),
+        (
+            defaults(loss={"self_weight": 0, "intra_weight": 0, "inter_weight": 0}),
+            "loss: at least one of the three weights must be above 0",
+        ),
+        ({"pretrain": {"runs": {"a": {"rounds": 80}}}}, "run a: schedule_epochs (100) must cover"),
+        (
+            {"pretrain": {"runs": {"a": {"optimiser": {"lr": 0}}}}},
+            "run a: optimiser.lr: Input should be greater than 0",
+        ),
+        ({"pretrain": {"runs": {}}}, "pretrain.runs: "),
+        ({"pretrain": {"runs": {"mean": {}}}}, "runs: mean is the name of a baseline; choose another"),
+        ({"pretrain": {"runs": {"a b": {}}}}, "pretrain.runs.a b"),
+        ({"regions": {"grid": 8}}, "pretrain run slpd: crops.global_size (14) exceeds regions.grid (8)"),
+        ({"benchmark": {"baseline": "x"}}, "benchmark.baseline: x is none of mean, colour, slpd, dino"),
+        (
+            {"benchmark": {"tasks": {"t": {"kind": "ordinal"}}}},
+            "benchmark.tasks.t: a ordinal task needs the key label",
+        ),
+        (
+            {"benchmark": {"tasks": {"t": {"kind": "survival"}}}},
+            "benchmark.tasks.t: a survival task needs the key time and event",
+        ),
+        (
+            {"benchmark": {"tasks": {"t": {"kind": "survival", "time": "days"}}}},
+            "benchmark.tasks.t: a survival task needs the key event",
+        ),
+        ({"cohort": {"name": "../up"}}, "cohort.name: "),
+        ({"regions": {"min_tissue_fraction": 1.5}}, "regions.min_tissue_fraction: "),
+        ({"tissue": {"mpp": 0}}, "tissue.mpp: "),
+        ({"features": {"weights_sha256": "abc"}}, "features.weights_sha256: "),
+        ({"tissue": {"method": "magic"}}, "tissue.method: "),
+    ],
+)
+def test_what_is_refused_and_why(raw, message):
+    assert message in refuse(raw)
+
+
+def test_merge_is_deep_and_changes_neither():
+    base, over = {"a": {"b": 1, "c": {"d": 2}}, "e": [1, 2]}, {"a": {"c": {"d": 3, "x": 4}}, "e": [5], "f": {"g": 6}}
+    kept = copy.deepcopy((base, over))
+    assert merge(base, over) == {"a": {"b": 1, "c": {"d": 3, "x": 4}}, "e": [5], "f": {"g": 6}}
+    assert (base, over) == kept
+    assert merge({"a": {"b": 1}}, {"a": None}) == {"a": None}
+    assert merge({"a": 1}, {"a": {"b": 2}}) == {"a": {"b": 2}}
+
+
+def test_run_takes_its_overrides_and_the_defaults_for_the_rest():
+    raw = {"defaults": {"seed": 5, "loss": {"teacher_temp": 0.07}}, "runs": {"a": {"loss": {"intra_weight": 0.5}}}}
+    run = load_config({"pretrain": raw}).pretrain.run("a")
+    assert (run.seed, run.loss.teacher_temp, run.loss.intra_weight, run.loss.inter_weight) == (5, 0.07, 0.5, 1.0)
+
+
+def run(**over) -> PretrainRun:
+    return PretrainRun.model_validate(over)
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"loss": {"intra_weight": 0}},
+        {"loss": {"intra_weight": 0, "inter_weight": 0}},
+        {"loss": {"inter_weight": 2.5}},
+        {"prototypes": {"count": 2, "min_regions": 16}},
+        {"neighbours": {"count": 3, "matching": "argmax"}},
+        {"rounds": 5},
+        {"rounds": 20, "epochs_per_round": 2},
+    ],
+)
+def test_runs_that_differ_after_the_warm_up_share_it(over):
+    assert run(**over).warm_up_key() == run().warm_up_key()
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"optimiser": {"lr": 0.001}},
+        {"seed": 1},
+        {"model": {"depth": 3}},
+        {"head": {"out_dim": 1024}},
+        {"crops": {"flip": 0.0}},
+        {"loss": {"teacher_temp": 0.07}},
+        {"loss": {"self_weight": 0.5}},
+        {"warmup_epochs": 20},
+        {"schedule_epochs": 200},
+    ],
+)
+def test_runs_that_differ_in_the_warm_up_have_their_own(over):
+    assert run(**over).warm_up_key() != run().warm_up_key()
+
+
+RUNS = [
+    {},
+    {"loss": {"intra_weight": 0, "inter_weight": 0}},
+    {"warmup_epochs": 100, "rounds": 3, "epochs_per_round": 7, "schedule_epochs": 121, "seed": 9},
+    {"prototypes": {"count": 16, "min_regions": 16, "view": "full"}, "neighbours": {"count": 4}},
+    {"model": {"dim": 8, "heads": 2}, "crops": {"global_size": 3, "local_size": 2}, "optimiser": {"lr": 0.3}},
+]
+# what each step's code reads of its settings
+READS = {
+    "warm_up_settings": ["seed", "model", "head", "crops", "optimiser", "warmup_epochs", "schedule_epochs"],
+    "cluster_settings": ["seed", "model", "head", "crops", "prototypes"],
+    "distill_settings": [
+        "seed", "model", "head", "crops", "optimiser", "loss", "warmup_epochs", "epochs_per_round", "schedule_epochs",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("over", RUNS)
+@pytest.mark.parametrize("step", READS)
+def test_settings_of_a_step_are_a_run_that_keeps_what_it_reads(step, over):
+    whole = run(**over)
+    part = PretrainRun.model_validate(json.loads(json.dumps(getattr(whole, step)())))
+    for key in READS[step]:
+        assert getattr(part, key) == getattr(whole, key), key
+    if step == "warm_up_settings":
+        for key in ("self_weight", "teacher_temp", "student_temp", "center_momentum"):
+            assert getattr(part.loss, key) == getattr(whole.loss, key)
+
+
+@pytest.mark.parametrize("step", READS)
+def test_settings_of_a_step_ignore_how_many_rounds_follow(step):
+    assert getattr(run(rounds=5), step)() == getattr(run(rounds=50), step)()
+
+
+def test_clustering_ignores_the_optimiser_and_distillation_the_prototypes():
+    base = run()
+    assert run(optimiser={"lr": 0.1}, loss={"inter_weight": 3}).cluster_settings() == base.cluster_settings()
+    changed = run(prototypes={"count": 2}, neighbours={"count": 2})
+    assert changed.distill_settings() == base.distill_settings()
+    assert changed.cluster_settings() != base.cluster_settings()
+
+
+def test_free_fields_do_not_decide_a_rerun():
+    assert result_settings(Features(batch_size=7)) == result_settings(Features())
+    assert result_settings(Cohort(max_failed_fraction=0.9)) == result_settings(Cohort())
+    assert result_settings(Features(shards=5)) != result_settings(Features())
+    assert "batch_size" not in result_settings(Features())
+    assert set(result_settings(Features())) == set(Features.model_fields) - {"batch_size"}
+
+
+@pytest.mark.parametrize("path", sections(Config), ids=lambda path: ".".join(path) or "top")
+def test_every_field_of_a_section_is_described(path):
+    model: type[BaseModel] = Config
+    for key in path:
+        model = model.model_fields[key].annotation
+    for name, field in model.model_fields.items():
+        nested = isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        assert nested or field.description, name
+
+
+@pytest.mark.parametrize("preset", [None, "tcga_nsclc.yaml", "tcga_brca.yaml"])
+def test_shipped_files_are_valid(preset):
+    folder = Path(__file__).resolve().parents[2] / "config"
+    raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
+    if preset:
+        raw = merge(raw, yaml.safe_load((folder / "presets" / preset).read_text(encoding="utf-8")))
+        wanted = {"tcga_nsclc.yaml": (4, 32), "tcga_brca.yaml": (2, 16)}[preset]
+        prototypes = load_config(raw).pretrain.run("slpd").prototypes
+        assert (prototypes.count, prototypes.min_regions) == wanted
+    load_config(raw)
