@@ -284,7 +284,8 @@ class PretrainRun(Section):
         """Settings on which the warm-up depends; runs in which they are equal share one."""
         sections = ("seed", "model", "head", "crops", "optimiser", "loss", "warmup_epochs", "schedule_epochs")
         settings = self._settings_of(*sections)
-        del settings["loss"]["intra_weight"], settings["loss"]["inter_weight"]
+        for weight in ("self_weight", "intra_weight", "inter_weight"):
+            del settings["loss"][weight]
         return settings
 
     def cluster_settings(self) -> dict[str, Any]:

@@ -170,7 +170,6 @@ def test_runs_that_differ_after_the_warm_up_share_it(over):
         {"head": {"out_dim": 1024}},
         {"crops": {"flip": 0.0}},
         {"loss": {"teacher_temp": 0.07}},
-        {"loss": {"self_weight": 0.5}},
         {"warmup_epochs": 20},
         {"schedule_epochs": 200},
     ],
@@ -204,7 +203,7 @@ def test_settings_of_a_step_are_a_run_that_keeps_what_it_reads(step, over):
     for key in READS[step]:
         assert getattr(part, key) == getattr(whole, key), key
     if step == "warm_up_settings":
-        for key in ("self_weight", "teacher_temp", "student_temp", "center_momentum"):
+        for key in ("teacher_temp", "student_temp", "center_momentum"):
             assert getattr(part.loss, key) == getattr(whole.loss, key)
 
 

@@ -164,7 +164,9 @@ class Trainer:
         lse = student.logsumexp(dim=-1)
         own = self_loss(probabilities, student, lse)
         intra, inter = self._prototype_losses(state, batch, targets, student, lse)
-        loss = loss_cfg.self_weight * own + loss_cfg.intra_weight * intra + loss_cfg.inter_weight * inter
+        loss = own  # the warm-up is L_self alone, whatever the weights of the rounds
+        if targets is not None:
+            loss = loss_cfg.self_weight * own + loss_cfg.intra_weight * intra + loss_cfg.inter_weight * inter
         self._update(state, loss, values, frozen)
         state.center = update_center(state.center, teacher, None, loss_cfg.center_momentum)
         parts = [loss, own, intra, inter, entropy(probabilities), state.center.norm()]
