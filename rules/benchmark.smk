@@ -1,22 +1,5 @@
 """The benchmark: patient-level folds, heads on every representation, metrics with intervals."""
 
-PREDICTIONS = [
-    f"results/{COHORT}/benchmark/{task}/{representation}/{head}/predictions.parquet"
-    for task, spec in CFG.benchmark.tasks.items()
-    for representation in REPRESENTATIONS
-    for head in CFG.benchmark.heads[spec.kind]
-]
-
-
-def split_settings(wildcards):
-    plan = CFG.benchmark
-    keys = ("folds", "seed", "validation_fraction")
-    return settings({"task": task_settings(wildcards.task)} | {key: getattr(plan, key) for key in keys})
-
-
-def task_settings(task):
-    return CFG.benchmark.tasks[task].model_dump(mode="json")
-
 
 # Deals the patients of a task into stratified folds.
 rule split_patients:
@@ -27,6 +10,8 @@ rule split_patients:
         splits="results/{cohort}/benchmark/{task}/splits.parquet",
     log:
         "results/{cohort}/logs/benchmark/{task}/splits.log",
+    conda:
+        "../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -50,6 +35,8 @@ rule fit_head:
         predictions="results/{cohort}/benchmark/{task}/{representation}/{head}/predictions.parquet",
     log:
         "results/{cohort}/logs/benchmark/{task}/{representation}/{head}.log",
+    conda:
+        "../envs/gpu.yaml"
     threads: 1
     resources:
         gpu=lambda wildcards: 1 if wildcards.head == "abmil" else 0,
@@ -73,6 +60,8 @@ rule collect_results:
         results="results/{cohort}/benchmark/results.parquet",
     log:
         "results/{cohort}/logs/benchmark/results.log",
+    conda:
+        "../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -83,14 +72,6 @@ rule collect_results:
     shell:
         "python -m workflow_scripts.collect_results --config {params.cfg:q} --predictions {input.predictions}"
         " --output {output.results} --log {log}"
-
-
-def truth_maps(wildcards):
-    """Maps that the workflow itself makes; maps given by the user are read as they are."""
-    if CFG.benchmark.region_truth != f"{CFG.demo.directory}/truth":
-        return []
-    files = [os.path.basename(row.path) for row in SLIDES.values() if is_demo(row.path)]
-    return [f"{CFG.benchmark.region_truth}/{name}.npz" for name in files]
 
 
 # Compares the prototypes of a run with maps of the true tissue classes.
@@ -104,6 +85,8 @@ rule score_textures:
         scores="results/{cohort}/benchmark/textures_{run}.parquet",
     log:
         "results/{cohort}/logs/benchmark/textures_{run}.log",
+    conda:
+        "../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -111,8 +94,10 @@ rule score_textures:
     params:
         folder=CFG.benchmark.region_truth,
         seed=CFG.benchmark.seed,
+        check_folder=check_folder,
+        region_folder=region_folder,
         code=code("score_textures"),
     shell:
         "python -m workflow_scripts.score_textures --truth {params.folder:q} --seed {params.seed}"
-        " --regions-folder results/{wildcards.cohort}/regions --check-folder results/{wildcards.cohort}/check"
+        " --regions-folder {params.region_folder} --check-folder {params.check_folder}"
         " --assignments {input.assignments} --output {output.scores} --log {log}"

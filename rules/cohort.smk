@@ -1,21 +1,6 @@
 """The cohort: synthetic slides of the demo, a check of every slide, and the status of all of them."""
 
 
-def is_demo(path):
-    return os.path.dirname(path) == CFG.demo.directory
-
-
-def slide_file(wildcards):
-    """The slide's file, or nothing where it is missing: a missing file is a bad slide, not a failed run."""
-    path = SLIDES[wildcards.slide].path
-    return [path] if is_demo(path) or os.path.exists(path) else []
-
-
-def slide_row(wildcards):
-    row = SLIDES[wildcards.slide]
-    return settings({"slide_id": row.slide_id, "path": row.path, "mpp": row.mpp})
-
-
 # Makes one synthetic slide of the demo cohort and the map of its textures.
 rule make_demo_slide:
     output:
@@ -26,6 +11,8 @@ rule make_demo_slide:
     wildcard_constraints:
         demo="demo_[A-Za-z0-9]+",
         suffix="svs|tiff",
+    conda:
+        "../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -46,6 +33,8 @@ rule check_slide:
         check="results/{cohort}/check/{slide}.parquet",
     log:
         "results/{cohort}/logs/check/{slide}.log",
+    conda:
+        "../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -63,11 +52,13 @@ rule check_slide:
 rule summarise_cohort:
     input:
         checks=per_slide("check/{slide}.parquet"),
-        features=expand(f"results/{COHORT}/features/{ENCODER}/shard_{{shard}}.parquet", shard=SHARDS),
+        features=SHARD_FILES,
     output:
         slides="results/{cohort}/slides.parquet",
     log:
         "results/{cohort}/logs/summarise_cohort.log",
+    conda:
+        "../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -78,10 +69,10 @@ rule summarise_cohort:
         manifest=MANIFEST,
         patients=value_digest([(row.slide_id, row.patient_id) for row in SLIDES.values()]),
         code=code("summarise_cohort"),
-        folder=f"results/{COHORT}/check",
-        features=f"results/{COHORT}/features/{ENCODER}",
+        checks=check_folder,
+        features=feature_folder,
         shards=len(SHARDS),
     shell:
-        "python -m workflow_scripts.summarise_cohort --manifest {params.manifest:q} --check-folder {params.folder}"
+        "python -m workflow_scripts.summarise_cohort --manifest {params.manifest:q} --check-folder {params.checks}"
         " --features-folder {params.features} --shards {params.shards}"
         " --max-failed-percent {resources.max_failed_percent} --output {output.slides} --log {log}"

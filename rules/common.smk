@@ -26,7 +26,16 @@ except UserError as error:
 COHORT = CFG.cohort.name
 ENCODER = CFG.features.encoder
 SHARDS = range(CFG.features.shards)
+FEATURES = f"results/{COHORT}/features/{ENCODER}"
+SHARD_FILES = [f"{FEATURES}/shard_{shard}.parquet" for shard in SHARDS]
 REPRESENTATIONS = [*CFG.embed.baselines, *CFG.pretrain.runs]
+
+PREDICTIONS = [
+    f"results/{COHORT}/benchmark/{task}/{representation}/{head}/predictions.parquet"
+    for task, spec in CFG.benchmark.tasks.items()
+    for representation in REPRESENTATIONS
+    for head in CFG.benchmark.heads[spec.kind]
+]
 
 
 wildcard_constraints:
@@ -66,3 +75,133 @@ def of_shard(pattern):
         return expand(f"results/{COHORT}/{pattern}", slide=mine)
 
     return files
+
+
+def is_demo(path):
+    return os.path.dirname(path) == CFG.demo.directory
+
+
+def slide_file(wildcards):
+    """The slide's file, or nothing where it is missing: a missing file is a bad slide, not a failed run."""
+    path = SLIDES[wildcards.slide].path
+    return [path] if is_demo(path) or os.path.exists(path) else []
+
+
+def slide_row(wildcards):
+    row = SLIDES[wildcards.slide]
+    return settings({"slide_id": row.slide_id, "path": row.path, "mpp": row.mpp})
+
+
+def run_of(wildcards):
+    return CFG.pretrain.run(wildcards.run)
+
+
+def warm_up_folder(run):
+    """Folder of a run's warm-up, named by the settings on which it depends."""
+    return f"warm_up_{CFG.pretrain.run(run).warm_up_key()}"
+
+
+def warm_up_settings(wildcards):
+    for name in CFG.pretrain.runs:
+        if warm_up_folder(name) == wildcards.warm_up:
+            return settings(CFG.pretrain.run(name).warm_up_settings())
+    raise WorkflowError(f"no run of pretrain.runs has the warm-up {wildcards.warm_up}")
+
+
+def previous_state(wildcards):
+    """State that a round starts from: the warm-up's, or the previous round's."""
+    number = int(wildcards.round)
+    folder = warm_up_folder(wildcards.run) if number == 1 else f"{wildcards.run}/round_{number - 1:02d}"
+    return f"results/{COHORT}/pretrain/{folder}/state.safetensors"
+
+
+def last_state(wildcards):
+    return f"results/{COHORT}/pretrain/{wildcards.run}/round_{run_of(wildcards).rounds:02d}/state.safetensors"
+
+
+def round_tables(wildcards):
+    """What a round distils; nothing where a run has L_self alone."""
+    if not run_of(wildcards).uses_prototypes:
+        return []
+    folder = f"results/{COHORT}/pretrain/{wildcards.run}/round_{wildcards.round}"
+    return [f"{folder}/{name}.parquet" for name in ("prototypes", "assignments", "neighbours")]
+
+
+def cluster_settings(wildcards):
+    return settings(run_of(wildcards).cluster_settings())
+
+
+def neighbour_settings(wildcards):
+    return settings(run_of(wildcards).neighbours)
+
+
+def distill_settings(wildcards):
+    return settings(run_of(wildcards).distill_settings())
+
+
+def split_settings(wildcards):
+    plan = CFG.benchmark
+    keys = ("folds", "seed", "validation_fraction")
+    return settings({"task": task_settings(wildcards.task)} | {key: getattr(plan, key) for key in keys})
+
+
+def task_settings(task):
+    return CFG.benchmark.tasks[task].model_dump(mode="json")
+
+
+def truth_maps(wildcards):
+    """Maps that the workflow itself makes; maps given by the user are read as they are."""
+    if CFG.benchmark.region_truth != f"{CFG.demo.directory}/truth":
+        return []
+    files = [os.path.basename(row.path) for row in SLIDES.values() if is_demo(row.path)]
+    return [f"{CFG.benchmark.region_truth}/{name}.npz" for name in files]
+
+
+def texture_scores(wildcards):
+    """Scores of the prototypes, where there are maps of the true classes."""
+    if CFG.benchmark.region_truth is None:
+        return []
+    runs = [name for name in CFG.pretrain.runs if CFG.pretrain.run(name).uses_prototypes]
+    return expand(f"results/{COHORT}/benchmark/textures_{{run}}.parquet", run=runs)
+
+
+def report_tables(wildcards):
+    """Warm-up curves, and the last round's prototypes, assignments and neighbours."""
+    files = [f"results/{COHORT}/pretrain/{warm_up_folder(run)}/metrics.parquet" for run in CFG.pretrain.runs]
+    for name in CFG.pretrain.runs:
+        run = CFG.pretrain.run(name)
+        if run.uses_prototypes:
+            folder = f"results/{COHORT}/pretrain/{name}/round_{run.rounds:02d}"
+            files += [f"{folder}/{table}.parquet" for table in ("prototypes", "assignments", "neighbours")]
+    return sorted(set(files))
+
+
+def report_settings():
+    runs = {name: CFG.pretrain.run(name) for name in CFG.pretrain.runs}
+    return settings(
+        {
+            "report": result_settings(CFG.report),
+            "cohort": COHORT,
+            "representations": REPRESENTATIONS,
+            "runs": {name: run.model_dump(mode="json") for name, run in runs.items()},
+            "run_rounds": {name: run.rounds for name, run in runs.items()},
+            "warm_ups": {name: warm_up_folder(name) for name in runs},
+            "tasks": {name: task_settings(name) for name in CFG.benchmark.tasks},
+            "encoder": ENCODER,
+            "settings": CFG.model_dump(
+                mode="json", exclude={"cohort": {"max_failed_fraction"}, "features": {"batch_size"}}
+            ),
+        }
+    )
+
+
+def check_folder(wildcards):
+    return f"results/{wildcards.cohort}/check"
+
+
+def region_folder(wildcards):
+    return f"results/{wildcards.cohort}/regions"
+
+
+def feature_folder(wildcards):
+    return f"results/{wildcards.cohort}/features/{ENCODER}"

@@ -12,6 +12,8 @@ rule embed_regions:
         slides="results/{cohort}/embeddings/{run}/slides.parquet",
     log:
         "results/{cohort}/logs/embed/{run}.log",
+    conda:
+        "../envs/gpu.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -19,7 +21,7 @@ rule embed_regions:
         runtime=120,
     params:
         code=code("embed_regions"),
-        features=FEATURES,
+        features=feature_folder,
         model=subpath(input.model, parent=True),
     shell:
         "python -m workflow_scripts.embed_regions --model {params.model} --features {params.features}"
@@ -37,13 +39,15 @@ rule embed_baseline:
         slides="results/{cohort}/embeddings/{baseline}/slides.parquet",
     log:
         "results/{cohort}/logs/embed/{baseline}.log",
+    conda:
+        "../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=8000,
         runtime=60,
     params:
         code=code("embed_baseline"),
-        features=FEATURES,
+        features=feature_folder,
     shell:
         "python -m workflow_scripts.embed_baseline --baseline {wildcards.baseline} --features {params.features}"
         " --slides {input.slides} --regions-output {output.regions} --slides-output {output.slides} --log {log}"

@@ -10,6 +10,8 @@ rule extract_features:
         index="results/{cohort}/features/{encoder}/shard_{shard}.parquet",
     log:
         "results/{cohort}/logs/features/{encoder}/shard_{shard}.log",
+    conda:
+        "../envs/gpu.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -19,11 +21,13 @@ rule extract_features:
         batch_size=CFG.features.batch_size,
     params:
         cfg=settings(CFG.features),
-        regions=settings(CFG.regions),
+        regions_cfg=settings(CFG.regions),
         code=code("extract_features"),
         manifest=MANIFEST,
+        check_folder=check_folder,
+        region_folder=region_folder,
     shell:
-        "python -m workflow_scripts.extract_features --config {params.cfg:q} --regions-config {params.regions:q}"
+        "python -m workflow_scripts.extract_features --config {params.cfg:q} --regions-config {params.regions_cfg:q}"
         " --manifest {params.manifest:q} --shard {wildcards.shard} --code {params.code}"
-        " --check-folder results/{wildcards.cohort}/check --regions-folder results/{wildcards.cohort}/regions"
+        " --check-folder {params.check_folder} --regions-folder {params.region_folder}"
         " --output {output.index} --batch-size {resources.batch_size} --gpu {resources.gpu} --log {log}"

@@ -4,56 +4,6 @@ The rounds are unrolled over a wildcard and wired by plain paths, so the graph i
 one more round computes that round only. Each run is a chain of states; runs with equal warm-up settings share one.
 """
 
-FEATURES = f"results/{COHORT}/features/{ENCODER}"
-SHARD_FILES = expand(f"{FEATURES}/shard_{{shard}}.parquet", shard=SHARDS)
-
-
-def run_of(wildcards):
-    return CFG.pretrain.run(wildcards.run)
-
-
-def warm_up_folder(run):
-    """Folder of a run's warm-up, named by the settings on which it depends."""
-    return f"warm_up_{CFG.pretrain.run(run).warm_up_key()}"
-
-
-def warm_up_settings(wildcards):
-    for name in CFG.pretrain.runs:
-        if warm_up_folder(name) == wildcards.warm_up:
-            return settings(CFG.pretrain.run(name).warm_up_settings())
-    raise WorkflowError(f"no run of pretrain.runs has the warm-up {wildcards.warm_up}")
-
-
-def previous_state(wildcards):
-    """State that a round starts from: the warm-up's, or the previous round's."""
-    number = int(wildcards.round)
-    folder = warm_up_folder(wildcards.run) if number == 1 else f"{wildcards.run}/round_{number - 1:02d}"
-    return f"results/{COHORT}/pretrain/{folder}/state.safetensors"
-
-
-def last_state(wildcards):
-    return f"results/{COHORT}/pretrain/{wildcards.run}/round_{run_of(wildcards).rounds:02d}/state.safetensors"
-
-
-def round_tables(wildcards):
-    """What a round distils; nothing where a run has L_self alone."""
-    if not run_of(wildcards).uses_prototypes:
-        return []
-    folder = f"results/{COHORT}/pretrain/{wildcards.run}/round_{wildcards.round}"
-    return [f"{folder}/{name}.parquet" for name in ("prototypes", "assignments", "neighbours")]
-
-
-def cluster_settings(wildcards):
-    return settings(run_of(wildcards).cluster_settings())
-
-
-def neighbour_settings(wildcards):
-    return settings(run_of(wildcards).neighbours)
-
-
-def distill_settings(wildcards):
-    return settings(run_of(wildcards).distill_settings())
-
 
 # Trains student and teacher by self-distillation alone.
 rule warm_up:
@@ -65,6 +15,8 @@ rule warm_up:
         metrics="results/{cohort}/pretrain/{warm_up}/metrics.parquet",
     log:
         "results/{cohort}/logs/pretrain/{warm_up}.log",
+    conda:
+        "../envs/gpu.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -73,7 +25,7 @@ rule warm_up:
     params:
         cfg=warm_up_settings,
         code=code("warm_up"),
-        features=FEATURES,
+        features=feature_folder,
     shell:
         "python -m workflow_scripts.warm_up --config {params.cfg:q} --features {params.features} --slides {input.slides}"
         " --code {params.code} --state {output.state} --metrics {output.metrics}"
@@ -91,6 +43,8 @@ checkpoint cluster_regions:
         assignments="results/{cohort}/pretrain/{run}/round_{round}/assignments.parquet",
     log:
         "results/{cohort}/logs/pretrain/{run}/cluster_{round}.log",
+    conda:
+        "../envs/gpu.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -99,7 +53,7 @@ checkpoint cluster_regions:
     params:
         cfg=cluster_settings,
         code=code("cluster_regions"),
-        features=FEATURES,
+        features=feature_folder,
     shell:
         "python -m workflow_scripts.cluster_regions --config {params.cfg:q} --features {params.features}"
         " --slides {input.slides} --state {input.state} --round {wildcards.round} --threads {threads}"
@@ -115,6 +69,8 @@ checkpoint assign_neighbours:
         neighbours="results/{cohort}/pretrain/{run}/round_{round}/neighbours.parquet",
     log:
         "results/{cohort}/logs/pretrain/{run}/assign_{round}.log",
+    conda:
+        "../envs/cpu.yaml"
     threads: 8
     resources:
         mem_mb=16000,
@@ -139,6 +95,8 @@ checkpoint distill_round:
         metrics="results/{cohort}/pretrain/{run}/round_{round}/metrics.parquet",
     log:
         "results/{cohort}/logs/pretrain/{run}/distill_{round}.log",
+    conda:
+        "../envs/gpu.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -147,7 +105,7 @@ checkpoint distill_round:
     params:
         cfg=distill_settings,
         code=code("distill_round"),
-        features=FEATURES,
+        features=feature_folder,
     shell:
         "python -m workflow_scripts.distill_round --config {params.cfg:q} --features {params.features}"
         " --slides {input.slides} --start {input.state} --tables {input.tables} --code {params.code}"
@@ -159,6 +117,7 @@ checkpoint distill_round:
 rule export_model:
     input:
         slides="results/{cohort}/slides.parquet",
+        features=SHARD_FILES,
         state=last_state,
     output:
         model="results/{cohort}/pretrain/{run}/model/model.safetensors",
@@ -166,6 +125,8 @@ rule export_model:
         card="results/{cohort}/pretrain/{run}/model/README.md",
     log:
         "results/{cohort}/logs/pretrain/{run}/export.log",
+    conda:
+        "../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -173,7 +134,7 @@ rule export_model:
     params:
         cfg=lambda wildcards: settings(run_of(wildcards)),
         code=code("export_model"),
-        features=FEATURES,
+        features=feature_folder,
     shell:
         "python -m workflow_scripts.export_model --config {params.cfg:q} --features {params.features}"
         " --slides {input.slides} --state {input.state} --run {wildcards.run} --cohort {wildcards.cohort}"

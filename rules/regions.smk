@@ -10,6 +10,8 @@ rule tile_regions:
         regions="results/{cohort}/regions/{slide}.parquet",
     log:
         "results/{cohort}/logs/regions/{slide}.log",
+    conda:
+        "../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=2000,

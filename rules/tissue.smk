@@ -11,6 +11,8 @@ rule segment_tissue:
         overlay="results/{cohort}/tissue/{slide}.png",
     log:
         "results/{cohort}/logs/tissue/{slide}.log",
+    conda:
+        "../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=4000,

@@ -13,9 +13,7 @@ from workflow_scripts.core.tables import write_table
 
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
-    parser.add_argument(
-        "--config", type=PretrainRun.model_validate_json, required=True, help="settings, JSON"
-    )
+    parser.add_argument("--config", type=PretrainRun.model_validate_json, required=True, help="settings, JSON")
     add_feature_arguments(parser)
     parser.add_argument("--state", required=True, help="state.safetensors that the round starts from")
     parser.add_argument("--round", type=int, required=True, help="number of the round, from 1")

@@ -25,7 +25,9 @@ def main(argv: list[str] | None = None) -> None:
         if rows:
             mean, chance = (sum(row[key] for row in rows) / len(rows) for key in ("ari", "ari_random"))
             run = file.stem.removeprefix("textures_")
-            print(f"\n  prototypes of {run} against the true classes: adjusted Rand index {mean:.3f}, chance {chance:.3f}")
+            print(
+                f"\n  prototypes of {run} against the true classes: adjusted Rand index {mean:.3f}, chance {chance:.3f}"
+            )
     print(f"\nReport: {folder / 'report.html'}")
 
 

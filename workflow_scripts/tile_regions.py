@@ -1,6 +1,5 @@
 """Lay regions over the tissue of a slide, with the tissue fraction of every patch."""
 
-
 from workflow_scripts.config import Regions
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry

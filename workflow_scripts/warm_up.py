@@ -8,9 +8,7 @@ from workflow_scripts.core.gpu import lease_devices
 
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
-    parser.add_argument(
-        "--config", type=PretrainRun.model_validate_json, required=True, help="settings, JSON"
-    )
+    parser.add_argument("--config", type=PretrainRun.model_validate_json, required=True, help="settings, JSON")
     add_feature_arguments(parser)
     parser.add_argument("--code", default="", help="digest of the code, for resuming")
     parser.add_argument("--state", required=True, help="output: state.safetensors")

@@ -7,8 +7,8 @@ import statistics
 from html.parser import HTMLParser
 
 import pytest
-from report.results_folder import EXCLUDED, REPRESENTATIONS, config_json, make_results
 
+from tests.unit.report.results_folder import EXCLUDED, REPRESENTATIONS, config_json, make_results
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_table, write_table

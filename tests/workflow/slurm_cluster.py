@@ -1,7 +1,7 @@
 """A private SLURM on this machine, for tests: a controller and two nodes with two pretended GPUs each.
 
 The GPUs are copies of /dev/null, so SLURM counts them and sets CUDA_VISIBLE_DEVICES, but nothing can compute on
-them. There is no accounting database: submit with `--slurm-status-command squeue --slurm-no-account`.
+them. There is no accounting database: submit with `--slurm-status-command squeue`.
 """
 
 import os

@@ -83,7 +83,7 @@ def _snakemake(folder: Path, config: str, *options: str) -> subprocess.Completed
     command = [sys.executable, "-m", "snakemake", "features", "--snakefile", str(_REPOSITORY / "Snakefile")]
     command += ["--directory", str(folder), "--configfile", str(folder / config)]
     command += ["--workflow-profile", str(_REPOSITORY / "profiles" / "slurm")]
-    command += ["--slurm-status-command", "squeue", "--slurm-no-account", "--slurm-keep-successful-logs"]
+    command += ["--slurm-status-command", "squeue", "--slurm-keep-successful-logs"]
     command += ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
     command += ["--latency-wait", "5", *options]
     return subprocess.run(command, cwd=folder, env=env, text=True, capture_output=True, timeout=400)

@@ -4,7 +4,7 @@ from lifelines import KaplanMeierFitter
 from lifelines.statistics import logrank_test
 from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
-from report.results_folder import CLASSES
+from tests.unit.report.results_folder import CLASSES
 from workflow_scripts.report.curves import by_patient, confusion, kaplan_meier, log_rank, risk_halves, roc, thin
 
 
