@@ -6,49 +6,58 @@ Every field is described and unknown keys are refused. Fields marked with `free(
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from workflow_scripts.core.digest import value_digest
+from workflow_scripts.config_base import (
+    Count,
+    Fraction,
+    Name,
+    Positive,
+    Section,
+    first_problem,
+    free,
+    merge,
+    names_in,
+    without_dropped,
+)
+from workflow_scripts.config_pretrain import (
+    Crops,
+    Head,
+    Loss,
+    Model,
+    Neighbours,
+    Optimiser,
+    Pretrain,
+    PretrainRun,
+    Prototypes,
+)
 from workflow_scripts.core.errors import UserError
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+__all__ = [
+    "Crops",
+    "Head",
+    "Loss",
+    "Model",
+    "Neighbours",
+    "Optimiser",
+    "Pretrain",
+    "PretrainRun",
+    "Prototypes",
+    "load_config",
+    "merge",
+    "result_settings",
+]
 
 
-def free(default: Any, **options: Any) -> Any:
-    """Field that cannot change a result, kept out of what decides a rerun."""
-    return Field(default, json_schema_extra={"free": True}, **options)
+def known(key: str, value: str, names: list[str]) -> str:
+    """The value itself.
 
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Recursive update of nested dicts; neither argument is changed."""
-    merged = dict(base)
-    for key, value in over.items():
-        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if nested else value
-    return merged
-
-
-def _without_dropped(named: Any) -> Any:
-    """Named entries without those set to null, so that a config layered on top can drop one."""
-    if not isinstance(named, dict):
-        return named
-    return {name: entry for name, entry in named.items() if entry is not None}
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key {key}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}" if key else message
+    Raises:
+        ValueError: it is none of `names`.
+    """
+    if value not in names:
+        raise ValueError(f"{key}: {value} is none of {', '.join(names)}")
+    return value
 
 
 class Cohort(Section):
@@ -77,8 +86,8 @@ class Slides(Section):
 
 
 class Tissue(Section):
-    method: Literal["saturation", "optical_density"] = "saturation"
-    """What is thresholded: HSV saturation, or mean optical density."""
+    method: Name = "saturation"
+    """What is thresholded: `saturation` (HSV) or `optical_density` (mean); a file wsi/tissue_{method}.py."""
     mpp: Positive = 8.0
     """Scale at which the slide is segmented, um/px, the same for every slide."""
     threshold: Literal["otsu"] | float = "otsu"
@@ -93,6 +102,11 @@ class Tissue(Section):
     """Tissue pieces smaller than this are dropped, um2."""
     min_hole_um2: float = Field(50_000.0, ge=0)
     """Holes smaller than this are filled, um2."""
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, value: str) -> str:
+        return known("method", value, names_in("wsi", "tissue_"))
 
 
 class Regions(Section):
@@ -137,200 +151,8 @@ class Features(Section):
     """Patches encoded at once."""
 
 
-class Model(Section):
-    dim: Count = 192
-    """Width of the region encoder (vit4k_xs: 192)."""
-    depth: Count = 6
-    """Transformer blocks."""
-    heads: Count = 6
-    """Attention heads."""
-    mlp_ratio: Positive = 4.0
-    """Width of the MLP over the width of the model."""
-    drop_path: Fraction = 0.1
-    """Stochastic depth of the student's last block, linear over the blocks."""
-
-
-class Head(Section):
-    hidden: Count = 2048
-    """Width of the projection head's hidden layers."""
-    bottleneck: Count = 256
-    """Width of the L2-normalised feature that is clustered."""
-    out_dim: Count = 65536
-    """Number of output units."""
-
-
-class Crops(Section):
-    global_size: Count = 14
-    """Side of a global crop, tokens."""
-    global_count: Annotated[int, Field(ge=2)] = 2
-    """Global crops a region; the teacher sees these only."""
-    local_size: Count = 6
-    """Side of a local crop, tokens."""
-    local_count: Annotated[int, Field(ge=0)] = 8
-    """Local crops a region."""
-    flip: Fraction = 0.5
-    """Probability of a horizontal flip of each crop."""
-
-
-class Optimiser(Section):
-    batch_size: Count = 512
-    """Regions a step, over all devices together."""
-    lr: Positive = 0.0005
-    """Learning rate for a batch of 256; scaled linearly with the batch."""
-    lr_min: float = Field(1.0e-6, ge=0)
-    """Learning rate at the end of the schedule."""
-    lr_warmup_epochs: int = Field(10, ge=0)
-    """Epochs of linear warm-up of the learning rate."""
-    weight_decay: float = Field(0.04, ge=0)
-    """Weight decay at the start; none for biases and 1-D parameters."""
-    weight_decay_end: float = Field(0.4, ge=0)
-    """Weight decay at the end (cosine)."""
-    clip_grad: float = Field(3.0, ge=0)
-    """Largest gradient norm of each parameter tensor on its own; 0 switches clipping off."""
-    teacher_momentum: Fraction = 0.996
-    """Momentum of the teacher at the start; rises to 1 (cosine)."""
-    freeze_last_layer_epochs: int = Field(1, ge=0)
-    """Epochs during which the head's last layer gets no gradient."""
-
-
-class Loss(Section):
-    self_weight: float = Field(1.0, ge=0)
-    """Weight of L_self, self-distillation between crops (DINO)."""
-    intra_weight: float = Field(1.0, ge=0)
-    """Weight of L_intra, distillation of the region's own prototype."""
-    inter_weight: float = Field(1.0, ge=0)
-    """Weight of L_inter, distillation of the matched prototypes of the nearest slides."""
-    teacher_temp: Positive = 0.04
-    """Temperature of the teacher's softmax."""
-    student_temp: Positive = 0.1
-    """Temperature of the student's softmax."""
-    center_momentum: Fraction = 0.9
-    """Momentum of the centres of the teacher's and the prototypes' logits."""
-
-
-class Prototypes(Section):
-    count: Annotated[int, Field(ge=2, le=16)] = 4
-    """Prototypes a slide (M in the paper's text; NSCLC 4, BRCA 2)."""
-    min_regions: Count = 32
-    """Slides with fewer regions get L_self alone (NSCLC 32, BRCA 16)."""
-    iterations: Count = 10
-    """Iterations of k-means."""
-    restarts: Count = 5
-    """Restarts of k-means; the best is kept."""
-    view: Literal["centre", "full"] = "centre"
-    """Tokens a region is clustered by: the centre crop of global_size, or the whole grid."""
-
-    @model_validator(mode="after")
-    def _enough_regions(self) -> "Prototypes":
-        if self.min_regions < self.count:
-            raise ValueError(f"min_regions ({self.min_regions}) must be at least count ({self.count})")
-        return self
-
-
-class Neighbours(Section):
-    count: Count = 1
-    """Nearest slides whose prototypes a slide distils (K in the paper's text)."""
-    matching: Literal["optimal", "argmax"] = "optimal"
-    """Prototype correspondence: the optimal matching, or each prototype's most similar one (official code)."""
-    exclude_same_patient: bool = False
-    """Never take another slide of the same patient as a neighbour."""
-
-
-class PretrainRun(Section):
-    seed: int = 0
-    """Seed of initialisation, sampling, crops and k-means."""
-    model: Model = Model()
-    head: Head = Head()
-    crops: Crops = Crops()
-    optimiser: Optimiser = Optimiser()
-    loss: Loss = Loss()
-    prototypes: Prototypes = Prototypes()
-    neighbours: Neighbours = Neighbours()
-    warmup_epochs: int = Field(21, ge=1)
-    """Epochs of L_self alone before the first round (the official code's `epoch > 20`)."""
-    rounds: int = Field(79, ge=1, le=99)
-    """Rounds of cluster, assign and distill."""
-    epochs_per_round: Count = 1
-    """Epochs of distillation in each round."""
-    schedule_epochs: Count = 100
-    """Length of the schedules; adding rounds within it reruns nothing that is done."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "PretrainRun":
-        total = self.warmup_epochs + self.rounds * self.epochs_per_round
-        if total > self.schedule_epochs:
-            raise ValueError(
-                f"schedule_epochs ({self.schedule_epochs}) must cover "
-                f"warmup_epochs + rounds * epochs_per_round ({total})"
-            )
-        if self.model.dim % self.model.heads:
-            raise ValueError(f"model.dim ({self.model.dim}) must be a multiple of model.heads ({self.model.heads})")
-        if self.crops.local_size > self.crops.global_size:
-            raise ValueError("crops.local_size must not exceed crops.global_size")
-        if self.loss.self_weight + self.loss.intra_weight + self.loss.inter_weight == 0:
-            raise ValueError("loss: at least one of the three weights must be above 0")
-        return self
-
-    @property
-    def uses_prototypes(self) -> bool:
-        return self.loss.intra_weight > 0 or self.loss.inter_weight > 0
-
-    def _settings_of(self, *sections: str, **fixed: int) -> dict[str, Any]:
-        """Settings of one step: what it depends on, all else at fixed values, still a valid PretrainRun."""
-        neutral = {"warmup_epochs": 1, "rounds": 1, "epochs_per_round": 1}
-        return neutral | fixed | self.model_dump(mode="json", include=set(sections))
-
-    def warm_up_settings(self) -> dict[str, Any]:
-        """Settings on which the warm-up depends; runs in which they are equal share one."""
-        sections = ("seed", "model", "head", "crops", "optimiser", "loss", "warmup_epochs", "schedule_epochs")
-        settings = self._settings_of(*sections)
-        for weight in ("self_weight", "intra_weight", "inter_weight"):
-            del settings["loss"][weight]
-        return settings
-
-    def cluster_settings(self) -> dict[str, Any]:
-        """Settings on which the clustering of a round depends, besides the state."""
-        return self._settings_of("seed", "model", "head", "crops", "prototypes", schedule_epochs=2)
-
-    def distill_settings(self) -> dict[str, Any]:
-        """Settings on which the distillation of a round depends, besides state and prototypes."""
-        sections = ("seed", "model", "head", "crops", "optimiser", "loss", "warmup_epochs", "epochs_per_round")
-        return self._settings_of(*sections, "schedule_epochs")
-
-    def warm_up_key(self) -> str:
-        """Name of the warm-up's folder."""
-        return value_digest(self.warm_up_settings())[:8]
-
-
-class Pretrain(Section):
-    defaults: PretrainRun = PretrainRun()
-    """Settings of every run."""
-    runs: dict[Name, dict[str, Any]] = Field(
-        {"slpd": {}, "dino": {"loss": {"intra_weight": 0, "inter_weight": 0}}}, min_length=1
-    )
-    """Named runs; each is the defaults with the keys given here replaced. null drops a run of a config below."""
-
-    @field_validator("runs", mode="before")
-    @classmethod
-    def _drop_runs(cls, value: Any) -> Any:
-        return _without_dropped(value)
-
-    @model_validator(mode="after")
-    def _runs_are_valid(self) -> "Pretrain":
-        for name in self.runs:
-            try:
-                self.run(name)
-            except ValidationError as error:
-                raise ValueError(f"run {name}: {_first_problem(error)}") from None
-        return self
-
-    def run(self, name: str) -> PretrainRun:
-        """Settings of one run, overrides merged into the defaults."""
-        return PretrainRun.model_validate(merge(self.defaults.model_dump(), self.runs[name]))
-
-
 class Embed(Section):
-    baselines: list[Literal["mean", "colour"]] = ["mean", "colour"]
+    baselines: list[Literal["mean", "colour"]] = Field(["mean", "colour"])
     """Representations without pretraining: mean of patch features; mean and deviation of the patches' colour."""
 
 
@@ -357,14 +179,16 @@ class Task(Section):
 
 
 class Benchmark(Section):
-    tasks: dict[Name, Task] = {"subtype": Task(kind="classification", label="subtype")}
+    tasks: dict[Name, Task] = Field({"subtype": Task(kind="classification", label="subtype")}, min_length=1)
     """Tasks by name. null drops a task of a config below."""
-    heads: dict[Literal["classification", "ordinal", "survival"], list[str]] = {
-        "classification": ["knn", "logistic", "abmil"],
-        "ordinal": ["knn", "logistic", "abmil"],
-        "survival": ["cox"],
-    }
-    """Heads of each kind of task; names of the registry in workflow_scripts/mil."""
+    heads: dict[Literal["classification", "ordinal", "survival"], list[str]] = Field(
+        {
+            "classification": ["knn", "logistic", "abmil"],
+            "ordinal": ["knn", "logistic", "abmil"],
+            "survival": ["cox"],
+        }
+    )
+    """Heads of each kind of task; a file workflow_scripts/mil/heads/{name}.py each."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Patient-level stratified folds."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -381,7 +205,17 @@ class Benchmark(Section):
     @field_validator("tasks", mode="before")
     @classmethod
     def _drop_tasks(cls, value: Any) -> Any:
-        return _without_dropped(value)
+        return without_dropped(value)
+
+    @model_validator(mode="after")
+    def _every_task_has_heads(self) -> "Benchmark":
+        for name, task in self.tasks.items():
+            if not self.heads.get(task.kind):
+                raise ValueError(f"heads: there is none for {task.kind} tasks, which {name} is; add heads.{task.kind}")
+        for heads in self.heads.values():
+            for head in heads:
+                known("heads", head, names_in("mil/heads"))
+        return self
 
 
 class Report(Section):
@@ -434,7 +268,7 @@ def load_config(raw: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        raise UserError(f"configuration: {_first_problem(error)}; see config/README.md") from None
+        raise UserError(f"configuration: {first_problem(error)}; see config/README.md") from None
 
 
 def result_settings(section: BaseModel) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+import re
+
 """The configuration: defaults, messages, merging, and what of it decides a rerun."""
 
 import copy
@@ -248,3 +250,17 @@ def test_shipped_files_are_valid(preset):
         prototypes = load_config(raw).pretrain.run("slpd").prototypes
         assert (prototypes.count, prototypes.min_regions) == wanted
     load_config(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ({"tissue": {"method": "magic"}}, "tissue.method: method: magic is none of optical_density, saturation"),
+        ({"benchmark": {"heads": {"classification": ["svn"]}}}, "heads: svn is none of abmil, cox, knn, logistic"),
+        ({"benchmark": {"heads": {"survival": ["cox"]}}}, "there is none for classification tasks, which subtype is"),
+        ({"benchmark": {"tasks": {"subtype": None}}}, "benchmark.tasks"),
+    ],
+)
+def test_names_of_methods_heads_and_tasks_are_checked_before_anything_runs(raw, words):
+    with pytest.raises(UserError, match=re.escape(words)):
+        load_config(raw)

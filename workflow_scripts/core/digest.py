@@ -10,7 +10,9 @@ from typing import Any
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGE = "workflow_scripts"
 # Settings reach a job in full through its rule's params, and neither logs nor messages change a result.
-_NOT_COUNTED = {f"{_PACKAGE}.config", f"{_PACKAGE}.core.entry", f"{_PACKAGE}.core.errors"}
+_NOT_COUNTED = {
+    f"{_PACKAGE}.{name}" for name in ("config", "config_base", "config_pretrain", "core.entry", "core.errors")
+}
 
 
 def _module_file(module: str) -> Path | None:

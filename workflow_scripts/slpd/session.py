@@ -8,7 +8,6 @@ import torch
 
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.feature_store import FeatureStore, load_features, usable_slides
-from workflow_scripts.core.tables import read_table
 from workflow_scripts.slpd.trainer import TokenData
 
 
@@ -39,10 +38,3 @@ def open_session(args: argparse.Namespace) -> Session:
     data = TokenData.from_arrays(store.tokens, store.read_ok, device)
     sources = [args.slides, *sorted(map(str, Path(args.features).glob("shard_*.parquet")))]
     return Session(device, store, data, sources)
-
-
-def patients_of(slides: str, slide_ids: list[str]) -> list[str]:
-    """Patient of each slide, from slides.parquet."""
-    table = read_table(slides, ["slide_id", "patient_id"])
-    owner = dict(zip(table["slide_id"].to_pylist(), table["patient_id"].to_pylist(), strict=True))
-    return [owner[slide] for slide in slide_ids]

@@ -13,9 +13,9 @@ from scipy.optimize import minimize
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.mil.bags import Bags
 from workflow_scripts.mil.crossval import patient_outcomes, predict_folds, prediction_rows
+from workflow_scripts.mil.gated_attention import GatedAttention, predict_net, train_net
 from workflow_scripts.mil.heads import HEADS, make_head
 from workflow_scripts.mil.heads.abmil import epochs_for
-from workflow_scripts.mil.heads.abmil_net import GatedAttention, predict_net, train_net
 from workflow_scripts.mil.metrics import auc, c_index
 from workflow_scripts.mil.splits import split_rows
 

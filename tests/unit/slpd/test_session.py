@@ -1,23 +1,10 @@
 from argparse import Namespace
 
-import pyarrow as pa
-import pytest
 import torch
 
-from workflow_scripts.core.tables import write_table
-from workflow_scripts.slpd.session import Session, patients_of
+from workflow_scripts.slpd.session import Session
 
 from . import cohort
-
-SLIDES = pa.schema([("slide_id", pa.string()), ("patient_id", pa.string())])
-
-
-def test_patients_come_in_the_order_of_the_slides(tmp_path):
-    write_table(tmp_path / "s.parquet", {"slide_id": ["a", "b", "c"], "patient_id": ["p", "q", "p"]}, SLIDES)
-    assert patients_of(str(tmp_path / "s.parquet"), ["c", "b", "a"]) == ["p", "q", "p"]
-    assert patients_of(str(tmp_path / "s.parquet"), ["b"]) == ["q"]
-    with pytest.raises(KeyError):
-        patients_of(str(tmp_path / "s.parquet"), ["unknown"])
 
 
 def test_slide_of_each_region():

@@ -1,8 +1,8 @@
 """Heads by name. A new head is one file here and one line in `HEADS`."""
 
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.mil.head import Head
 from workflow_scripts.mil.heads.abmil import AbmilHead
-from workflow_scripts.mil.heads.base import Head
 from workflow_scripts.mil.heads.cox import CoxHead
 from workflow_scripts.mil.heads.knn import KnnHead
 from workflow_scripts.mil.heads.logistic import LogisticHead

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from workflow_scripts.mil.bags import Bags
-from workflow_scripts.mil.heads.base import CLASSES
+from workflow_scripts.mil.head import CLASSES
 
 STEPS = 3000  # a small cohort is seen more often, so that it gets about as many steps
 EPOCHS = (20, 50)
@@ -34,7 +34,7 @@ class AbmilHead:
         return [self._scaler.transform(region).astype(np.float32) for region in bags.regions]
 
     def fit(self, train: Bags, validation: Bags | None = None) -> None:
-        from workflow_scripts.mil.heads.abmil_net import train_net
+        from workflow_scripts.mil.gated_attention import train_net
 
         self._scaler = StandardScaler().fit(np.concatenate(train.regions).astype(np.float64))
         held_out = (self._scaled(validation), validation.label) if validation is not None and len(validation) else None
@@ -43,6 +43,6 @@ class AbmilHead:
         )
 
     def predict(self, bags: Bags) -> np.ndarray:
-        from workflow_scripts.mil.heads.abmil_net import predict_net
+        from workflow_scripts.mil.gated_attention import predict_net
 
         return predict_net(self._net, self._scaled(bags))

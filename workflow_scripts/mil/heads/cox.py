@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from workflow_scripts.mil.bags import Bags
-from workflow_scripts.mil.heads.base import SURVIVAL
+from workflow_scripts.mil.head import SURVIVAL
 
 PENALIZER = 0.1
 EVENTS_PER_COMPONENT = 5

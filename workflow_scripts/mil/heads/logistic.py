@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from workflow_scripts.mil.bags import Bags
-from workflow_scripts.mil.heads.base import CLASSES, spread
+from workflow_scripts.mil.head import CLASSES, spread
 
 
 class LogisticHead:

@@ -1,0 +1,54 @@
+"""What the sections of the configuration are built from: field types, free fields, merging, messages."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+def free(default: Any, **options: Any) -> Any:
+    """Field that cannot change a result, kept out of what decides a rerun."""
+    return Field(default, json_schema_extra={"free": True}, **options)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Recursive update of nested dicts; neither argument is changed."""
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if nested else value
+    return merged
+
+
+def without_dropped(named: Any) -> Any:
+    """Named entries without those set to null, so that a config layered on top can drop one."""
+    if not isinstance(named, dict):
+        return named
+    return {name: entry for name, entry in named.items() if entry is not None}
+
+
+def first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
+
+
+def names_in(folder: str, prefix: str = "") -> list[str]:
+    """Names of the methods that a room offers: one file each, `{prefix}{name}.py`.
+
+    Looking at files keeps the configuration free of heavy imports, and makes a new method known by its file alone.
+    """
+    files = (Path(__file__).parent / folder).glob(f"{prefix}*.py")
+    return sorted(file.stem.removeprefix(prefix) for file in files if not file.stem.startswith("_"))

@@ -1,0 +1,200 @@
+"""Settings of pretraining: the model, the crops, the losses, the rounds, and the named runs."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from workflow_scripts.config_base import Count, Fraction, Name, Positive, Section, first_problem, merge, without_dropped
+from workflow_scripts.core.digest import value_digest
+
+
+class Model(Section):
+    dim: Count = 192
+    """Width of the region encoder (vit4k_xs: 192)."""
+    depth: Count = 6
+    """Transformer blocks."""
+    heads: Count = 6
+    """Attention heads."""
+    mlp_ratio: Positive = 4.0
+    """Width of the MLP over the width of the model."""
+    drop_path: Fraction = 0.1
+    """Stochastic depth of the student's last block, linear over the blocks."""
+
+
+class Head(Section):
+    hidden: Count = 2048
+    """Width of the projection head's hidden layers."""
+    bottleneck: Count = 256
+    """Width of the L2-normalised feature that is clustered."""
+    out_dim: Count = 65536
+    """Number of output units."""
+
+
+class Crops(Section):
+    global_size: Count = 14
+    """Side of a global crop, tokens."""
+    global_count: Annotated[int, Field(ge=2)] = 2
+    """Global crops a region; the teacher sees these only."""
+    local_size: Count = 6
+    """Side of a local crop, tokens."""
+    local_count: Annotated[int, Field(ge=0)] = 8
+    """Local crops a region."""
+    flip: Fraction = 0.5
+    """Probability of a horizontal flip of each crop."""
+
+
+class Optimiser(Section):
+    batch_size: Count = 512
+    """Regions a step, over all devices together."""
+    lr: Positive = 0.0005
+    """Learning rate for a batch of 256; scaled linearly with the batch."""
+    lr_min: float = Field(1.0e-6, ge=0)
+    """Learning rate at the end of the schedule."""
+    lr_warmup_epochs: int = Field(10, ge=0)
+    """Epochs of linear warm-up of the learning rate."""
+    weight_decay: float = Field(0.04, ge=0)
+    """Weight decay at the start; none for biases and 1-D parameters."""
+    weight_decay_end: float = Field(0.4, ge=0)
+    """Weight decay at the end (cosine)."""
+    clip_grad: float = Field(3.0, ge=0)
+    """Largest gradient norm of each parameter tensor on its own; 0 switches clipping off."""
+    teacher_momentum: Fraction = 0.996
+    """Momentum of the teacher at the start; rises to 1 (cosine)."""
+    freeze_last_layer_epochs: int = Field(1, ge=0)
+    """Epochs during which the head's last layer gets no gradient."""
+
+
+class Loss(Section):
+    self_weight: float = Field(1.0, ge=0)
+    """Weight of L_self, self-distillation between crops (DINO)."""
+    intra_weight: float = Field(1.0, ge=0)
+    """Weight of L_intra, distillation of the region's own prototype."""
+    inter_weight: float = Field(1.0, ge=0)
+    """Weight of L_inter, distillation of the matched prototypes of the nearest slides."""
+    teacher_temp: Positive = 0.04
+    """Temperature of the teacher's softmax."""
+    student_temp: Positive = 0.1
+    """Temperature of the student's softmax."""
+    center_momentum: Fraction = 0.9
+    """Momentum of the centres of the teacher's and the prototypes' logits."""
+
+
+class Prototypes(Section):
+    count: Annotated[int, Field(ge=2, le=16)] = 4
+    """Prototypes a slide (published: NSCLC 4, BRCA 2)."""
+    min_regions: Count = 32
+    """Slides with fewer regions get L_self alone (published: NSCLC 32, BRCA 16)."""
+    iterations: Count = 10
+    """Iterations of k-means."""
+    restarts: Count = 5
+    """Restarts of k-means; the best is kept."""
+    view: Literal["centre", "full"] = "centre"
+    """Tokens a region is clustered by: the centre crop of global_size, or the whole grid."""
+
+    @model_validator(mode="after")
+    def _enough_regions(self) -> "Prototypes":
+        if self.min_regions < self.count:
+            raise ValueError(f"min_regions ({self.min_regions}) must be at least count ({self.count})")
+        return self
+
+
+class Neighbours(Section):
+    count: Count = 1
+    """Nearest slides whose prototypes a slide distils (published: 1)."""
+    matching: Literal["optimal", "argmax"] = "optimal"
+    """Prototype correspondence: the optimal matching, or each prototype's most similar one (official code)."""
+    exclude_same_patient: bool = False
+    """Never take another slide of the same patient as a neighbour."""
+
+
+class PretrainRun(Section):
+    seed: int = 0
+    """Seed of initialisation, sampling, crops and k-means."""
+    model: Model = Model()
+    head: Head = Head()
+    crops: Crops = Crops()
+    optimiser: Optimiser = Optimiser()
+    loss: Loss = Loss()
+    prototypes: Prototypes = Prototypes()
+    neighbours: Neighbours = Neighbours()
+    warmup_epochs: int = Field(21, ge=1)
+    """Epochs of L_self alone before the first round (the official code's `epoch > 20`)."""
+    rounds: int = Field(79, ge=1, le=99)
+    """Rounds of cluster, assign and distill."""
+    epochs_per_round: Count = 1
+    """Epochs of distillation in each round."""
+    schedule_epochs: Count = 100
+    """Length of the schedules; adding rounds within it reruns nothing that is done."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "PretrainRun":
+        total = self.warmup_epochs + self.rounds * self.epochs_per_round
+        if total > self.schedule_epochs:
+            raise ValueError(
+                f"schedule_epochs ({self.schedule_epochs}) must cover "
+                f"warmup_epochs + rounds * epochs_per_round ({total})"
+            )
+        if self.model.dim % self.model.heads:
+            raise ValueError(f"model.dim ({self.model.dim}) must be a multiple of model.heads ({self.model.heads})")
+        if self.crops.local_size > self.crops.global_size:
+            raise ValueError("crops.local_size must not exceed crops.global_size")
+        if self.loss.self_weight + self.loss.intra_weight + self.loss.inter_weight == 0:
+            raise ValueError("loss: at least one of the three weights must be above 0")
+        return self
+
+    @property
+    def uses_prototypes(self) -> bool:
+        return self.loss.intra_weight > 0 or self.loss.inter_weight > 0
+
+    def _settings_of(self, *sections: str, **fixed: int) -> dict[str, Any]:
+        """Settings of one step: what it depends on, all else at fixed values, still a valid PretrainRun."""
+        neutral = {"warmup_epochs": 1, "rounds": 1, "epochs_per_round": 1}
+        return neutral | fixed | self.model_dump(mode="json", include=set(sections))
+
+    def warm_up_settings(self) -> dict[str, Any]:
+        """Settings on which the warm-up depends; runs in which they are equal share one."""
+        sections = ("seed", "model", "head", "crops", "optimiser", "loss", "warmup_epochs", "schedule_epochs")
+        settings = self._settings_of(*sections)
+        for weight in ("self_weight", "intra_weight", "inter_weight"):
+            del settings["loss"][weight]
+        return settings
+
+    def cluster_settings(self) -> dict[str, Any]:
+        """Settings on which the clustering of a round depends, besides the state."""
+        return self._settings_of("seed", "model", "head", "crops", "prototypes", schedule_epochs=2)
+
+    def distill_settings(self) -> dict[str, Any]:
+        """Settings on which the distillation of a round depends, besides state and prototypes."""
+        sections = ("seed", "model", "head", "crops", "optimiser", "loss", "warmup_epochs", "epochs_per_round")
+        return self._settings_of(*sections, "schedule_epochs")
+
+    def warm_up_key(self) -> str:
+        """Name of the warm-up's folder."""
+        return value_digest(self.warm_up_settings())[:8]
+
+
+class Pretrain(Section):
+    defaults: PretrainRun = PretrainRun()
+    """Settings of every run."""
+    runs: dict[Name, dict[str, Any]] = Field(
+        {"slpd": {}, "dino": {"loss": {"intra_weight": 0, "inter_weight": 0}}}, min_length=1
+    )
+    """Named runs; each is the defaults with the keys given here replaced. null drops a run of a config below."""
+
+    @field_validator("runs", mode="before")
+    @classmethod
+    def _drop_runs(cls, value: Any) -> Any:
+        return without_dropped(value)
+
+    @model_validator(mode="after")
+    def _runs_are_valid(self) -> "Pretrain":
+        for name in self.runs:
+            try:
+                self.run(name)
+            except ValidationError as error:
+                raise ValueError(f"run {name}: {first_problem(error)}") from None
+        return self
+
+    def run(self, name: str) -> PretrainRun:
+        """Settings of one run, overrides merged into the defaults."""
+        return PretrainRun.model_validate(merge(self.defaults.model_dump(), self.runs[name]))
