@@ -1,9 +1,8 @@
-import re
-
 """The configuration: defaults, messages, merging, and what of it decides a rerun."""
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
