@@ -13,6 +13,34 @@ from workflow_scripts.core.digest import code_digest, value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import read_manifest, shard_of
 
+
+def is_demo(path):
+    """Whether a slide is made by the workflow itself."""
+    return os.path.dirname(path) == CFG.demo.directory
+
+
+def check_files(rows):
+    """Refuse a manifest of which no file exists: a folder that is not mounted, or paths from another place."""
+    if not any(is_demo(row.path) or os.path.exists(row.path) for row in rows):
+        first = next(iter(rows)).path
+        raise UserError(
+            f"none of the {len(rows)} slide files of the manifest {MANIFEST} exists, the first is {first}; "
+            "check its column path, the folder that the command is run in, and that the slides' disk is mounted"
+        )
+
+
+def check_columns(rows):
+    """Refuse a task whose columns are not in the manifest, before hours of computing."""
+    known = list(next(iter(rows)).labels)
+    for name, task in CFG.benchmark.tasks.items():
+        for column in filter(None, (task.label, task.time, task.event)):
+            if column not in known:
+                raise UserError(
+                    f"the manifest {MANIFEST} has no column {column}, which benchmark.tasks.{name} names; "
+                    f"its label columns are: {', '.join(known) or 'none'}; add the column, or set the task to null"
+                )
+
+
 # Jobs start with `python -m workflow_scripts.X` from any working directory, in any environment.
 shell.prefix(f"export PYTHONPATH={shlex.quote(workflow.basedir)}; ")
 
@@ -20,6 +48,8 @@ try:
     CFG = load_config(config)
     MANIFEST = CFG.cohort.manifest
     SLIDES = {row.slide_id: row for row in read_manifest(MANIFEST)}
+    check_files(SLIDES.values())
+    check_columns(SLIDES.values())
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -75,10 +105,6 @@ def of_shard(pattern):
         return expand(f"results/{COHORT}/{pattern}", slide=mine)
 
     return files
-
-
-def is_demo(path):
-    return os.path.dirname(path) == CFG.demo.directory
 
 
 def slide_file(wildcards):

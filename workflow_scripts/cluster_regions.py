@@ -5,6 +5,7 @@ import time
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_store import add_feature_arguments
 from workflow_scripts.core.gpu import lease_devices
 from workflow_scripts.core.seeds import derive_seed
@@ -43,6 +44,11 @@ def main(argv: list[str] | None = None) -> None:
         *(found.valid.sum(), len(found.valid), time.perf_counter() - began),
         *((~found.valid).sum(), cfg.prototypes.min_regions),
     )
+    if not found.valid.any():
+        raise UserError(
+            f"no slide has {cfg.prototypes.min_regions} regions, the largest has {store.counts.max()}, so there are no "
+            "prototypes; lower prototypes.min_regions of the run, or leave the run out"
+        )
     slide_ids, regions = store.slide_ids, store.region_ids
     write_table(args.prototypes, prototype_table(found, slide_ids, store.slide_index), schemas.PROTOTYPES)
     write_table(args.assignments, assignment_table(found, session.region_slides, regions), schemas.ASSIGNMENTS)

@@ -1,7 +1,7 @@
 """Distil the round's prototypes into the student for a number of epochs."""
 
 from workflow_scripts.config import PretrainRun
-from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.entry import entry_parser, parse_entry, run_entry
 from workflow_scripts.core.feature_store import add_feature_arguments
 from workflow_scripts.core.gpu import lease_devices
 from workflow_scripts.core.tables import read_table
@@ -37,10 +37,7 @@ def main(argv: list[str] | None = None) -> None:
         prototype_rows, assignment_rows, neighbour_rows = map(read_table, args.tables)
         prototypes = read_prototypes(prototype_rows, assignment_rows, store.slide_ids, store.region_ids)
         neighbours = read_neighbours(neighbour_rows, store.slide_ids, prototypes.vectors.shape[1])
-        if prototypes.valid.any():
-            targets = PrototypeTargets(prototypes, neighbours, store.slide_index, device)
-        else:
-            log.info("no slide has enough regions for prototypes (prototypes.min_regions); training by L_self alone")
+        targets = PrototypeTargets(prototypes, neighbours, store.slide_index, device)
     rows = train(Trainer(cfg, session.data), state, until, targets, scratch, rows)
     save_training(state, rows, args.state, args.metrics)
     scratch.clear()

@@ -63,6 +63,10 @@ def main(argv: list[str] | None = None) -> None:
             polygons, facts, picture = find_tissue(check, args.config)
         except SlideError as error:
             status = excluded(status.slide_id, error.reason, error.detail)
+        except Exception as error:  # whatever a decoder does with one file, the other slides go on
+            log.exception("slide %s", status.slide_id)
+            detail = f"{check['path']} cannot be segmented ({type(error).__name__}: {error})"
+            status = excluded(status.slide_id, "read_error", detail)
     if not status.ok:
         picture = draw_reason(status.reason, status.detail)
         log.info("slide %s: %s, %s", status.slide_id, status.reason, status.detail)

@@ -16,6 +16,8 @@ GOOD = "slide_id,path,patient_id,subtype\na,slides/a.svs,p1,x\nb,slides/b.svs,p2
 def project(tmp_path: Path) -> Path:
     (tmp_path / "slides.csv").write_text(GOOD)
     write_config(tmp_path, CONFIG)
+    (tmp_path / "slides").mkdir()
+    (tmp_path / "slides" / "b.svs").write_bytes(b"")
     return tmp_path
 
 
@@ -29,6 +31,7 @@ def refusal(folder: Path, *args: str) -> str:
 @pytest.mark.parametrize(
     ("manifest", "words"),
     [
+        ("slide_id,path\na,x.svs\nb,x.svs\n", ["slides.csv", "x.svs", "more than one row"]),
         ("slide_id,path\na,x.svs\na,y.svs\n", ["slides.csv", "slide_id a", "2 times"]),
         ("slide_id,path\n", ["slides.csv", "lists no slide"]),
         ("id,path\na,x.svs\n", ["slides.csv", "no column slide_id"]),
@@ -52,6 +55,7 @@ def test_manifest(project: Path, manifest: str, words: list[str]) -> None:
         ("pretrain.runs", {"slpd": {"los": 1}}, ["run slpd", "unknown key los"]),
         ("cohort.manifest", "nowhere.csv", ["nowhere.csv does not exist", "cohort.manifest"]),
         ("benchmark.baseline", "mien", ["benchmark.baseline", "mien"]),
+        ("benchmark.tasks.subtype.label", "tumour", ["slides.csv", "no column tumour", "subtype"]),
     ],
 )
 def test_config(project: Path, key: str, value: object, words: list[str]) -> None:
@@ -61,7 +65,8 @@ def test_config(project: Path, key: str, value: object, words: list[str]) -> Non
 
 
 def test_all_slide_files_missing(project: Path) -> None:
-    message = refusal(project, "features")
+    (project / "slides" / "b.svs").unlink()
+    message = refusal(project)
     assert "none of the 2 slide files of the manifest exists" in message
     assert "slides/a.svs" in message
 

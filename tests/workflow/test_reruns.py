@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflow.tiny import CONFIG, changed, copy_project, planned, snakemake, write_config
+from workflow_scripts.core.tables import read_table
 
 HEADS = {"fit_head", "collect_results", "write_report"}
 BENCHMARK = HEADS | {"split_patients"}
@@ -100,3 +101,20 @@ def test_rounds_one_by_one_equal_rounds_in_one_call_bit_for_bit(finished: Path, 
         result = snakemake(again, str(target))
         assert result.returncode == 0, result.stdout[-3000:]
     assert (again / pretrain / "slpd" / "round_02" / "state.safetensors").read_bytes() == expected
+
+
+def test_a_slide_whose_file_is_gone_for_a_while_keeps_its_features(finished: Path, tmp_path: Path) -> None:
+    project = copy_project(finished, tmp_path / "tiny")
+    slide = sorted((project / "slides").glob("demo_*"))[0]
+    name = slide.name.partition(".")[0]
+    features = project / "results/tiny/features/lite0/slides" / f"{name}.parquet"
+    before = features.read_bytes(), features.stat().st_mtime_ns
+    slide.rename(tmp_path / slide.name)
+    assert snakemake(project, "features").returncode == 0
+    table = read_table(project / "results/tiny/slides.parquet").to_pylist()
+    assert {row["slide_id"]: row["reason"] for row in table}[name] == "missing_file"
+    (tmp_path / slide.name).rename(slide)
+    assert snakemake(project, "features").returncode == 0
+    table = read_table(project / "results/tiny/slides.parquet").to_pylist()
+    assert {row["slide_id"]: row["status"] for row in table}[name] == "ok"
+    assert (features.read_bytes(), features.stat().st_mtime_ns) == before

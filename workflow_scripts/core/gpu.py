@@ -34,6 +34,8 @@ def _visible_devices() -> list[str]:
 
 def _lock_folder() -> Path:
     folder = Path(os.environ.get("SLPD_GPU_LOCKS", tempfile.gettempdir())) / f"slpd-gpu-{os.getuid()}"
+    if job := os.environ.get("SLURM_JOB_ID"):
+        folder = folder.with_name(f"{folder.name}-job-{job}")  # device numbers count within the allocation
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -62,9 +64,9 @@ def lease_devices(count: int, wait_s: float = 3600.0) -> list[str]:
     Raises:
         UserError: the devices did not become free in time.
     """
-    if os.environ.get("SLURM_JOB_ID"):
-        return _visible_devices()
-    available = _visible_devices() if count else []
+    available = _visible_devices() if count or os.environ.get("SLURM_JOB_ID") else []
+    if os.environ.get("SLURM_JOB_ID") and len(available) <= count:
+        return available  # the scheduler gave this job its devices; more than asked for is an allocation shared by jobs
     count = min(count, len(available))
     if count == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""

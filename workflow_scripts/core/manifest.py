@@ -77,6 +77,11 @@ def read_manifest(path: Path | str) -> list[SlideRow]:
         raise UserError(f"{path} is not UTF-8 text; save it as CSV (UTF-8)") from None
     if not rows:
         raise UserError(f"{path} lists no slide; add one row a slide below the header")
+    twice = [path_ for path_, count in Counter(row.path for row in rows).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"{path}: the file {twice[0]} stands in more than one row; keep one, or it is in training and test alike"
+        )
     for slide_id, count in Counter(row.slide_id for row in rows).items():
         if count > 1:
             raise UserError(f"{path}: slide_id {slide_id} stands {count} times; give every slide its own")

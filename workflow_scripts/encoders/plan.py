@@ -14,7 +14,7 @@ from workflow_scripts.core.feature_store import slide_file
 from workflow_scripts.core.manifest import read_manifest, shard_of
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table
-from workflow_scripts.encoders.digests import file_digest, table_digest
+from workflow_scripts.encoders.digests import file_digest, sampled_digest, table_digest
 
 # Where results go and how weights are found does not change them; the weights' own digest is counted instead.
 _NOT_COUNTED = ("encoder", "shards", "allow_network", "weights", "weights_sha256")
@@ -40,15 +40,24 @@ class SlideJob:
     file: Path
     fingerprint: str
 
+    def _stored(self) -> dict[str, Any]:
+        """Facts in the feature file; none where it is missing or cut off, so that it is made again."""
+        try:
+            return read_meta(self.file) if self.file.is_file() else {}
+        except (OSError, pa.ArrowInvalid):
+            return {}
+
     @property
     def up_to_date(self) -> bool:
-        """Whether the feature file exists with this fingerprint."""
-        if not self.file.is_file():
-            return False
-        try:
-            return read_meta(self.file).get("fingerprint") == self.fingerprint
-        except (OSError, pa.ArrowInvalid):  # cut off or no Parquet: made again
-            return False
+        """Whether the feature file exists with this fingerprint; what could not be read before is tried again."""
+        stored = self._stored()
+        lost = self.status.ok and stored.get("status", {}).get("status") != "ok"
+        return stored.get("fingerprint") == self.fingerprint and not lost
+
+    @property
+    def kept(self) -> bool:
+        """Whether the slide's file is gone (an archive, a folder not mounted) but its features are there to keep."""
+        return self.status.reason == "missing_file" and self._stored().get("status", {}).get("status") == "ok"
 
     def patches_to_encode(self, encode_glass: bool) -> int:
         """Patches that are encoded one by one if all can be read."""
@@ -75,7 +84,7 @@ def common_digest(settings: Features, regions: Regions, code: str) -> str:
 
 def _slide_identity(check: dict[str, Any]) -> list[Any]:
     path = check["path"]
-    on_disk = Path(path).stat().st_size if path and Path(path).is_file() else None
+    on_disk = sampled_digest(Path(path)) if path and Path(path).is_file() else None
     return [path, check["width"], check["height"], on_disk]
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -146,7 +146,10 @@ class ShardRun:
         return counts
 
     def _index_row(self, job: SlideJob, patches_per_s: float | None) -> dict[str, Any]:
-        meta = read_meta(job.file)
+        if job.kept:  # excluded for now; found up to date when the slide is back
+            meta = {"status": asdict(job.status), "n_regions": 0, "n_patches": 0, "unreadable_fraction": None}
+        else:
+            meta = read_meta(job.file)
         return {
             **meta["status"],
             "file": f"slides/{job.file.name}",
@@ -173,7 +176,7 @@ class ShardRun:
             UserError: the encoder cannot be built or used, or regions have another grid.
         """
         glass = self.features.encode_glass
-        stale = {job.status.slide_id: job.patches_to_encode(glass) for job in jobs if not job.up_to_date}
+        stale = {job.status.slide_id: job.patches_to_encode(glass) for job in jobs if not (job.up_to_date or job.kept)}
         self._announce(jobs, stale)
         total, done, rows = sum(stale.values()), 0, []
         with exact_arithmetic():

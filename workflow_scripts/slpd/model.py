@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from workflow_scripts.core.files import whole_file, write_text
+from workflow_scripts.core.files import write_text
+from workflow_scripts.slpd.tensor_file import write_tensors
 from workflow_scripts.slpd.vit import RegionViT
 
 
@@ -57,5 +58,4 @@ def save_model(path: str | Path, backbone: RegionViT, facts: dict, card: str) ->
     write_text(folder / "config.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
     write_text(folder / "README.md", card)
     tensors = {name: value.detach().cpu().contiguous() for name, value in backbone.state_dict().items()}
-    with whole_file(path) as partial:
-        save_file(tensors, partial)
+    write_tensors(path, tensors)

@@ -28,14 +28,17 @@ class StepValues:
     momentum: float
 
 
-def step_values(settings: Optimiser, step: int, steps_per_epoch: int, schedule_epochs: int) -> StepValues:
+def step_values(
+    settings: Optimiser, step: int, steps_per_epoch: int, schedule_epochs: int, batch_size: int | None = None
+) -> StepValues:
     """Values of optimiser step `step` (from 0).
 
-    The peak learning rate is `lr * batch_size / 256` (linear scaling rule); momentum rises to 1.
+    The peak learning rate is `lr * batch_size / 256` (linear scaling rule), for the batch in use where it is
+    smaller than the configured one; momentum rises to 1.
     """
     steps = steps_per_epoch * schedule_epochs
     warmup = steps_per_epoch * settings.lr_warmup_epochs
-    peak = settings.lr * settings.batch_size / 256
+    peak = settings.lr * (batch_size or settings.batch_size) / 256
     return StepValues(
         lr=cosine(peak, settings.lr_min, step, steps, warmup),
         weight_decay=cosine(settings.weight_decay, settings.weight_decay_end, step, steps),

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.files import whole_file
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.slpd.network import Network
+from workflow_scripts.slpd.tensor_file import write_tensors
 
 
 @dataclass
@@ -74,8 +73,7 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
 def save_state(path: Path | str, state: TrainState, extra: dict[str, Tensor] | None = None) -> None:
     """Write the state, and `extra` tensors with it, whole or not at all."""
     tensors = state_tensors(state) | {f"extra.{name}": value for name, value in (extra or {}).items()}
-    with whole_file(path) as partial:
-        save_file(tensors, partial)
+    write_tensors(path, tensors)
 
 
 def load_state(path: Path | str, settings: PretrainRun, in_dim: int, device: torch.device) -> tuple[TrainState, dict]:

@@ -87,7 +87,9 @@ class Trainer:
         self.sizes += [settings.crops.local_size] * settings.crops.local_count
 
     def values(self, step: int) -> StepValues:
-        return step_values(self.settings.optimiser, step, self.steps_per_epoch, self.settings.schedule_epochs)
+        return step_values(
+            self.settings.optimiser, step, self.steps_per_epoch, self.settings.schedule_epochs, self.batch
+        )
 
     def run_epochs(
         self,
@@ -120,8 +122,8 @@ class Trainer:
         rate = order.numel() / max(time.perf_counter() - began, 1e-9)
         if not torch.isfinite(table).all():
             raise UserError(
-                f"the loss became non-finite in epoch {state.epoch}; the last good state is kept: "
-                "lower pretrain.defaults.optimiser.lr or raise loss.teacher_temp and run again"
+                f"the loss became non-finite in epoch {state.epoch}; "
+                "lower pretrain.defaults.optimiser.lr or raise pretrain.defaults.loss.teacher_temp, and run again"
             )
         temp = self.settings.loss.teacher_temp
         rows = [
@@ -181,7 +183,9 @@ class Trainer:
             return zero, zero
         loss_cfg = self.settings.loss
         index = targets.index[:, batch]
-        present = index >= 0
+        # a loss with weight 0 takes no part at all, not even in the centre
+        wanted = [loss_cfg.intra_weight > 0] + [loss_cfg.inter_weight > 0] * (len(index) - 1)
+        present = (index >= 0) & torch.tensor(wanted, device=index.device)[:, None]
         with torch.no_grad():
             # the current teacher's last layer is applied to prototypes that stay fixed for the round
             logits = state.teacher.head.logits(targets.vectors[index.clamp(min=0)])

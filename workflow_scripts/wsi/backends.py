@@ -31,7 +31,10 @@ class OpenSlideBackend:
             pixels = self._handle.read_region((round(x * step), round(y * step)), level, (w, h))
         except openslide.OpenSlideError as error:
             self._handle.close()
-            self._handle = openslide.OpenSlide(self._path)
+            try:
+                self._handle = openslide.OpenSlide(self._path)  # a handle is dead after an error
+            except openslide.OpenSlideError as gone:
+                raise SlideError("read_error", f"the file cannot be opened again ({gone}); fetch it again") from gone
             raise SlideError("read_error", f"pixels cannot be read ({error}); fetch the file again") from error
         return flatten(pixels)
 

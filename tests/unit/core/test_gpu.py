@@ -138,8 +138,13 @@ def test_no_more_is_leased_than_there_is(tmp_path):
 def test_under_slurm_nothing_is_leased(tmp_path):
     locks = tmp_path / "locks"
     env = environment(locks, "1,2", SLURM_JOB_ID="17")
-    assert ask(env, 1) == "leased 1 2 mask 1,2"
+    assert ask(env, 2) == "leased 1 2 mask 1,2"
     assert not locks.exists()
+
+
+def test_jobs_that_share_a_slurm_allocation_lease_within_it(tmp_path):
+    env = environment(tmp_path / "locks", "1,2", SLURM_JOB_ID="17")
+    assert ask(env, 1) == "leased 1 mask 1"
 
 
 @pytest.mark.parametrize(

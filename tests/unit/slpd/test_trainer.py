@@ -239,6 +239,23 @@ def test_no_region_is_told():
 def test_batch_larger_than_the_cohort_is_cut():
     trainer = Trainer(plain.tiny_run(optimiser={"batch_size": 512}), cohort.tokens())
     assert (trainer.batch, trainer.steps_per_epoch) == (11, 1)
+    settings = trainer.settings
+    peak = max(trainer.values(step).lr for step in range(settings.schedule_epochs))
+    assert peak <= settings.optimiser.lr * 11 / 256 * (1 + 1e-12)  # scaled by the batch in use
+
+
+@pytest.mark.parametrize("weight", ["intra_weight", "inter_weight"])
+def test_a_loss_of_weight_zero_takes_no_part_not_even_in_the_centre(weight):
+    settings = plain.tiny_run(loss={weight: 0.0}, optimiser={"lr": 1.0})
+    one, other = cohort.targets(settings), cohort.targets(settings)
+    off = slice(0, 1) if weight == "intra_weight" else slice(1, None)
+    other.index[off] = other.index[off].flip(1)  # other targets for the loss that is off
+    states = [new_state(settings, cohort.DIM, cohort.CPU) for _ in range(2)]
+    for state, targets in zip(states, (one, other), strict=True):
+        Trainer(settings, cohort.tokens()).run_epochs(state, 2, targets)
+    tensors = [state_tensors(state) for state in states]
+    assert tensors[0]["proto_center"].any()
+    assert all(torch.equal(value, tensors[1][name]) for name, value in tensors[0].items())
 
 
 def test_prototype_targets_one_region_after_another():
