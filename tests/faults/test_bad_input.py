@@ -67,7 +67,7 @@ def test_config(project: Path, key: str, value: object, words: list[str]) -> Non
 def test_all_slide_files_missing(project: Path) -> None:
     (project / "slides" / "b.svs").unlink()
     message = refusal(project)
-    assert "none of the 2 slide files of the manifest exists" in message
+    assert "none of the 2 slide files of the manifest slides.csv exists" in message
     assert "slides/a.svs" in message
 
 
