@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from tqdm import tqdm
 
 from workflow_scripts.config import Features, Regions
 from workflow_scripts.core.entry import log
@@ -179,7 +180,8 @@ class ShardRun:
         stale = {job.status.slide_id: job.patches_to_encode(glass) for job in jobs if not (job.up_to_date or job.kept)}
         self._announce(jobs, stale)
         total, done, rows = sum(stale.values()), 0, []
-        with exact_arithmetic():
+        # a bar on a terminal, none in a log (disable=None)
+        with exact_arithmetic(), tqdm(total=total, unit="patch", disable=None, leave=False) as bar:
             if stale:
                 _ = self._glass  # builds the encoder, which is no part of the first slide's time
             started = time.monotonic()
@@ -191,6 +193,7 @@ class ShardRun:
                     now = time.monotonic()
                     rate = counts.encoded / (now - begun) if counts.encoded else None
                     done += stale[slide_id]
+                    bar.update(stale[slide_id])
                     left_s = (total - done) * (now - started) / max(done, 1)
                     _tell(f"slide {number}/{len(jobs)} {slide_id}", counts, rate, left_s)
                 rows.append(self._index_row(job, rate))

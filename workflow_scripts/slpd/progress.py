@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.entry import log
@@ -66,6 +67,7 @@ def train(
     def after_epoch(new: list[list[float]]) -> None:
         nonlocal last_log, last_save
         rows.extend(new)
+        bar.update()
         now = time.monotonic()
         if now - last_log > 5 or state.epoch == until or state.epoch == first + 1:
             last_log = now
@@ -77,7 +79,9 @@ def train(
             scratch.save(state, rows)
             last_save = time.monotonic()
 
-    trainer.run_epochs(state, until, targets, after_epoch)
+    # a bar on a terminal, none in a log (disable=None)
+    with tqdm(total=until - state.epoch, unit="epoch", disable=None, leave=False) as bar:
+        trainer.run_epochs(state, until, targets, after_epoch)
     return rows
 
 
