@@ -55,7 +55,6 @@ def test_manifest(project: Path, manifest: str, words: list[str]) -> None:
         ("pretrain.runs", {"slpd": {"los": 1}}, ["run slpd", "unknown key los"]),
         ("cohort.manifest", "nowhere.csv", ["nowhere.csv does not exist", "cohort.manifest"]),
         ("benchmark.baseline", "mien", ["benchmark.baseline", "mien"]),
-        ("benchmark.tasks.subtype.label", "tumour", ["slides.csv", "no column tumour", "subtype"]),
     ],
 )
 def test_config(project: Path, key: str, value: object, words: list[str]) -> None:
