@@ -80,7 +80,7 @@ rule score_textures:
         checks=per_slide("check/{slide}.parquet"),
         regions=per_slide("regions/{slide}.parquet"),
         truth=truth_maps,
-        assignments=lambda wildcards: last_state(wildcards).replace("state.safetensors", "assignments.parquet"),
+        assignments=last_assignments,
     output:
         scores="results/{cohort}/benchmark/textures_{run}.parquet",
     log:

@@ -121,6 +121,11 @@ def warm_up_settings(wildcards):
     raise WorkflowError(f"no run of pretrain.runs has the warm-up {wildcards.warm_up}")
 
 
+def start_file(wildcards):
+    """File that a warm-up starts from; none where it starts from scratch."""
+    return json.loads(warm_up_settings(wildcards))["init"] or []
+
+
 def previous_state(wildcards):
     """State that a round starts from: the warm-up's, or the previous round's."""
     number = int(wildcards.round)
@@ -132,16 +137,34 @@ def last_state(wildcards):
     return f"results/{COHORT}/pretrain/{wildcards.run}/round_{run_of(wildcards).rounds:02d}/state.safetensors"
 
 
+def clustered_tables(run, number, *tables):
+    """Tables of the clustering that round `number` of a run distils: its own, or that of a round before."""
+    folder = f"results/{COHORT}/pretrain/{run}/round_{CFG.pretrain.run(run).clustered_in(number):02d}"
+    return [f"{folder}/{table}.parquet" for table in tables]
+
+
 def round_tables(wildcards):
     """What a round distils; nothing where a run has L_self alone."""
     if not run_of(wildcards).uses_prototypes:
         return []
-    folder = f"results/{COHORT}/pretrain/{wildcards.run}/round_{wildcards.round}"
-    return [f"{folder}/{name}.parquet" for name in ("prototypes", "assignments", "neighbours")]
+    return clustered_tables(wildcards.run, int(wildcards.round), "prototypes", "assignments", "neighbours")
+
+
+def previous_clustering(wildcards):
+    """What a clustering is compared with, and replaced by once the rounds have converged; nothing in round 1."""
+    number = int(wildcards.round)
+    return clustered_tables(wildcards.run, number - 1, "prototypes", "assignments") if number > 1 else []
+
+
+def last_assignments(wildcards):
+    return clustered_tables(wildcards.run, run_of(wildcards).rounds, "assignments")
 
 
 def cluster_settings(wildcards):
-    return settings(run_of(wildcards).cluster_settings())
+    section = run_of(wildcards).cluster_settings()
+    if int(wildcards.round) == 1:
+        section["stop_agreement"] = None  # there is no clustering before that it could agree with
+    return settings(section)
 
 
 def neighbour_settings(wildcards):
@@ -179,13 +202,12 @@ def texture_scores(wildcards):
 
 
 def report_tables(wildcards):
-    """Warm-up curves, and the last round's prototypes, assignments and neighbours."""
+    """Warm-up curves, and the prototypes, assignments and neighbours that the last round distils."""
     files = [f"results/{COHORT}/pretrain/{warm_up_folder(run)}/metrics.parquet" for run in CFG.pretrain.runs]
     for name in CFG.pretrain.runs:
         run = CFG.pretrain.run(name)
         if run.uses_prototypes:
-            folder = f"results/{COHORT}/pretrain/{name}/round_{run.rounds:02d}"
-            files += [f"{folder}/{table}.parquet" for table in ("prototypes", "assignments", "neighbours")]
+            files += clustered_tables(name, run.rounds, "prototypes", "assignments", "neighbours")
     return sorted(set(files))
 
 
@@ -202,7 +224,8 @@ def report_settings():
             "tasks": {name: task_settings(name) for name in CFG.benchmark.tasks},
             "encoder": ENCODER,
             "settings": CFG.model_dump(
-                mode="json", exclude={"cohort": {"max_failed_fraction"}, "features": {"batch_size"}}
+                mode="json",
+                exclude={"cohort": {"max_failed_fraction"}, "features": {"batch_size"}, "pretrain": {"micro_batch"}},
             ),
         }
     )

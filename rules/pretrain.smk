@@ -1,7 +1,8 @@
 """Pretraining: a warm-up, then rounds of cluster, assign and distill.
 
 The rounds are unrolled over a wildcard and wired by plain paths, so the graph is known before anything runs:
-one more round computes that round only. Each run is a chain of states; runs with equal warm-up settings share one.
+one more round computes that round only. A round that need not run still has its jobs: they hand tables and state on.
+Each run is a chain of states; runs with equal warm-up settings share one.
 """
 
 
@@ -10,6 +11,7 @@ rule warm_up:
     input:
         slides="results/{cohort}/slides.parquet",
         features=SHARD_FILES,
+        init=start_file,
     output:
         state="results/{cohort}/pretrain/{warm_up}/state.safetensors",
         metrics="results/{cohort}/pretrain/{warm_up}/metrics.parquet",
@@ -22,6 +24,8 @@ rule warm_up:
         gpu=1,
         mem_mb=32000,
         runtime=1440,
+        # cannot change a result, so not a param
+        micro_batch=CFG.pretrain.micro_batch or 0,
     params:
         cfg=warm_up_settings,
         code=code("warm_up"),
@@ -29,7 +33,8 @@ rule warm_up:
     shell:
         "python -m workflow_scripts.warm_up --config {params.cfg:q} --features {params.features} --slides {input.slides}"
         " --code {params.code} --state {output.state} --metrics {output.metrics}"
-        " --scratch results/{wildcards.cohort}/scratch/{wildcards.warm_up} --gpu {resources.gpu} --log {log}"
+        " --scratch results/{wildcards.cohort}/scratch/{wildcards.warm_up} --micro-batch {resources.micro_batch}"
+        " --gpu {resources.gpu} --log {log}"
 
 
 # Clusters the regions of every slide into its prototypes.
@@ -38,6 +43,7 @@ checkpoint cluster_regions:
         slides="results/{cohort}/slides.parquet",
         features=SHARD_FILES,
         state=previous_state,
+        previous=previous_clustering,
     output:
         prototypes="results/{cohort}/pretrain/{run}/round_{round}/prototypes.parquet",
         assignments="results/{cohort}/pretrain/{run}/round_{round}/assignments.parquet",
@@ -57,6 +63,7 @@ checkpoint cluster_regions:
     shell:
         "python -m workflow_scripts.cluster_regions --config {params.cfg:q} --features {params.features}"
         " --slides {input.slides} --state {input.state} --round {wildcards.round} --threads {threads}"
+        " --previous {input.previous}"
         " --prototypes {output.prototypes} --assignments {output.assignments} --gpu {resources.gpu} --log {log}"
 
 
@@ -80,7 +87,7 @@ checkpoint assign_neighbours:
         code=code("assign_neighbours"),
     shell:
         "python -m workflow_scripts.assign_neighbours --config {params.cfg:q} --slides {input.slides}"
-        " --prototypes {input.prototypes} --neighbours {output.neighbours} --log {log}"
+        " --prototypes {input.prototypes} --threads {threads} --neighbours {output.neighbours} --log {log}"
 
 
 # Distils the round's prototypes into the student for a number of epochs.
@@ -102,6 +109,8 @@ checkpoint distill_round:
         gpu=1,
         mem_mb=32000,
         runtime=1440,
+        # cannot change a result, so not a param
+        micro_batch=CFG.pretrain.micro_batch or 0,
     params:
         cfg=distill_settings,
         code=code("distill_round"),
@@ -110,7 +119,8 @@ checkpoint distill_round:
         "python -m workflow_scripts.distill_round --config {params.cfg:q} --features {params.features}"
         " --slides {input.slides} --start {input.state} --tables {input.tables} --code {params.code}"
         " --state {output.state} --metrics {output.metrics}"
-        " --scratch results/{wildcards.cohort}/scratch/{wildcards.run}_{wildcards.round} --gpu {resources.gpu} --log {log}"
+        " --scratch results/{wildcards.cohort}/scratch/{wildcards.run}_{wildcards.round}"
+        " --micro-batch {resources.micro_batch} --gpu {resources.gpu} --log {log}"
 
 
 # Exports the last round's teacher as safetensors with its config and model card.
@@ -138,4 +148,4 @@ rule export_model:
     shell:
         "python -m workflow_scripts.export_model --config {params.cfg:q} --features {params.features}"
         " --slides {input.slides} --state {input.state} --run {wildcards.run} --cohort {wildcards.cohort}"
-        " --output {output.model} --log {log}"
+        " --code {params.code} --output {output.model} --log {log}"

@@ -1,6 +1,8 @@
 """Cluster the regions of every slide into its prototypes, as the teacher sees them."""
 
+import argparse
 import time
+from typing import Any
 
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core import schemas
@@ -9,7 +11,28 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_store import add_feature_arguments
 from workflow_scripts.core.gpu import lease_devices
 from workflow_scripts.core.seeds import derive_seed
-from workflow_scripts.core.tables import write_table
+from workflow_scripts.core.tables import read_meta, read_table, write_table
+
+
+def hand_on(args: argparse.Namespace, meta: dict[str, Any]) -> None:
+    """Write the previous clustering's tables as this one's."""
+    log.info("the clustering of round %d had converged: its prototypes are handed on", meta["round"])
+    meta |= {"agreement": 1.0, "handed_on": True}
+    outputs = [(args.prototypes, schemas.PROTOTYPES), (args.assignments, schemas.ASSIGNMENTS)]
+    for source, (target, schema) in zip(args.previous, outputs, strict=True):
+        write_table(target, read_table(source), schema, meta)
+
+
+def tell(facts: dict[str, Any]) -> None:
+    """Log what is stored with the tables."""
+    log.info(
+        "share of a slide's regions in its rarest prototype: %.3f at least, %.3f on average; %d prototypes without "
+        "regions; effective rank of the features %.1f",
+        *(facts[key] for key in ("smallest_share", "mean_smallest_share", "empty_prototypes", "feature_rank")),
+    )
+    if facts["agreement"] is not None:
+        end = "; converged, so the state is handed on from here" if facts["converged"] else ""
+        log.info("agreement with the clustering before (adjusted Rand index) %.4f%s", facts["agreement"], end)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -18,40 +41,55 @@ def main(argv: list[str] | None = None) -> None:
     add_feature_arguments(parser)
     parser.add_argument("--state", required=True, help="state.safetensors that the round starts from")
     parser.add_argument("--round", type=int, required=True, help="number of the round, from 1")
+    parser.add_argument("--previous", nargs="*", default=[], help="prototypes and assignments of the clustering before")
     parser.add_argument("--threads", type=int, default=1, help="slides clustered at once")
     parser.add_argument("--prototypes", required=True, help="output: prototypes.parquet")
     parser.add_argument("--assignments", required=True, help="output: assignments.parquet")
     args = parse_entry(parser, argv)
+    cfg, settings = args.config, args.config.prototypes
+    if args.previous and cfg.stop_agreement is not None and (meta := read_meta(args.previous[1])).get("converged"):
+        return hand_on(args, meta)
     lease_devices(args.gpu)
+    from workflow_scripts.slpd.agreement import clustering_facts
     from workflow_scripts.slpd.crops import centre_window, window_indices
-    from workflow_scripts.slpd.prototypes import cluster_slides
-    from workflow_scripts.slpd.round_tables import assignment_table, prototype_table
+    from workflow_scripts.slpd.health import check_features, effective_rank
+    from workflow_scripts.slpd.prototypes import cluster_cohort, cluster_slides, owners
+    from workflow_scripts.slpd.round_tables import assignment_table, prototype_table, read_prototypes
     from workflow_scripts.slpd.session import open_session
-    from workflow_scripts.slpd.state import load_state
+    from workflow_scripts.slpd.state import load_teacher
     from workflow_scripts.slpd.trainer import embed_regions
 
-    cfg, session = args.config, open_session(args)
-    store, grid = session.store, session.store.grid
-    state, _ = load_state(args.state, cfg, store.dim, session.device)
-    centre = cfg.prototypes.view == "centre"
-    window = centre_window(grid, cfg.crops.global_size) if centre else window_indices(grid, grid)[0]
-    _, projected = embed_regions(state.teacher, session.data, window)
-    began = time.perf_counter()
-    seed = derive_seed(cfg.seed, "round", args.round)
-    found = cluster_slides(projected.numpy(), store.slide_ids, store.counts, cfg.prototypes, seed, args.threads)
-    log.info(
-        "clustered %d of %d slides in %.2f s; %d have fewer than %d regions and get L_self alone",
-        *(found.valid.sum(), len(found.valid), time.perf_counter() - began),
-        *((~found.valid).sum(), cfg.prototypes.min_regions),
-    )
-    if not found.valid.any():
+    session = open_session(args, cfg.mask_glass)
+    store, slides, counts = session.store, session.store.slide_ids, session.store.counts
+    few = int((counts < settings.min_regions).sum())
+    if few == len(counts):
         raise UserError(
-            f"no slide has {cfg.prototypes.min_regions} regions, the largest has {store.counts.max()}, so there are no "
+            f"no slide has {settings.min_regions} regions, the largest has {counts.max()}, so there are no "
             "prototypes; lower prototypes.min_regions of the run, or leave the run out"
         )
-    slide_ids, regions = store.slide_ids, store.region_ids
-    write_table(args.prototypes, prototype_table(found, slide_ids, store.slide_index), schemas.PROTOTYPES)
-    write_table(args.assignments, assignment_table(found, session.region_slides, regions), schemas.ASSIGNMENTS)
+    teacher = load_teacher(args.state, cfg, store.dim, session.device)
+    grid, centre = store.grid, settings.view == "centre"
+    window = centre_window(grid, cfg.crops.global_size) if centre else window_indices(grid, grid)[0]
+    features, projected = embed_regions(teacher, session.data, window)
+    clustered = features if settings.features == "backbone" else projected
+    check_features(clustered, f"round {args.round}")
+    began = time.perf_counter()
+    cluster = cluster_cohort if settings.level == "global" else cluster_slides
+    found = cluster(
+        clustered.numpy(), slides, counts, settings, derive_seed(cfg.seed, "round", args.round), args.threads
+    )
+    log.info(
+        "clustered %d of %d slides in %.2f s; %d have fewer than %d regions and get L_self alone",
+        *(len(counts) - few, len(counts), time.perf_counter() - began, few, settings.min_regions),
+    )
+    ids, owner = owners(settings.level, slides, store.slide_index)
+    before = read_prototypes(*map(read_table, args.previous), ids, store.region_ids) if args.previous else None
+    facts = {"round": args.round, "handed_on": False, "feature_rank": effective_rank(features)}
+    facts |= clustering_facts(owner, found, before, cfg.stop_agreement)
+    tell(facts)
+    write_table(args.prototypes, prototype_table(found, ids, owner), schemas.PROTOTYPES, facts)
+    rows = assignment_table(found, session.region_slides, store.region_ids)
+    write_table(args.assignments, rows, schemas.ASSIGNMENTS, facts)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,28 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from workflow_scripts.config_base import Count, Fraction, Name, Positive, Section, first_problem, merge, without_dropped
+from workflow_scripts.config_base import (
+    Count,
+    Fraction,
+    Name,
+    Positive,
+    Section,
+    first_problem,
+    free,
+    merge,
+    without_dropped,
+)
 from workflow_scripts.core.digest import value_digest
+
+# What `preset: official` replaces: the published code's arithmetic where the defaults correct it (docs/method.md).
+OFFICIAL: dict[str, Any] = {
+    "loss": {"skip_same_index": True, "proto_center": "shared"},
+    "prototypes": {"level": "slide", "features": "bottleneck", "kmeans": "euclidean", "view": "centre"},
+    "neighbours": {"matching": "argmax", "exclude_same_patient": False},
+    "mask_glass": False,
+    "recluster_every": 1,
+    "stop_agreement": None,
+}
 
 
 class Model(Section):
@@ -77,6 +97,11 @@ class Loss(Section):
     """Temperature of the student's softmax."""
     center_momentum: Fraction = 0.9
     """Momentum of the centres of the teacher's and the prototypes' logits."""
+    proto_center: Literal["joint", "shared", "separate", "dino", "none"] = "joint"
+    """Centre of the prototypes' logits: `joint` (one, updated once a step from all targets), `shared` (one, updated by
+    L_intra and then again by L_inter: official code), `separate` (one each), `dino` (that of L_self), `none`."""
+    skip_same_index: bool = False
+    """Leave crop i out of the loss of a region's i-th target, as the official code does by oversight."""
 
 
 class Prototypes(Section):
@@ -90,6 +115,14 @@ class Prototypes(Section):
     """Restarts of k-means; the best is kept."""
     view: Literal["centre", "full"] = "centre"
     """Tokens a region is clustered by: the centre crop of global_size, or the whole grid."""
+    level: Literal["slide", "global"] = "slide"
+    """Cluster the regions of each slide (SLPD), or those of the whole cohort at once (ablation; no L_inter)."""
+    global_count: Annotated[int, Field(ge=2)] = 64
+    """Prototypes of the cohort where level is `global`."""
+    features: Literal["bottleneck", "backbone"] = "bottleneck"
+    """What is clustered: the head's unit bottleneck feature, or the backbone's (prototypes then pass the head)."""
+    kmeans: Literal["euclidean", "spherical"] = "euclidean"
+    """Centroids during k-means: plain means (published), or means brought back to unit length."""
 
     @model_validator(mode="after")
     def _enough_regions(self) -> "Prototypes":
@@ -110,6 +143,13 @@ class Neighbours(Section):
 class PretrainRun(Section):
     seed: int = 0
     """Seed of initialisation, sampling, crops and k-means."""
+    init: str | None = None
+    """Where training starts: null (from scratch), the state.safetensors or model.safetensors of an earlier run, or
+    HIPT's vit4k_xs_dino.pth."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the network in training; `auto` is bfloat16 where the processor or GPU multiplies in it."""
+    mask_glass: bool = False
+    """Hide tokens without any tissue from the network; the paper keeps them."""
     model: Model = Model()
     head: Head = Head()
     crops: Crops = Crops()
@@ -123,6 +163,10 @@ class PretrainRun(Section):
     """Rounds of cluster, assign and distill."""
     epochs_per_round: Count = 1
     """Epochs of distillation in each round."""
+    recluster_every: Count = 1
+    """Rounds from one clustering to the next; the rounds between go on with the same prototypes."""
+    stop_agreement: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Rounds end early once successive assignments agree this well (mean adjusted Rand index over slides)."""
     schedule_epochs: Count = 100
     """Length of the schedules; adding rounds within it reruns nothing that is done."""
 
@@ -146,27 +190,34 @@ class PretrainRun(Section):
     def uses_prototypes(self) -> bool:
         return self.loss.intra_weight > 0 or self.loss.inter_weight > 0
 
+    def clustered_in(self, number: int) -> int:
+        """Round (from 1) whose prototypes round `number` distils."""
+        return number - (number - 1) % self.recluster_every
+
     def _settings_of(self, *sections: str, **fixed: int) -> dict[str, Any]:
         """Settings of one step: what it depends on, all else at fixed values, still a valid PretrainRun."""
         neutral = {"warmup_epochs": 1, "rounds": 1, "epochs_per_round": 1}
-        return neutral | fixed | self.model_dump(mode="json", include=set(sections))
+        return neutral | fixed | self.model_dump(mode="json", include={*sections, "precision", "mask_glass"})
 
     def warm_up_settings(self) -> dict[str, Any]:
         """Settings on which the warm-up depends; runs in which they are equal share one."""
-        sections = ("seed", "model", "head", "crops", "optimiser", "loss", "warmup_epochs", "schedule_epochs")
+        sections = ("seed", "init", "model", "head", "crops", "optimiser", "loss", "warmup_epochs", "schedule_epochs")
         settings = self._settings_of(*sections)
-        for weight in ("self_weight", "intra_weight", "inter_weight"):
-            del settings["loss"][weight]
+        for key in ("self_weight", "intra_weight", "inter_weight", "proto_center", "skip_same_index"):
+            del settings["loss"][key]
         return settings
 
     def cluster_settings(self) -> dict[str, Any]:
         """Settings on which the clustering of a round depends, besides the state."""
-        return self._settings_of("seed", "model", "head", "crops", "prototypes", schedule_epochs=2)
+        sections = ("seed", "model", "head", "crops", "prototypes", "stop_agreement")
+        return self._settings_of(*sections, schedule_epochs=2)
 
     def distill_settings(self) -> dict[str, Any]:
         """Settings on which the distillation of a round depends, besides state and prototypes."""
         sections = ("seed", "model", "head", "crops", "optimiser", "loss", "warmup_epochs", "epochs_per_round")
-        return self._settings_of(*sections, "schedule_epochs")
+        settings = self._settings_of(*sections, "schedule_epochs")
+        kind = {"level": self.prototypes.level, "features": self.prototypes.features}
+        return settings | {"prototypes": kind}
 
     def warm_up_key(self) -> str:
         """Name of the warm-up's folder."""
@@ -174,6 +225,10 @@ class PretrainRun(Section):
 
 
 class Pretrain(Section):
+    preset: Literal["corrected", "official"] = "corrected"
+    """`official` reproduces the published code's arithmetic, errors included; a run may name its own preset."""
+    micro_batch: Count | None = free(None)
+    """Regions a device holds at once in training; null chooses. A step's gradients are summed over such parts."""
     defaults: PretrainRun = PretrainRun()
     """Settings of every run."""
     runs: dict[Name, dict[str, Any]] = Field(
@@ -196,5 +251,10 @@ class Pretrain(Section):
         return self
 
     def run(self, name: str) -> PretrainRun:
-        """Settings of one run, overrides merged into the defaults."""
-        return PretrainRun.model_validate(merge(self.defaults.model_dump(), self.runs[name]))
+        """Settings of one run: the defaults, under the preset, under the run's own keys."""
+        own = dict(self.runs[name])
+        preset = own.pop("preset", self.preset)
+        if preset not in ("corrected", "official"):
+            raise ValueError(f"run {name}: preset: {preset} is none of corrected, official")
+        base = merge(self.defaults.model_dump(), OFFICIAL) if preset == "official" else self.defaults.model_dump()
+        return PretrainRun.model_validate(merge(base, own))

@@ -39,7 +39,8 @@ def tables() -> str:
         if key.name.split(".")[0] != section:
             section = key.name.split(".")[0]
             text += ["", f"### `{section}`", "", "| key | type | default | meaning | reruns |", "|---|---|---|---|---|"]
-        cells = (f"`{key.name}`", type_name(key.schema), f"`{key.default}`", key.schema["description"], key.reruns)
+        meaning = " ".join(key.schema["description"].split())
+        cells = (f"`{key.name}`", type_name(key.schema), f"`{key.default}`", meaning, key.reruns)
         text.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*text, ""])
 

@@ -1,10 +1,29 @@
 """Distil the round's prototypes into the student for a number of epochs."""
 
+import argparse
+import shutil
+
 from workflow_scripts.config import PretrainRun
-from workflow_scripts.core.entry import entry_parser, parse_entry, run_entry
+from workflow_scripts.core import schemas
+from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.feature_store import add_feature_arguments
+from workflow_scripts.core.files import whole_file
 from workflow_scripts.core.gpu import lease_devices
-from workflow_scripts.core.tables import read_table
+from workflow_scripts.core.launch import run_workers
+from workflow_scripts.core.tables import read_meta, read_table, write_table
+
+
+def hand_on(args: argparse.Namespace) -> None:
+    """Write the state that the round starts from as its result, without a step of training.
+
+    A copy and no hard link: a link shares its file time with the state before, and Snakemake would take one of the
+    two for older than what it was made from.
+    """
+    log.info("the clustering has converged: no training, the state of the round before is handed on")
+    with whole_file(args.state) as partial:
+        shutil.copyfile(args.start, partial)
+    write_table(args.metrics, [], schemas.METRICS)
+    shutil.rmtree(args.scratch, ignore_errors=True)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -17,15 +36,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--state", required=True, help="output: state.safetensors")
     parser.add_argument("--metrics", required=True, help="output: metrics.parquet")
     parser.add_argument("--scratch", required=True, help="folder of the resumable state")
+    parser.add_argument("--micro-batch", type=int, default=0, help="regions a device holds at once; 0 chooses")
     args = parse_entry(parser, argv)
-    lease_devices(args.gpu)
+    if args.tables and read_meta(args.tables[1]).get("converged"):
+        return hand_on(args)
+    if run_workers("workflow_scripts.distill_round", argv, len(lease_devices(args.gpu))):
+        return
     from workflow_scripts.slpd.progress import ScratchState, fingerprint, save_training, train
+    from workflow_scripts.slpd.prototypes import owners
     from workflow_scripts.slpd.round_tables import read_neighbours, read_prototypes
     from workflow_scripts.slpd.session import open_session
     from workflow_scripts.slpd.state import load_state
     from workflow_scripts.slpd.trainer import PrototypeTargets, Trainer
 
-    cfg, session = args.config, open_session(args)
+    cfg, session = args.config, open_session(args, args.config.mask_glass)
     store, device = session.store, session.device
     start, _ = load_state(args.start, cfg, store.dim, device)
     until = start.epoch + cfg.epochs_per_round
@@ -35,12 +59,15 @@ def main(argv: list[str] | None = None) -> None:
     targets = None
     if args.tables:
         prototype_rows, assignment_rows, neighbour_rows = map(read_table, args.tables)
-        prototypes = read_prototypes(prototype_rows, assignment_rows, store.slide_ids, store.region_ids)
-        neighbours = read_neighbours(neighbour_rows, store.slide_ids, prototypes.vectors.shape[1])
-        targets = PrototypeTargets(prototypes, neighbours, store.slide_index, device)
-    rows = train(Trainer(cfg, session.data), state, until, targets, scratch, rows)
-    save_training(state, rows, args.state, args.metrics)
-    scratch.clear()
+        ids, owner = owners(cfg.prototypes.level, store.slide_ids, store.slide_index)
+        prototypes = read_prototypes(prototype_rows, assignment_rows, ids, store.region_ids)
+        neighbours = read_neighbours(neighbour_rows, ids, prototypes.vectors.shape[1])
+        targets = PrototypeTargets(prototypes, neighbours, owner, device)
+    trainer = Trainer(cfg, session.data, session.workers, args.micro_batch or None)
+    rows = train(trainer, state, until, targets, scratch, rows)
+    if session.workers.rank == 0:
+        save_training(state, rows, args.state, args.metrics)
+        scratch.clear()
 
 
 if __name__ == "__main__":

@@ -14,14 +14,24 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--slides-output", required=True, help="output: slides.parquet")
     args = parse_entry(parser, argv)
     lease_devices(args.gpu)
+    import torch
+
     from workflow_scripts.slpd.model import RegionEncoder
     from workflow_scripts.slpd.session import open_session
 
-    session = open_session(args)
-    store, data = session.store, session.data
-    encoder = RegionEncoder.load(args.model).to(session.device)
-    valid = None if bool(data.valid.all()) else data.valid.unflatten(1, (store.grid, store.grid))
-    vectors = encoder.embed(data.tokens.unflatten(1, (store.grid, store.grid)), valid).numpy()
+    encoder = RegionEncoder.load(args.model)
+    session = open_session(args, encoder.hides_glass)
+    store, encoder = session.store, encoder.to(session.device)
+
+    def grid(flat: torch.Tensor) -> torch.Tensor:
+        return flat.unflatten(1, (store.grid, store.grid))
+
+    vectors = torch.cat(
+        [
+            encoder.embed_visible(grid(tokens), None if session.data.all_valid else grid(valid)).cpu()
+            for tokens, valid in session.data.batches(256)
+        ]
+    ).numpy()
     outputs = (args.regions_output, args.slides_output)
     save_embeddings(*outputs, vectors, store.slide_ids, store.counts, store.region_ids, encoder.facts["pretrained_on"])
 

@@ -8,14 +8,26 @@ from workflow_scripts.core.tables import read_table
 
 CARD = """# Region encoder `{run}` of cohort `{cohort}`
 
-A ViT over {grid} x {grid} tokens of {dim_in} values ({encoder}, patches of {patch_px} px at {mpp} um/px),
-trained without labels by {method} for {epochs} epochs on {slides} slides ({regions} regions) of cohort `{cohort}`.
-Slides of the benchmark that belong to this cohort were seen, without labels, in pretraining.
+A ViT over {grid} x {grid} tokens of {dim_in} values (patches of {patch_px} px at {mpp} um/px), trained without labels
+by {method}. It turns the patch features of a region into one vector of {dim} values.
 
-    from workflow_scripts.slpd.model import RegionEncoder
-    vectors = RegionEncoder.load("{folder}").embed(tokens, valid)  # [N, {grid}, {grid}, {dim_in}] -> [N, {dim}]
+```python
+from workflow_scripts.slpd.model import RegionEncoder
 
-Patch encoder: {pretrained_on}. Workflow version {version}. All settings are in config.json.
+encoder = RegionEncoder.load("{folder}")
+vectors = {call}  # {shapes}
+```
+
+| | |
+|---|---|
+| pretraining cohort | `{cohort}`: {slides} slides, {regions} regions, {epochs} epochs |
+| patch encoder | {encoder}, pretrained on {pretrained_on}; licence: {licence} |
+| starting point | {init} |
+| tokens without tissue | {glass} |
+| code | workflow {version}, digest {code} |
+| settings | all in config.json, under `settings` |
+
+Slides of a benchmark that belong to cohort `{cohort}` were seen, without labels, in pretraining.
 """
 
 
@@ -26,6 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--state", required=True, help="state.safetensors of the last round")
     parser.add_argument("--run", required=True, help="name of the run")
     parser.add_argument("--cohort", required=True, help="name of the cohort")
+    parser.add_argument("--code", default="unknown", help="digest of the code, for the card")
     parser.add_argument("--output", required=True, help="output: model.safetensors; config and card go beside it")
     args = parse_entry(parser, argv)
     import torch
@@ -34,28 +47,37 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.slpd.state import load_state
 
     cfg, slides = args.config, usable_slides(args.slides)
-    regions = sum(n or 0 for n in read_table(args.slides, ["n_regions"])["n_regions"].to_pylist())
+    table = read_table(args.slides, ["slide_id", "n_regions"]).to_pylist()
+    regions = sum(row["n_regions"] or 0 for row in table if row["slide_id"] in set(slides))
     source = feature_facts(args.features, slides[0])
     dim, encoder = source["dim"], source["encoder"]
     state, _ = load_state(args.state, cfg, dim, torch.device("cpu"))
     model = cfg.model
-    architecture = {"in_dim": dim, "positions": cfg.crops.global_size, "drop_path": 0.0}
+    architecture = {"in_dim": dim, "positions": cfg.crops.global_size}
     architecture |= {key: getattr(model, key) for key in ("dim", "depth", "heads", "mlp_ratio")}
     method = "SLPD (DINO with slide-level prototypes)" if cfg.uses_prototypes else "self-distillation (DINO)"
     training = f"{method} on cohort {args.cohort}, {len(slides)} slides, {regions} regions, no labels"
+    start = f"the weights in {cfg.init}" if cfg.init else ""
     facts = {
         "architecture": architecture,
         "settings": cfg.model_dump(mode="json"),
         "features": source,
-        "pretrained_on": f"{encoder['pretrained_on']}; then {training}",
+        "pretrained_on": "; then ".join(part for part in (encoder["pretrained_on"], start, training) if part),
         "version": __version__,
+        "code": args.code,
         "epochs": state.epoch,
     }
+    grid = source["grid"]
+    tissue = ", tissue" if cfg.mask_glass else ""
     card = CARD.format(
-        run=args.run, cohort=args.cohort, grid=source["grid"], dim_in=dim, dim=model.dim, mpp=source["mpp"],
+        run=args.run, cohort=args.cohort, grid=grid, dim_in=dim, dim=model.dim, mpp=source["mpp"],
         encoder=encoder["name"], patch_px=source["patch_px"], method=method, epochs=state.epoch,
-        slides=len(slides), regions=regions, pretrained_on=encoder["pretrained_on"], version=__version__,
-        folder=args.output.rsplit("/", 1)[0],
+        slides=len(slides), regions=regions, pretrained_on=encoder["pretrained_on"], licence=encoder["licence"],
+        init=start or "random weights", glass="hidden from the model (mask_glass)" if tissue else "seen by the model",
+        version=__version__, code=args.code, folder=args.output.rsplit("/", 1)[0],
+        call=f"encoder.embed(tokens, valid{tissue})",
+        shapes=f"[N, {grid}, {grid}, {dim}], bool{' and tissue fraction' if tissue else ''} [N, {grid}, {grid}] "
+        f"-> [N, {model.dim}]",
     )  # fmt: skip
     save_model(args.output, state.teacher.backbone, facts, card)
 

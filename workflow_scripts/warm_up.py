@@ -1,9 +1,10 @@
 """Train student and teacher by self-distillation alone, before the first round."""
 
 from workflow_scripts.config import PretrainRun
-from workflow_scripts.core.entry import entry_parser, parse_entry, run_entry
+from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.feature_store import add_feature_arguments
 from workflow_scripts.core.gpu import lease_devices
+from workflow_scripts.core.launch import run_workers
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -14,22 +15,30 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--state", required=True, help="output: state.safetensors")
     parser.add_argument("--metrics", required=True, help="output: metrics.parquet")
     parser.add_argument("--scratch", required=True, help="folder of the resumable state")
+    parser.add_argument("--micro-batch", type=int, default=0, help="regions a device holds at once; 0 chooses")
     args = parse_entry(parser, argv)
-    lease_devices(args.gpu)
+    if run_workers("workflow_scripts.warm_up", argv, len(lease_devices(args.gpu))):
+        return
     from workflow_scripts.slpd.progress import ScratchState, fingerprint, save_training, train
     from workflow_scripts.slpd.session import open_session
+    from workflow_scripts.slpd.starting_point import load_start
     from workflow_scripts.slpd.state import new_state
     from workflow_scripts.slpd.trainer import Trainer
 
-    session = open_session(args)
+    session = open_session(args, args.config.mask_glass)
     dim = session.store.dim
-    scratch = ScratchState(args.scratch, fingerprint(args.code, args.config, session.sources))
-    resumed = scratch.load(args.config, dim, session.device)
-    state, rows = resumed or (new_state(args.config, dim, session.device), [])
-    trainer = Trainer(args.config, session.data)
+    start = args.config.init
+    fresh = new_state(args.config, dim, session.device)
+    if start:
+        log.info(load_start(start, fresh.student, fresh.teacher))  # before its content is digested: it may be missing
+    sources = [*session.sources, start] if start else session.sources
+    scratch = ScratchState(args.scratch, fingerprint(args.code, args.config, sources))
+    state, rows = scratch.load(args.config, dim, session.device) or (fresh, [])
+    trainer = Trainer(args.config, session.data, session.workers, args.micro_batch or None)
     rows = train(trainer, state, args.config.warmup_epochs, None, scratch, rows)
-    save_training(state, rows, args.state, args.metrics)
-    scratch.clear()
+    if session.workers.rank == 0:
+        save_training(state, rows, args.state, args.metrics)
+        scratch.clear()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,19 @@ from pathlib import Path
 from workflow_scripts.core.errors import UserError
 
 log = logging.getLogger("workflow_scripts")
+# errors that end in a sentence: what is the matter, and how to mend it
+_NO_SPACE = {
+    errno.ENOSPC: ("the disk is full", "free some space"),
+    errno.EDQUOT: ("the disk is full", "free some space"),
+    errno.EFBIG: ("the limit on the size of a file is reached", "raise it (ulimit -f)"),
+}
+
+
+class _LogFile(logging.FileHandler):
+    """A log file that may stop growing: on a full disk, where the error to be told is another one's."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
 
 
 def entry_parser(description: str | None) -> argparse.ArgumentParser:
@@ -20,18 +34,22 @@ def entry_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def parse_entry(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
-    """Parse the command line and point the log at the terminal and at `--log`."""
+    """Parse the command line and point the log at the terminal and at `--log`.
+
+    Of several processes that torchrun has started, the first tells everything, the others their errors.
+    """
     args = parser.parse_args(argv)
+    first = int(os.environ.get("RANK", "0")) == 0
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if args.log:
         args.log.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(args.log, mode="w", encoding="utf-8"))
+        handlers.append(_LogFile(args.log, mode="w" if first else "a", encoding="utf-8"))
     for old in log.handlers:
         old.close()
     log.handlers = handlers
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.INFO if first else logging.ERROR)
     log.propagate = False
     return args
 
@@ -43,10 +61,19 @@ def run_entry(main: Callable[[], None]) -> None:
     except UserError as error:
         log.error("error: %s", error)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in _NO_SPACE:
             raise
         where = f" while writing {error.filename}" if error.filename else ""
-        log.error("error: the disk is full%s; free some space and run the same command again", where)
+        matter, mend = _NO_SPACE[error.errno]
+        log.error("error: %s%s; %s and run the same command again", matter, where, mend)
     else:
-        return
+        _leave()
     sys.exit(1)
+
+
+def _leave() -> None:
+    """End the process at once, with what was written flushed: taking torch down in good order costs a second."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

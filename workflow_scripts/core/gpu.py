@@ -14,6 +14,7 @@ from pathlib import Path
 
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.launch import is_worker
 
 _held: list[int] = []
 
@@ -64,6 +65,8 @@ def lease_devices(count: int, wait_s: float = 3600.0) -> list[str]:
     Raises:
         UserError: the devices did not become free in time.
     """
+    if is_worker():
+        return _visible_devices()  # those that the process which started this one has leased
     available = _visible_devices() if count or os.environ.get("SLURM_JOB_ID") else []
     if os.environ.get("SLURM_JOB_ID") and len(available) <= count:
         return available  # the scheduler gave this job its devices; more than asked for is an allocation shared by jobs

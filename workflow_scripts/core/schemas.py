@@ -86,7 +86,7 @@ METRICS = pa.schema(
             pa.field(name, pa.float64())
             for name in (
                 "loss loss_self loss_intra loss_inter lr weight_decay momentum teacher_temp "
-                "teacher_entropy center_norm regions_per_s"
+                "teacher_entropy marginal_entropy center_norm regions_per_s"
             ).split()
         ),
     ]

@@ -4,9 +4,24 @@ Lists of half floats are read five times and written ten times slower than fixed
 """
 
 import json
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+
+
+class TensorNote(NamedTuple):
+    """Dtype and shape of a tensor column's rows, and the bytes of a row."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    width: int
+
+
+def tensor_note(field: pa.Field) -> TensorNote:
+    """What `tensor_field` noted in the field's metadata."""
+    note = json.loads(field.metadata[b"tensor"])
+    return TensorNote(np.dtype(note["dtype"]), tuple(note["shape"]), field.type.byte_width)
 
 
 def tensor_field(name: str, shape: tuple[int, ...], dtype: str) -> pa.Field:
@@ -22,21 +37,18 @@ def to_column(values: np.ndarray, field: pa.Field) -> pa.Array:
     Raises:
         ValueError: dtype or shape differ from the field's.
     """
-    note = json.loads(field.metadata[b"tensor"])
+    note = tensor_note(field)
     values = np.ascontiguousarray(values)
-    if values.dtype != np.dtype(note["dtype"]) or list(values.shape[1:]) != note["shape"]:
+    if values.dtype != note.dtype or values.shape[1:] != note.shape:
         raise ValueError(f"{field.name}: got {values.dtype} {values.shape[1:]}, the field is {note}")
     return pa.Array.from_buffers(field.type, len(values), [None, pa.py_buffer(values)])
 
 
 def from_column(table: pa.Table, name: str) -> np.ndarray:
     """Column `name` as an array `[n, *shape]`; no copy where the column is one chunk (read-only then)."""
-    field = table.schema.field(name)
-    note = json.loads(field.metadata[b"tensor"])
-    dtype, shape = np.dtype(note["dtype"]), tuple(note["shape"])
+    dtype, shape, width = tensor_note(table.schema.field(name))
     parts = []
     for chunk in table.column(name).chunks:
-        width = chunk.type.byte_width
         data = chunk.buffers()[1]
         flat = (
             np.frombuffer(data, np.uint8, len(chunk) * width, chunk.offset * width)

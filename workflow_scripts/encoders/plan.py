@@ -10,7 +10,7 @@ import pyarrow as pa
 from workflow_scripts.config import Features, Regions, result_settings
 from workflow_scripts.core.digest import value_digest
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.feature_store import slide_file
+from workflow_scripts.core.feature_file import slide_file
 from workflow_scripts.core.manifest import read_manifest, shard_of
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from workflow_scripts.config import Features, Regions
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.feature_store import feature_schema
+from workflow_scripts.core.feature_file import FEATURE_PARQUET, feature_schema
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, status_meta, table_writer
 from workflow_scripts.encoders.encode import exact_arithmetic, white_token
@@ -23,9 +23,6 @@ from workflow_scripts.encoders.plan import SlideJob
 from workflow_scripts.encoders.region import ReadFailure, Region
 from workflow_scripts.encoders.registry import Encoder
 from workflow_scripts.encoders.slide_features import Counts, SlideExtraction
-
-# Features hardly compress and are too wide for dictionaries or statistics; tokens of glass and padding do compress.
-_PARQUET = {"compression": "lz4", "use_dictionary": ["slide_id"], "write_statistics": ["slide_id", "region_id"]}
 
 ReadPixels = Callable[[Region], tuple[np.ndarray, np.ndarray]]
 
@@ -114,7 +111,7 @@ class ShardRun:
         size = (job.check["width"], job.check["height"])
         with (
             self.open_pixels(job.check["path"]) as read,
-            table_writer(job.file, self._schema, **_PARQUET) as writer,
+            table_writer(job.file, self._schema, **FEATURE_PARQUET) as writer,
         ):
             extraction = SlideExtraction(
                 self._encoder,
@@ -142,7 +139,7 @@ class ShardRun:
                 status, counts = excluded(status.slide_id, "read_error", str(failure)), Counts()
             except _Excluded as failure:
                 status, counts.regions = failure.status, 0
-        with table_writer(job.file, self._schema, **_PARQUET) as writer:
+        with table_writer(job.file, self._schema, **FEATURE_PARQUET) as writer:
             writer.meta = self._meta(job, status, counts)
         return counts
 

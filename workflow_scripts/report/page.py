@@ -31,7 +31,8 @@ def plan_pictures(inputs: Results, settings: ReportSettings) -> list[Row]:
     if run is None or run not in settings.run_rounds:
         return []
     slides = [s for s in inputs.slides() if s["status"] == "ok"]
-    return prototypes.plan_examples(inputs, run, settings.run_rounds[run], slides, settings.report.example_slides)
+    clustered = settings.runs[run].clustered_in(settings.run_rounds[run])
+    return prototypes.plan_examples(inputs, run, clustered, slides, settings.report.example_slides)
 
 
 def _training(inputs: Results, settings: ReportSettings, styles: figures.Styles) -> Row:
@@ -55,7 +56,7 @@ def _training(inputs: Results, settings: ReportSettings, styles: figures.Styles)
 def _prototypes(inputs: Results, settings: ReportSettings, examples: list[Row], pictures: prototypes.Pictures) -> Row:
     patient_of = {s["slide_id"]: s["patient_id"] for s in inputs.slides()}
     summaries = [
-        prototypes.run_summary(inputs, name, settings.run_rounds[name], patient_of)
+        prototypes.run_summary(inputs, name, run.clustered_in(settings.run_rounds[name]), patient_of)
         for name, run in settings.runs.items()
         if run.uses_prototypes and name in settings.run_rounds
     ]

@@ -49,16 +49,38 @@ def centre_window(grid: int, size: int) -> Tensor:
     return window_indices(grid, size)[start * (grid - size + 1) + start]
 
 
-def gather_crop(tokens: Tensor, valid: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens and validity of one crop of each region.
+def gather_crops(tokens: Tensor, valid: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens and validity of several crops of each region: one gather for all.
 
     Args:
         tokens: `[B, g*g, D]`.
         valid: bool `[B, g*g]`.
-        window: int64 `[B, s, s]`.
+        windows: int64 `[V, B, s, s]`.
 
     Returns:
-        tokens `[B, s, s, D]`, valid bool `[B, s, s]`.
+        tokens `[V*B, s, s, D]`, valid bool `[V*B, s, s]`, crop after crop.
     """
-    rows = torch.arange(len(window), device=window.device)[:, None, None]
-    return tokens[rows, window], valid[rows, window]
+    v, b, s, _ = windows.shape
+    offsets = torch.arange(b, device=windows.device) * tokens.shape[1]
+    flat = (windows + offsets[:, None, None]).flatten()
+    crops = tokens.flatten(0, 1).index_select(0, flat)
+    return crops.view(v * b, s, s, -1), valid.flatten()[flat].view(v * b, s, s)
+
+
+def sample_keep(rate: float, depth: int, crops: int, batch: int, generator: torch.Generator) -> Tensor | None:
+    """Which residual branches stochastic depth keeps, for every block, branch, crop and region of a step.
+
+    Args:
+        rate: rate of the last block, linear over the blocks from 0.
+        depth: blocks.
+        crops: V.
+        batch: B.
+        generator: CPU generator.
+
+    Returns:
+        float32 `[depth, 2, V, B]`: 0, or 1 / (1 - rate of the block); None at rate 0.
+    """
+    if rate == 0:
+        return None
+    keep = 1 - torch.linspace(0, rate, depth)[:, None, None, None]
+    return (torch.rand(depth, 2, crops, batch, generator=generator) < keep) / keep

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workflow_scripts.slpd.vit import init_linear
+from workflow_scripts.slpd.vit import init_linear, linear
 
 
 class DinoHead(nn.Module):
@@ -27,13 +27,20 @@ class DinoHead(nn.Module):
         nn.init.uniform_(self.last_layer, -bound, bound)
 
     def project(self, x: Tensor) -> Tensor:
-        """Unit bottleneck feature `[B, bottleneck]` of `[B, in_dim]`: what is clustered into prototypes."""
-        x = self.fc3(F.gelu(self.fc2(F.gelu(self.fc1(x)))))
-        return F.normalize(x, dim=-1)
+        """Unit bottleneck feature `[B, bottleneck]` of `[B, in_dim]`, in the parameters' own precision.
+
+        The three layers compute in the arithmetic of `x`.
+        """
+        x = linear(self.fc3, F.gelu(linear(self.fc2, F.gelu(linear(self.fc1, x)))))
+        return F.normalize(x.to(self.last_layer.dtype), dim=-1)
+
+    def directions(self) -> Tensor:
+        """Unit rows `[out_dim, bottleneck]` of the last layer."""
+        return F.normalize(self.last_layer, dim=-1)
 
     def logits(self, z: Tensor) -> Tensor:
         """Logits `[B, out_dim]` of unit features or prototypes `[B, bottleneck]`."""
-        return F.linear(z, F.normalize(self.last_layer, dim=-1))
+        return F.linear(z, self.directions())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.logits(self.project(x))

@@ -1,55 +1,49 @@
-"""The three losses of SLPD and the centring of targets.
+"""The three losses of SLPD as means over cross-entropies, and the centring of targets.
 
-Notation: T targets, V crops, B regions, C output units. With the student's logits s already divided by its
-temperature, the cross-entropy of a target distribution Q is logsumexp(s) - <Q, s>, since Q sums to 1. It is
-linear in Q and s apart from the log-sum-exp, so pairs of targets and crops are never formed: sums of targets
-meet sums of crops, and one log-sum-exp a crop (`lse`) serves all three losses.
+Notation: T targets, V crops, B regions, C output units. `cross` `[T, V, B]` holds the cross-entropy of every target
+with every crop of its region (slpd.cross_entropy); a loss is a mean over some of its entries. Sums are divided by
+counts of the whole step's batch, so that parts of a batch, on one device or many, add up to the loss of the step.
 """
 
 import torch
 from torch import Tensor
 
 
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum(dim=-1)
-
-
-def self_loss(targets: Tensor, student: Tensor, lse: Tensor) -> Tensor:
+def self_loss(cross: Tensor, batch: int) -> Tensor:
     """L_self: DINO's loss, mean over all pairs of a teacher's global crop and another crop, and over regions.
 
     Args:
-        targets: `[G, B, C]` the teacher's probabilities of the G global crops.
-        student: `[V, B, C]` logits over temperature, the same G global crops first.
-        lse: `[V, B]` log-sum-exp of `student`.
+        cross: `[G, V, B]`, targets from the G global crops, the student's same G crops first.
+        batch: regions of the whole step.
     """
-    g, v = len(targets), len(student)
-    cross = g * lse.sum(dim=0) - _inner(targets.sum(dim=0), student.sum(dim=0))  # all G * V pairs
-    same = lse[:g].sum(dim=0) - _inner(targets, student[:g]).sum(dim=0)  # a crop with its own target
-    return (cross - same).mean() / (g * v - g)
+    g, v, _ = cross.shape
+    same = torch.stack([cross[i, i] for i in range(g)])
+    return (cross.sum() - same.sum()) / (batch * g * (v - 1))
 
 
-def prototype_loss(targets: Tensor, present: Tensor, student: Tensor, lse: Tensor) -> Tensor:
+def prototype_loss(cross: Tensor, present: Tensor, regions: int, skip_same_index: bool = False) -> Tensor:
     """L_intra or L_inter: prototype targets against all crops.
 
-    Every crop of a region is compared with every one of its targets (the official code skips the crop whose
-    index equals the target's, a leftover of DINO's same-view rule).
+    Every crop of a region is compared with every one of its targets. With `skip_same_index`, target t leaves out
+    crop t, as in the official code, where DINO's rule for targets that are crops themselves was kept (method: D-5).
 
     Args:
-        targets: `[T, B, C]` probabilities of T prototypes a region.
-        present: bool `[T, B]`, False where a region has no such prototype.
-        student: `[V, B, C]` logits over temperature.
-        lse: `[V, B]` log-sum-exp of `student`.
+        cross: `[T, V, B]`.
+        present: bool `[T, B]`, False where a region has no such target.
+        regions: regions of the whole step that have a target.
 
     Returns:
-        Scalar: mean over crops, over a region's targets, and over the regions that have one; 0 with a
-        gradient of 0 where none has.
+        Scalar: sum over regions of the mean over crops and a region's targets, over `regions`; 0 where none has one.
     """
-    weights = present.to(student.dtype)
-    count = weights.sum(dim=0)
-    target = torch.einsum("tb,tbc->bc", weights, targets) / count.clamp(min=1)[:, None]
-    has = (count > 0).to(student.dtype)
-    per_region = has * lse.mean(dim=0) - _inner(target, student.mean(dim=0))
-    return per_region.sum() / has.sum().clamp(min=1)
+    t, v, _ = cross.shape
+    pairs = present[:, None, :].expand(t, v, -1)
+    if skip_same_index:
+        other = torch.arange(t, device=cross.device)[:, None] != torch.arange(v, device=cross.device)
+        pairs = pairs & other[:, :, None]
+    count = pairs.sum(dim=(0, 1)).clamp(min=1)
+    # where, not a product: an absent target's entry may be anything
+    per_region = torch.where(pairs, cross, 0.0).sum(dim=(0, 1)) / count
+    return per_region.sum() / max(regions, 1)
 
 
 def sharpen(logits: Tensor, center: Tensor, temperature: float) -> Tensor:
@@ -57,21 +51,6 @@ def sharpen(logits: Tensor, center: Tensor, temperature: float) -> Tensor:
     return ((logits - center) / temperature).softmax(dim=-1)
 
 
-def update_center(center: Tensor, logits: Tensor, present: Tensor | None, momentum: float) -> Tensor:
-    """Moving mean of target logits `[T, B, C]`; entries not `present` do not count, and with none it stays.
-
-    Returns:
-        The new centre `[C]`.
-    """
-    if present is None:
-        mean = logits.flatten(0, 1).mean(dim=0)
-        return center * momentum + mean * (1 - momentum)
-    weights = present.to(logits.dtype)
-    count = weights.sum()
-    mean = torch.einsum("tb,tbc->c", weights, logits) / count.clamp(min=1)
-    return torch.where(count > 0, center * momentum + mean * (1 - momentum), center)
-
-
 def entropy(probabilities: Tensor) -> Tensor:
-    """Mean entropy (nats) of distributions `[..., C]`; near 0 or near log C it tells of collapse."""
-    return -(probabilities * probabilities.clamp(min=1e-12).log()).sum(dim=-1).mean()
+    """Entropy (nats) of distributions `[..., C]`; near 0 or near log C it tells of collapse."""
+    return torch.special.entr(probabilities).sum(dim=-1)

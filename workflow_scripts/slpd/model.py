@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.files import write_text
 from workflow_scripts.slpd.tensor_file import write_tensors
 from workflow_scripts.slpd.vit import RegionViT
@@ -24,32 +26,106 @@ class RegionEncoder(nn.Module):
     def __init__(self, facts: dict) -> None:
         super().__init__()
         self.facts = facts
-        self.backbone = RegionViT(**facts["architecture"])
+        # version 0.1.0 wrote the rate of stochastic depth, which an encoder has no use for
+        self.backbone = RegionViT(**{k: v for k, v in facts["architecture"].items() if k != "drop_path"})
+
+    @property
+    def hides_glass(self) -> bool:
+        """Whether the model was trained without the tokens that hold no tissue (`mask_glass`)."""
+        return bool(self.facts.get("settings", {}).get("mask_glass", False))
 
     @classmethod
     def load(cls, folder: str | Path) -> "RegionEncoder":
-        """Load `model.safetensors` and `config.json` from a folder, in eval mode on the CPU."""
-        facts = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-        encoder = cls(facts)
-        encoder.backbone.load_state_dict(load_file(Path(folder) / "model.safetensors"), strict=True)
+        """Load `model.safetensors` and `config.json` from a folder, strictly; in eval mode on the CPU.
+
+        Raises:
+            UserError: a file is missing or damaged, or the two do not belong together.
+        """
+        facts, path = read_facts(folder), Path(folder) / "model.safetensors"
+        try:
+            encoder = cls(facts)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
+            config = Path(folder) / "config.json"
+            raise UserError(
+                f"the architecture in {config} builds no encoder ({error!r}); export the model again"
+            ) from None
+        try:
+            tensors = load_file(path)
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing; give the folder of an exported model, or export it again") from None
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path} is damaged or cut short ({error}); export the model again") from None
+        own = encoder.backbone.state_dict()
+        for name in [*own, *tensors]:
+            want, got = (list(d[name].shape) if name in d else None for d in (own, tensors))
+            if want != got:
+                raise UserError(
+                    f"{path} does not fit the config.json beside it ({name} is {got or 'missing'} instead of "
+                    f"{want or 'absent'}); keep the files of one export together"
+                )
+        encoder.backbone.load_state_dict(tensors, strict=True)
         return encoder.eval()
 
-    @torch.inference_mode()
-    def embed(self, tokens: Tensor, valid: Tensor | None = None, batch: int = 256) -> Tensor:
+    def embed(
+        self, tokens: Tensor, valid: Tensor | None = None, tissue: Tensor | None = None, batch: int = 256
+    ) -> Tensor:
         """Embeddings float32 `[N, dim]` on the CPU of tokens `[N, g, g, D]`.
 
         Args:
             tokens: patch features of the encoder named in `facts`, any float dtype.
             valid: bool `[N, g, g]`, False where a token is padding or unreadable; None where all are valid.
+            tissue: `[N, g, g]` tissue fraction of each patch; needed, and used, only where `hides_glass`.
             batch: regions at once.
+
+        Raises:
+            UserError: tokens of another width than the model takes, or no `tissue` for a model that hides glass.
         """
-        device = self.backbone.cls_token.device
-        parts = []
+        width = self.backbone.phi.in_features
+        if tokens.ndim != 4 or tokens.shape[-1] != width:
+            raise UserError(f"the tokens are {list(tokens.shape)}; this model takes [regions, rows, columns, {width}]")
+        if self.hides_glass:
+            if tissue is None:
+                raise UserError("this model was trained with mask_glass; give embed the tissue fraction of each patch")
+            valid = with_tissue(tissue, valid)
+        parts = [torch.empty(0, self.backbone.cls_token.shape[-1])]
         for rows in range(0, len(tokens), batch):
-            part = tokens[rows : rows + batch].to(device).float()
-            mask = None if valid is None else valid[rows : rows + batch].to(device)
-            parts.append(self.backbone(part, mask).cpu())
+            mask = None if valid is None else valid[rows : rows + batch]
+            parts.append(self.embed_visible(tokens[rows : rows + batch], mask).cpu())
         return torch.cat(parts)
+
+    @torch.inference_mode()
+    def embed_visible(self, tokens: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Embeddings `[B, dim]` of one batch `[B, g, g, D]`, on the model's device; it attends to `visible` tokens."""
+        device = self.backbone.cls_token.device
+        return self.backbone(tokens.to(device).float(), None if visible is None else visible.to(device))
+
+
+def with_tissue(tissue: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Tokens bool `[N, g, g]` that a model with `mask_glass` sees: the valid ones with any tissue.
+
+    A region without any keeps all its valid tokens, as in training.
+    """
+    valid = torch.ones_like(tissue, dtype=torch.bool) if valid is None else valid
+    visible = valid & (tissue > 0)
+    return torch.where(visible.any(dim=(1, 2), keepdim=True), visible, valid)
+
+
+def read_facts(folder: str | Path) -> dict:
+    """What `config.json` of an exported model says.
+
+    Raises:
+        UserError: there is no such file, or it is not one of ours.
+    """
+    path = Path(folder) / "config.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path} is missing; give the folder of an exported model, or export it again") from None
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON file ({error}); export the model again") from None
+    if not isinstance(facts, dict) or not isinstance(facts.get("architecture"), dict):
+        raise UserError(f"{path} does not describe a region encoder; give the folder of an exported model")
+    return facts
 
 
 def save_model(path: str | Path, backbone: RegionViT, facts: dict, card: str) -> None:

@@ -10,11 +10,11 @@ from workflow_scripts.slpd.vit import RegionViT
 class Network(nn.Module):
     """Backbone and head; `forward` gives logits, `embed` the two features of a region."""
 
-    def __init__(self, settings: PretrainRun, in_dim: int, drop_path: float) -> None:
+    def __init__(self, settings: PretrainRun, in_dim: int) -> None:
         super().__init__()
         model, head = settings.model, settings.head
         self.backbone = RegionViT(
-            in_dim, model.dim, model.depth, model.heads, model.mlp_ratio, drop_path, settings.crops.global_size
+            in_dim, model.dim, model.depth, model.heads, model.mlp_ratio, settings.crops.global_size
         )
         self.head = DinoHead(model.dim, head.hidden, head.bottleneck, head.out_dim)
 

@@ -14,12 +14,18 @@ from tqdm import tqdm
 
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.entry import log
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.schemas import METRICS
+from workflow_scripts.core.signals import Caught, caught_signals
 from workflow_scripts.core.tables import write_table
+from workflow_scripts.slpd.health import check_targets, collapse_message
 from workflow_scripts.slpd.state import TrainState, load_state, save_state
-from workflow_scripts.slpd.trainer import COLUMNS, PrototypeTargets, Trainer
+from workflow_scripts.slpd.targets import PrototypeTargets
+from workflow_scripts.slpd.trainer import COLUMNS, Step, Trainer
 
 _SAVE_EVERY_S = 30.0
+_SAVE_SHARE = 0.05  # of the time, at most, goes into saving
+_TELL_EVERY_S = 30.0
 
 
 def fingerprint(code: str, settings: PretrainRun, files: list[str]) -> str:
@@ -32,7 +38,7 @@ def fingerprint(code: str, settings: PretrainRun, files: list[str]) -> str:
 
 
 class ScratchState:
-    """The last saved epoch of an unfinished job."""
+    """The last saved step of an unfinished job."""
 
     def __init__(self, folder: str, name: str) -> None:
         self.folder = Path(folder)
@@ -43,7 +49,7 @@ class ScratchState:
         if not self.path.exists():
             return None
         state, extra = load_state(self.path, settings, in_dim, device)
-        log.info("resuming after epoch %d of an interrupted job", state.epoch)
+        log.info("resuming after step %d, in epoch %d, of an interrupted job", state.step, state.epoch)
         return state, extra["metrics"].tolist()
 
     def save(self, state: TrainState, rows: list[list[float]]) -> None:
@@ -53,35 +59,108 @@ class ScratchState:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class _Progress:
+    """What `train` has done so far: metric rows, when it last told and saved, and how long that took."""
+
+    def __init__(self, trainer: Trainer, state: TrainState, until: int, scratch: ScratchState, rows: list) -> None:
+        self.trainer, self.state, self.until, self.scratch, self.rows = trainer, state, until, scratch, rows
+        self.first, self.total = state.step, until * trainer.steps_per_epoch
+        self.pending: list[Step] = []
+        self.began = self.read = self.told = self.saved = time.monotonic()
+        self.save_every = _SAVE_EVERY_S
+
+    def add(self, step: Step, caught: Caught) -> None:
+        """Take note of a step; tell, check and save where it is time to."""
+        self.pending.append(step)
+        now, done = time.monotonic(), self.state.step - self.first
+        due = now - self.told > _TELL_EVERY_S or done == 3 or self.state.step == self.total
+        save = caught.number is not None or now - self.saved > self.save_every
+        if due or save or self.state.epoch > step.epoch:
+            self.take_rows()
+        if due:
+            self.tell()
+        if save and self.state.step < self.total and self.trainer.workers.rank == 0:
+            self.save(caught)
+        caught.leave()
+
+    def take_rows(self) -> None:
+        """Bring the pending steps' measures to the host and check them."""
+        now = time.monotonic()
+        rate = len(self.pending) * self.trainer.batch / max(now - self.read, 1e-9)
+        new = self.trainer.rows(self.pending, rate)
+        self.pending, self.read = [], now
+        check_rows(new, self.trainer.settings, str(self.scratch.path) if self.scratch.path.exists() else "")
+        self.rows.extend(new)
+
+    def tell(self) -> None:
+        self.told = time.monotonic()
+        done, line = self.state.step - self.first, dict(zip(COLUMNS, self.rows[-1], strict=True))
+        left = (self.told - self.began) / done * (self.total - self.state.step)
+        parts = " ".join(f"{key} {line[key]:.3f}" for key in ("loss", "loss_self", "loss_intra", "loss_inter"))
+        log.info(
+            "epoch %d, step %d of %d: %s, %.0f regions/s, %s left",
+            *(line["epoch"], self.state.step, self.total, parts, line["regions_per_s"], duration(left)),
+        )
+
+    def save(self, caught: Caught) -> None:
+        began = time.monotonic()
+        self.scratch.save(self.state, self.rows)
+        self.saved = time.monotonic()
+        self.save_every = max(_SAVE_EVERY_S, (self.saved - began) / _SAVE_SHARE)
+        if caught.number is not None:
+            log.error("ended by %s; the state is saved, run the same command again to go on", caught.number.name)
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def check_rows(rows: list[list[float]], settings: PretrainRun, kept: str) -> None:
+    """Stop a run that has broken down.
+
+    Raises:
+        UserError: a loss is no finite number, or the targets of these steps have collapsed; names the knobs.
+    """
+    if not rows:
+        return
+    table = torch.tensor(rows, dtype=torch.float64)
+    epoch = int(table[-1, COLUMNS.index("epoch")])
+    if not torch.isfinite(table).all():
+        raise UserError(collapse_message(f"the loss became non-finite in epoch {epoch}", kept))
+    if epoch < settings.optimiser.lr_warmup_epochs:
+        return  # targets take shape in the first epochs
+    columns = [COLUMNS.index(name) for name in ("teacher_entropy", "marginal_entropy")]
+    entropy, marginal = table[:, columns].mean(dim=0).tolist()
+    if problem := check_targets(entropy, marginal, settings.head.out_dim):
+        raise UserError(collapse_message(f"training has collapsed in epoch {epoch}: {problem}", kept))
+
+
 def train(
     trainer: Trainer, state: TrainState, until: int, targets: PrototypeTargets | None, scratch: ScratchState, rows: list
 ) -> list[list[float]]:
-    """Train to epoch `until`, telling cost first and progress on the way; returns all metric rows."""
+    """Train to epoch `until`, telling cost first and progress on the way; returns all metric rows.
+
+    SIGTERM, SIGINT and SIGUSR1 end it after the step at hand, with the state saved.
+    """
+    workers = trainer.workers
+    if trainer.dtype(state) == torch.bfloat16:
+        torch.set_float32_matmul_precision("high")  # on a GPU: products left in float32 may round to TF32
     log.info(
-        "training epochs %d to %d: %d steps of %d regions", state.epoch, until - 1,
-        (until - state.epoch) * trainer.steps_per_epoch, trainer.batch,
-    )  # fmt: skip
-    began, first = time.monotonic(), state.epoch
-    last_log = last_save = began
-
-    def after_epoch(new: list[list[float]]) -> None:
-        nonlocal last_log, last_save
-        rows.extend(new)
-        bar.update()
-        now = time.monotonic()
-        if now - last_log > 5 or state.epoch == until or state.epoch == first + 1:
-            last_log = now
-            left = (now - began) / (state.epoch - first) * (until - state.epoch)
-            line = dict(zip(COLUMNS, new[-1], strict=True))
-            parts = " ".join(f"{key} {line[key]:.3f}" for key in ("loss", "loss_self", "loss_intra", "loss_inter"))
-            log.info("epoch %d: %s, %.0f regions/s, %.0f s left", line["epoch"], parts, line["regions_per_s"], left)
-        if now - last_save > _SAVE_EVERY_S and state.epoch < until:
-            scratch.save(state, rows)
-            last_save = time.monotonic()
-
+        "training epochs %d to %d: %d steps of %d regions in %s, %d process(es)",
+        *(state.epoch, until - 1, until * trainer.steps_per_epoch - state.step, trainer.batch),
+        *(str(trainer.dtype(state)).removeprefix("torch."), workers.world),
+    )
+    progress = _Progress(trainer, state, until, scratch, rows)
     # a bar on a terminal, none in a log (disable=None)
-    with tqdm(total=until - state.epoch, unit="epoch", disable=None, leave=False) as bar:
-        trainer.run_epochs(state, until, targets, after_epoch)
+    bar = tqdm(total=progress.total - state.step, unit="step", disable=None if workers.rank == 0 else True, leave=False)
+    with caught_signals(workers.rank == 0) as caught, bar:
+        for step in trainer.steps(state, until, targets):
+            progress.add(step, caught)
+            bar.update()
+            bar.set_postfix_str(f"{trainer.batch * (bar.format_dict['rate'] or 0):.0f} regions/s", refresh=False)
     return rows
 
 

@@ -1,4 +1,8 @@
-"""A round's prototypes, assignments and neighbours: as arrays for training, as tables between stages."""
+"""A round's prototypes, assignments and neighbours: as arrays for training, as tables between stages.
+
+Prototypes belong to slides, or all to the cohort: `slide_ids` and `slide_index` are then what `prototypes.owners`
+gives, one row named by the empty slide_id.
+"""
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +15,11 @@ def _lists(rows: np.ndarray, kind: pa.DataType) -> pa.Array:
     """Array `[n, k]` as a list column."""
     offsets = np.arange(0, rows.size + 1, max(1, rows.shape[1]), dtype=np.int32)
     return pa.ListArray.from_arrays(offsets, pa.array(rows.reshape(-1), type=kind))
+
+
+def _arrays(column: pa.ChunkedArray, width: int) -> np.ndarray:
+    """List column without nulls as an array `[n, width]`."""
+    return column.combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
 
 
 def prototype_table(prototypes: SlidePrototypes, slide_ids: list[str], slide_index: np.ndarray) -> pa.Table:
@@ -62,12 +71,11 @@ def read_prototypes(
 ) -> SlidePrototypes:
     """Arrays over the given slides and regions; slides and regions not in the tables have no prototypes."""
     place = {slide: i for i, slide in enumerate(slide_ids)}
-    vectors = np.array(prototypes["vector"].to_pylist(), dtype=np.float32)
-    count = 1 + max(prototypes["prototype"].to_pylist(), default=0)
-    width = vectors.shape[1] if len(vectors) else 1
-    filled = np.zeros((len(slide_ids), count, width), dtype=np.float32)
+    width = len(prototypes["vector"][0]) if len(prototypes) else 1
+    number = prototypes["prototype"].to_numpy()
+    filled = np.zeros((len(slide_ids), 1 + int(number.max(initial=0)), width), dtype=np.float32)
     rows = [place[slide] for slide in prototypes["slide_id"].to_pylist()]
-    filled[rows, prototypes["prototype"].to_numpy()] = vectors.reshape(-1, width)
+    filled[rows, number] = _arrays(prototypes["vector"], width)
     valid = np.zeros(len(slide_ids), dtype=bool)
     valid[rows] = True
     assignment = np.full(len(region_ids), -1, dtype=np.int64)
@@ -91,5 +99,5 @@ def read_neighbours(neighbours: pa.Table, slide_ids: list[str], prototypes: int)
     rows = np.array([place[slide] for slide in neighbours["slide_id"].to_pylist()], dtype=np.int64)
     index[rows, ranks] = [place[slide] for slide in neighbours["neighbour_id"].to_pylist()]
     similarity[rows, ranks] = neighbours["similarity"].to_numpy()
-    matching[rows, ranks] = np.array(neighbours["matching"].to_pylist(), dtype=np.int64).reshape(-1, prototypes)
+    matching[rows, ranks] = _arrays(neighbours["matching"], prototypes)
     return SlideNeighbours(index, similarity, matching)

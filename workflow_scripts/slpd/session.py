@@ -1,4 +1,4 @@
-"""What every pretraining command starts with: a device, and the cohort's tokens on it."""
+"""What every pretraining command starts with: devices, fellow processes, and the cohort's tokens."""
 
 import argparse
 from dataclasses import dataclass
@@ -7,18 +7,19 @@ from pathlib import Path
 import torch
 
 from workflow_scripts.core.entry import log
-from workflow_scripts.core.feature_store import FeatureStore, load_features, usable_slides
-from workflow_scripts.slpd.trainer import TokenData
+from workflow_scripts.core.feature_store import FeatureStore, usable_slides
+from workflow_scripts.slpd.parallel import Workers, join_workers
+from workflow_scripts.slpd.tokens import TokenData, open_tokens
 
 
 @dataclass(frozen=True)
 class Session:
-    """Device, features as stored, features on the device, and the files that say which features these are."""
+    """Device, fellow processes, ids and counts of regions, their tokens, and the files that say which these are."""
 
     device: torch.device
+    workers: Workers
     store: FeatureStore
     data: TokenData
-
     sources: list[str]
 
     @property
@@ -27,14 +28,14 @@ class Session:
         return [self.store.slide_ids[i] for i in self.store.slide_index]
 
 
-def open_session(args: argparse.Namespace) -> Session:
-    """Load the usable slides' features onto the leased GPU, or the CPU. Call `core.gpu.lease_devices` before."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    store = load_features(args.features, usable_slides(args.slides))
+def open_session(args: argparse.Namespace, mask_glass: bool = False) -> Session:
+    """Open the usable slides' features for the leased GPU, or the CPU. Call `core.gpu.lease_devices` before."""
+    workers = join_workers()
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    store, data = open_tokens(args.features, usable_slides(args.slides), device, mask_glass)
     log.info(
         "%d slides, %d regions of %d x %d tokens of %d values, on %s",
         *(len(store.slide_ids), len(store.region_ids), store.grid, store.grid, store.dim, device),
     )
-    data = TokenData.from_arrays(store.tokens, store.read_ok, device)
     sources = [args.slides, *sorted(map(str, Path(args.features).glob("shard_*.parquet")))]
-    return Session(device, store, data, sources)
+    return Session(device, workers, store, data, sources)

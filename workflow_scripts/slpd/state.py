@@ -25,7 +25,7 @@ class TrainState:
         student, teacher: networks of the same shape; the teacher is the student's moving average.
         optimiser: AdamW over the student; group 0 decays, group 1 (biases, 1-D) does not.
         center: `[C]` centre of the teacher's logits.
-        proto_center: `[C]` centre of the prototypes' logits.
+        proto_center: `[C]` centre of the prototypes' logits; `[2, C]`, L_intra's and L_inter's, where separate.
         epoch: epochs done.
         step: optimiser steps done.
     """
@@ -42,16 +42,16 @@ class TrainState:
 def new_state(settings: PretrainRun, in_dim: int, device: torch.device) -> TrainState:
     """Fresh state; the teacher starts as a copy of the student. Same seed, same weights."""
     torch.manual_seed(derive_seed(settings.seed, "init"))
-    student = Network(settings, in_dim, settings.model.drop_path)
-    teacher = Network(settings, in_dim, 0.0)
+    student, teacher = Network(settings, in_dim), Network(settings, in_dim)
     teacher.load_state_dict(student.state_dict())
     student.to(device).train()
     teacher.to(device).eval().requires_grad_(False)
     decay = [p for p in student.parameters() if p.ndim > 1]
     plain = [p for p in student.parameters() if p.ndim == 1]
-    optimiser = torch.optim.AdamW([{"params": decay}, {"params": plain, "weight_decay": 0.0}], lr=0.0)
+    optimiser = torch.optim.AdamW([{"params": decay}, {"params": plain, "weight_decay": 0.0}], lr=0.0, fused=True)
     zeros = torch.zeros(settings.head.out_dim, device=device)
-    return TrainState(student, teacher, optimiser, zeros, zeros.clone())
+    separate = settings.loss.proto_center == "separate"
+    return TrainState(student, teacher, optimiser, zeros, zeros.repeat(2, 1) if separate else zeros.clone())
 
 
 def state_tensors(state: TrainState) -> dict[str, Tensor]:
@@ -76,6 +76,37 @@ def save_state(path: Path | str, state: TrainState, extra: dict[str, Tensor] | N
     write_tensors(path, tensors)
 
 
+def _read(path: Path | str, expected: dict[str, Tensor], also: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """The expected tensors of a file, and those whose names start with one of `also`.
+
+    Raises:
+        UserError: one of the expected is missing or misshapen.
+    """
+    with safe_open(path, framework="pt") as file:
+        names = file.keys()  # no dict
+        wanted = [name for name in names if name in expected or name.startswith(also)]
+        tensors = {name: file.get_tensor(name) for name in wanted}
+    for name, tensor in expected.items():
+        found = tensors.get(name)
+        if found is None or found.shape != tensor.shape:
+            shape = "is missing" if found is None else f"is {list(found.shape)} instead of {list(tensor.shape)}"
+            raise UserError(
+                f"{path} does not fit the model of this configuration ({name} {shape}); "
+                "give the settings it was trained with, or delete it to train anew"
+            )
+    return tensors
+
+
+def load_teacher(path: Path | str, settings: PretrainRun, in_dim: int, device: torch.device) -> Network:
+    """The teacher of a state written by `save_state`, in eval mode, strictly; see `load_state`."""
+    with torch.device("meta"):
+        teacher = Network(settings, in_dim)
+    own = {f"teacher.{name}": tensor for name, tensor in teacher.state_dict().items()}
+    tensors = _read(path, own)
+    teacher.load_state_dict({name.removeprefix("teacher."): tensors[name] for name in own}, assign=True)
+    return teacher.to(device).eval().requires_grad_(False)
+
+
 def load_state(path: Path | str, settings: PretrainRun, in_dim: int, device: torch.device) -> tuple[TrainState, dict]:
     """Read a state written by `save_state`, strictly.
 
@@ -86,24 +117,14 @@ def load_state(path: Path | str, settings: PretrainRun, in_dim: int, device: tor
         UserError: the file does not fit the settings, named by its first tensor that is missing or misshapen.
     """
     state = new_state(settings, in_dim, device)
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    for name, expected in state_tensors(state).items():
-        found = tensors.get(name)
-        if found is None or found.shape != expected.shape:
-            shape = "is missing" if found is None else f"is {list(found.shape)} instead of {list(expected.shape)}"
-            raise UserError(
-                f"{path} does not fit the model of this configuration ({name} {shape}); "
-                "give the settings it was trained with, or delete it to train anew"
-            )
+    tensors = _read(path, state_tensors(state), ("optimiser.", "extra."))
     for role, network in (("student", state.student), ("teacher", state.teacher)):
         network.load_state_dict({n: tensors[f"{role}.{n}"] for n in network.state_dict()})
     for name, parameter in state.student.named_parameters():
         prefix = f"optimiser.{name}."
         moments = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
         if moments:
-            on_device = {k: v if k == "step" else v.to(device) for k, v in moments.items()}
-            state.optimiser.state[parameter] = on_device
+            state.optimiser.state[parameter] = {key: value.to(device) for key, value in moments.items()}
     state.center, state.proto_center = tensors["center"].to(device), tensors["proto_center"].to(device)
     state.epoch, state.step = tensors["progress"].tolist()
     extra = {n.removeprefix("extra."): v for n, v in tensors.items() if n.startswith("extra.")}

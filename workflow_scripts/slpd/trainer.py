@@ -1,10 +1,13 @@
-"""The training loop: warm-up by self-distillation, and the distillation of a round's prototypes."""
+"""The training loop: warm-up by self-distillation, and the distillation of a round's prototypes.
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+A step depends on the global batch only. It is dealt to processes and, in each, to parts that fit the caches or the
+memory; gradients and sums add up, so neither the number of devices nor the size of a part changes what is computed.
+Nothing within a step waits for the device.
+"""
 
-import numpy as np
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,197 +15,186 @@ from torch import Tensor
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
-from workflow_scripts.slpd.crops import gather_crop, sample_windows
-from workflow_scripts.slpd.losses import entropy, prototype_loss, self_loss, sharpen, update_center
-from workflow_scripts.slpd.neighbours import SlideNeighbours
+from workflow_scripts.slpd.crops import gather_crops, sample_keep, sample_windows
+from workflow_scripts.slpd.cross_entropy import cross_entropies
+from workflow_scripts.slpd.losses import entropy, prototype_loss, self_loss, sharpen
 from workflow_scripts.slpd.network import Network
-from workflow_scripts.slpd.prototypes import SlidePrototypes
+from workflow_scripts.slpd.parallel import Workers
+from workflow_scripts.slpd.precision import training_dtype
 from workflow_scripts.slpd.schedules import StepValues, step_values
 from workflow_scripts.slpd.state import TrainState
+from workflow_scripts.slpd.targets import BatchTargets, PrototypeTargets, batch_targets, moved, prototype_centers
+from workflow_scripts.slpd.tokens import TokenData, on_device
 
-METRICS = ("loss", "loss_self", "loss_intra", "loss_inter", "teacher_entropy", "center_norm")
-COLUMNS = ("epoch", "step", *METRICS, "lr", "weight_decay", "momentum", "teacher_temp", "regions_per_s")
-
-
-@dataclass(frozen=True)
-class TokenData:
-    """Tokens of all N regions.
-
-    Attributes:
-        tokens: float16 `[N, g*g, D]`.
-        valid: bool `[N, g*g]`, False where a token is padding or unreadable.
-        grid: g.
-    """
-
-    tokens: Tensor
-    valid: Tensor
-    grid: int
-
-    @classmethod
-    def from_arrays(cls, tokens: np.ndarray, read_ok: np.ndarray, device: torch.device) -> "TokenData":
-        """From `[N, g, g, D]` features and `[N, g, g]` flags."""
-        flat = torch.from_numpy(tokens).flatten(1, 2).to(device)
-        return cls(flat, torch.from_numpy(read_ok).flatten(1).to(device), tokens.shape[1])
+PARTS = ("loss", "loss_self", "loss_intra", "loss_inter", "teacher_entropy")
+MEASURES = (*PARTS, "marginal_entropy", "center_norm")
+COLUMNS = ("epoch", "step", *MEASURES, "lr", "weight_decay", "momentum", "teacher_temp", "regions_per_s")
+_CPU_PART = 32  # regions: larger parts leave the caches, smaller ones the matrix units idle
 
 
-class PrototypeTargets:
-    """For every region, the prototypes it distils: its own, and the matched ones of the nearest slides.
+class Step(NamedTuple):
+    """What a step leaves behind: its number, its epoch, the scheduled values, and MEASURES float64 on the device."""
 
-    `vectors[index[0]]` is the own prototype of each region (L_intra), `vectors[index[1:]]` the neighbours'
-    (L_inter); `index` is int64 `[1 + R, N]`, -1 where there is none.
-    """
-
-    def __init__(
-        self, prototypes: SlidePrototypes, neighbours: SlideNeighbours, slide_index: np.ndarray, device: torch.device
-    ) -> None:
-        _, m, d = prototypes.vectors.shape
-        own = prototypes.assignment
-        slide = np.asarray(slide_index)
-        rows = [np.where(own >= 0, slide * m + own, -1)]
-        for rank in range(neighbours.index.shape[1]):
-            other = neighbours.index[slide, rank]
-            matched = neighbours.matching[slide, rank, np.maximum(own, 0)]
-            rows.append(np.where((own >= 0) & (other >= 0), other * m + matched, -1))
-        self.index = torch.from_numpy(np.stack(rows)).to(device)
-        self.vectors = torch.from_numpy(prototypes.vectors.reshape(-1, d)).to(device)
+    epoch: int
+    step: int
+    values: StepValues
+    measures: Tensor
 
 
 class Trainer:
-    """Runs epochs of one pretraining run over the cohort's tokens.
+    """Runs the steps of one pretraining run over the cohort's tokens.
 
     Args:
         settings: the run's settings.
-        data: tokens of all regions, on the training device.
+        data: tokens of all regions.
+        workers: the processes that share every step.
+        micro_batch: regions that this process holds at once; None is 32 on a CPU and its whole share on a GPU.
     """
 
-    def __init__(self, settings: PretrainRun, data: TokenData) -> None:
+    def __init__(
+        self, settings: PretrainRun, data: TokenData, workers: Workers | None = None, micro_batch: int | None = None
+    ) -> None:
         self.settings = settings
         self.data = data
-        self.batch = min(settings.optimiser.batch_size, len(data.tokens))
+        self.workers = workers or Workers()
+        self.batch = min(settings.optimiser.batch_size, len(data))
         if self.batch == 0:
             raise UserError("there is no region to train on; look at slides.parquet for why the slides were excluded")
-        self.steps_per_epoch = len(data.tokens) // self.batch  # the last partial batch is left out, as published
-        self.all_valid = bool(data.valid.all())  # attention without a mask is faster
-        self.sizes = [settings.crops.global_size] * settings.crops.global_count
-        self.sizes += [settings.crops.local_size] * settings.crops.local_count
+        self.steps_per_epoch = len(data) // self.batch  # the last partial batch is left out, as published
+        self.part = micro_batch or (self.batch if data.device.type == "cuda" else _CPU_PART)
+        crops = settings.crops
+        self.sizes = [crops.global_size] * crops.global_count + [crops.local_size] * crops.local_count
+
+    def dtype(self, state: TrainState) -> torch.dtype:
+        """Arithmetic of the large products."""
+        return training_dtype(self.settings, state.student)
 
     def values(self, step: int) -> StepValues:
         return step_values(
             self.settings.optimiser, step, self.steps_per_epoch, self.settings.schedule_epochs, self.batch
         )
 
-    def run_epochs(
-        self,
-        state: TrainState,
-        until: int,
-        targets: PrototypeTargets | None,
-        after_epoch: Callable[[list[list[float]]], None] | None = None,
-    ) -> list[list[float]]:
-        """Train from `state.epoch` to `until`; `after_epoch` gets the epoch's metric rows (see COLUMNS)."""
-        rows: list[list[float]] = []
+    def steps(self, state: TrainState, until: int, targets: PrototypeTargets | None) -> Iterator[Step]:
+        """Train to epoch `until`, step by step; a state from within an epoch goes on where it stopped."""
         while state.epoch < until:
-            new = self._run_epoch(state, targets)
-            rows += new
-            if after_epoch:
-                after_epoch(new)
-        return rows
+            epoch = state.epoch
+            frozen = epoch < self.settings.optimiser.freeze_last_layer_epochs
+            for batch in self._order(epoch)[state.step - epoch * self.steps_per_epoch :]:
+                number, values = state.step, self.values(state.step)
+                measures = self._step(state, batch, targets, values, frozen)
+                state.step += 1
+                state.epoch = state.step // self.steps_per_epoch
+                yield Step(epoch, number, values, measures)
 
-    def _run_epoch(self, state: TrainState, targets: PrototypeTargets | None) -> list[list[float]]:
-        shuffle = torch.Generator().manual_seed(derive_seed(self.settings.seed, "epoch", state.epoch))
-        order = torch.randperm(len(self.data.tokens), generator=shuffle)
-        order = order[: self.steps_per_epoch * self.batch].reshape(-1, self.batch).to(self.data.tokens.device)
-        frozen = state.epoch < self.settings.optimiser.freeze_last_layer_epochs
-        began, measured, used = time.perf_counter(), [], []
-        for batch in order:
-            values = self.values(state.step)
-            measured.append(self._step(state, batch, targets, values, frozen))
-            used.append((state.step, values))
-            state.step += 1
-        table = torch.stack(measured).cpu()  # the only synchronisation of an epoch
-        rate = order.numel() / max(time.perf_counter() - began, 1e-9)
-        if not torch.isfinite(table).all():
-            raise UserError(
-                f"the loss became non-finite in epoch {state.epoch}; "
-                "lower pretrain.defaults.optimiser.lr or raise pretrain.defaults.loss.teacher_temp, and run again"
-            )
+    def rows(self, steps: list[Step], regions_per_s: float = 0.0) -> list[list[float]]:
+        """Metric rows (COLUMNS) of steps; the only place where the host waits for the device."""
+        if not steps:
+            return []
         temp = self.settings.loss.teacher_temp
-        rows = [
-            [state.epoch, step, *line, v.lr, v.weight_decay, v.momentum, temp, rate]
-            for (step, v), line in zip(used, table.tolist(), strict=True)
+        table = torch.stack([step.measures for step in steps]).tolist()
+        return [
+            [s.epoch, s.step, *line, s.values.lr, s.values.weight_decay, s.values.momentum, temp, regions_per_s]
+            for s, line in zip(steps, table, strict=True)
         ]
-        state.epoch += 1
-        return rows
+
+    def run_epochs(self, state: TrainState, until: int, targets: PrototypeTargets | None) -> list[list[float]]:
+        """Train to epoch `until` and return the metric rows, see COLUMNS."""
+        return self.rows(list(self.steps(state, until, targets)))
+
+    def _order(self, epoch: int) -> Tensor:
+        """Regions of every step of an epoch, int64 `[steps, batch]` on the CPU."""
+        shuffle = torch.Generator().manual_seed(derive_seed(self.settings.seed, "epoch", epoch))
+        order = torch.randperm(len(self.data), generator=shuffle)
+        return order[: self.steps_per_epoch * self.batch].reshape(-1, self.batch)
 
     def _windows(self, valid: Tensor, step: int) -> list[Tensor]:
-        """Token indices `[B, s, s]` of the batch's crops, global ones first."""
+        """Token indices `[V, B, s, s]` of the batch's crops, one tensor a size, global crops first. CPU."""
         generator = torch.Generator().manual_seed(derive_seed(self.settings.seed, "crops", step))
         grid = valid.unflatten(1, (self.data.grid, self.data.grid))
-        return [sample_windows(grid, size, self.settings.crops.flip, generator) for size in self.sizes]
+        windows = [sample_windows(grid, size, self.settings.crops.flip, generator) for size in self.sizes]
+        count = self.settings.crops.global_count
+        groups = [windows[:count], windows[count:]]
+        if self.settings.crops.local_size == self.settings.crops.global_size:
+            groups = [windows]
+        return [torch.stack(group) for group in groups if group]
 
-    def _logits(self, network: Network, tokens: Tensor, valid: Tensor, windows: list[Tensor]) -> Tensor:
-        """Logits `[V, B, C]` of the crops of regions `[B, g*g, D]`; crops of one size go in one batch.
-
-        The token embedding acts on each token alone, so it is done once a region and shared by all crops.
-        """
-        embedded = network.backbone.embed_tokens(tokens)
-        features = []
-        for size in dict.fromkeys(window.shape[1] for window in windows):
-            crops = [gather_crop(embedded, valid, window) for window in windows if window.shape[1] == size]
-            crop_tokens, crop_valid = torch.cat([t for t, _ in crops]), torch.cat([v for _, v in crops])
-            features.append(network.backbone.encode(crop_tokens, None if self.all_valid else crop_valid))
-        return network.head(torch.cat(features)).unflatten(0, (len(windows), -1))
+    def _keep(self, step: int) -> Tensor | None:
+        """Stochastic depth of the student, `[depth, 2, V, B]`; see `sample_keep`."""
+        generator = torch.Generator().manual_seed(derive_seed(self.settings.seed, "drop path", step))
+        model = self.settings.model
+        return sample_keep(model.drop_path, model.depth, len(self.sizes), self.batch, generator)
 
     def _step(
         self, state: TrainState, batch: Tensor, targets: PrototypeTargets | None, values: StepValues, frozen: bool
     ) -> Tensor:
-        loss_cfg = self.settings.loss
-        tokens, valid = self.data.tokens[batch].to(state.student.head.last_layer.dtype), self.data.valid[batch]
-        windows = self._windows(valid, state.step)
-        torch.manual_seed(derive_seed(self.settings.seed, "drop path", state.step))
-        student = self._logits(state.student, tokens, valid, windows) / loss_cfg.student_temp
+        """One optimiser step on the regions `batch` (CPU); returns MEASURES."""
+        windows, keep = self._windows(self.data.valid[batch], state.step), self._keep(state.step)
+        student = state.student.head.directions()
+        leaf = student.detach().requires_grad_()
         with torch.no_grad():
-            teacher = self._logits(state.teacher, tokens, valid, windows[: self.settings.crops.global_count])
-            probabilities = sharpen(teacher, state.center, loss_cfg.teacher_temp)
-        lse = student.logsumexp(dim=-1)
-        own = self_loss(probabilities, student, lse)
-        intra, inter = self._prototype_losses(state, batch, targets, student, lse)
-        loss = own  # the warm-up is L_self alone, whatever the weights of the rounds
-        if targets is not None:
-            loss = loss_cfg.self_weight * own + loss_cfg.intra_weight * intra + loss_cfg.inter_weight * inter
-        self._update(state, loss, values, frozen)
-        state.center = update_center(state.center, teacher, None, loss_cfg.center_momentum)
-        parts = [loss, own, intra, inter, entropy(probabilities), state.center.norm()]
-        return torch.stack([part.detach().double() for part in parts])
-
-    def _prototype_losses(
-        self, state: TrainState, batch: Tensor, targets: PrototypeTargets | None, student: Tensor, lse: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """L_intra and L_inter; one update of the prototypes' centre from both kinds of targets."""
-        if targets is None:
-            zero = student.new_zeros(())
-            return zero, zero
-        loss_cfg = self.settings.loss
-        index = targets.index[:, batch]
-        # a loss with weight 0 takes no part at all, not even in the centre
-        wanted = [loss_cfg.intra_weight > 0] + [loss_cfg.inter_weight > 0] * (len(index) - 1)
-        present = (index >= 0) & torch.tensor(wanted, device=index.device)[:, None]
-        with torch.no_grad():
-            # the current teacher's last layer is applied to prototypes that stay fixed for the round
-            logits = state.teacher.head.logits(targets.vectors[index.clamp(min=0)])
-            probabilities = sharpen(logits, state.proto_center, loss_cfg.teacher_temp)
-            state.proto_center = update_center(state.proto_center, logits, present, loss_cfg.center_momentum)
-        intra = prototype_loss(probabilities[:1], present[:1], student, lse)
-        inter = prototype_loss(probabilities[1:], present[1:], student, lse)
-        return intra, inter
-
-    def _update(self, state: TrainState, loss: Tensor, values: StepValues, frozen: bool) -> None:
-        """One optimiser step, then the teacher follows the student."""
+            teacher = state.teacher.head.directions()
+            context = _StepContext(self.settings, state, leaf, teacher, self.batch)
+            context.set_prototypes(targets, batch)
         state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        share = self.workers.share(self.batch)
+        for start in range(share.start, share.stop, self.part):
+            rows = slice(start, min(start + self.part, share.stop))
+            context.add(*self._features(state, batch, windows, keep, rows), rows)
+        if leaf.grad is not None:
+            student.backward(leaf.grad)
+        gradients = [p.grad for p in self._with_gradient(state.student)]
+        self.workers.sum([*gradients, *context.sums])
+        self._update(state, values, frozen)
+        return context.finish()
+
+    @staticmethod
+    def _with_gradient(network: Network) -> list[Tensor]:
+        """All parameters, each with a gradient: a process without regions adds zeros."""
+        parameters = list(network.parameters())
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return parameters
+
+    def _features(
+        self, state: TrainState, batch: Tensor, windows: list[Tensor], keep: Tensor | None, rows: slice
+    ) -> tuple[Tensor, Tensor]:
+        """Unit features of the regions `batch[rows]`: the student's `[V, b, d]`, the teacher's `[G, b, d]`."""
+        device, dtype = self.data.device, self.dtype(state)
+        tokens, valid = self.data.take(batch[rows])
+        tokens = tokens.to(dtype)
+        mine = [on_device(device, window[:, rows]) for window in windows]
+        kept = None if keep is None else on_device(device, keep[:, :, :, rows]).to(dtype)
+        student = self._embed(state.student, tokens, valid, mine, kept)
+        with torch.no_grad():
+            crops = [mine[0][: self.settings.crops.global_count]]
+            teacher = self._embed(state.teacher, tokens, valid, crops, None)
+        return student, teacher
+
+    def _embed(
+        self, network: Network, tokens: Tensor, valid: Tensor, windows: list[Tensor], keep: Tensor | None
+    ) -> Tensor:
+        """Unit bottleneck features `[V, b, d]` of crops of regions `[b, g*g, D]`; crops of one size go in one batch.
+
+        The token embedding acts on each token alone, so it is done once a region and shared by all crops.
+        """
+        embedded, features, first = network.backbone.embed_tokens(tokens), [], 0
+        for window in windows:
+            crops, crop_valid = gather_crops(embedded, valid, window)
+            kept = None if keep is None else keep[:, :, first : first + len(window)].flatten(2)
+            hidden = None if self.data.all_valid else crop_valid  # attention without a mask is faster
+            features.append(network.backbone.encode(crops, hidden, kept))
+            first += len(window)
+        return network.head.project(torch.cat(features)).unflatten(0, (first, -1))
+
+    def _update(self, state: TrainState, values: StepValues, frozen: bool) -> None:
+        """Clip each gradient on its own, take one optimiser step, and let the teacher follow the student."""
+        parameters = list(state.student.parameters())
         clip = self.settings.optimiser.clip_grad
-        for parameter in state.student.parameters():
-            if clip and parameter.grad is not None:
-                parameter.grad.mul_((clip / (parameter.grad.norm() + 1e-6)).clamp(max=1.0))
+        if clip:
+            gradients = [p.grad for p in parameters]
+            norms = torch.stack(torch._foreach_norm(gradients))
+            torch._foreach_mul_(gradients, list((clip / (norms + 1e-6)).clamp(max=1.0).unbind()))
         if frozen:
             state.student.head.last_layer.grad = None
         for place, group in enumerate(state.optimiser.param_groups):
@@ -210,9 +202,81 @@ class Trainer:
             group["weight_decay"] = values.weight_decay if place == 0 else 0.0
         state.optimiser.step()
         with torch.no_grad():
-            teacher, student = list(state.teacher.parameters()), list(state.student.parameters())
+            teacher = list(state.teacher.parameters())
             torch._foreach_mul_(teacher, values.momentum)
-            torch._foreach_add_(teacher, student, alpha=1 - values.momentum)
+            torch._foreach_add_(teacher, [p.detach() for p in parameters], alpha=1 - values.momentum)
+
+
+class _StepContext:
+    """What the parts of a step share, and the sums they add to.
+
+    `sums`: L_self, L_intra, L_inter and the teacher's entropy `[4]`, the sum of teacher features `[d]`, the sum of
+    teacher probabilities `[C]`.
+    """
+
+    def __init__(self, settings: PretrainRun, state: TrainState, student: Tensor, teacher: Tensor, batch: int) -> None:
+        self.settings, self.state, self.batch = settings, state, batch
+        self.student, self.teacher = student, teacher
+        self.dtype = training_dtype(settings, state.student)
+        self.prototypes: BatchTargets | None = None
+        units, width = teacher.shape
+        self.sums = [teacher.new_zeros(size) for size in (4, width, units)]
+
+    def set_prototypes(self, targets: PrototypeTargets | None, batch: Tensor) -> None:
+        """Prototype targets of the whole batch and their centres, whose state moves on."""
+        if targets is None:
+            return
+        state, loss = self.state, self.settings.loss
+        raw = self.settings.prototypes.features == "backbone"
+        self.prototypes = batch_targets(targets, batch, state.teacher.head, loss, raw)
+        intra, inter, state.proto_center = prototype_centers(
+            self.prototypes, self.teacher, state.proto_center, state.center, loss
+        )
+        self.centers = torch.stack([intra, *[inter] * (len(self.prototypes.z) - 1)])[:, None]
+
+    def add(self, student: Tensor, teacher: Tensor, rows: slice) -> None:
+        """Add the losses and gradients of the regions `rows` of the batch, given their unit features."""
+        loss = self.settings.loss
+        with torch.no_grad():
+            targets = sharpen(F.linear(teacher, self.teacher), self.state.center, loss.teacher_temp)
+            entropies = entropy(targets)
+            self.sums[1] += teacher.sum(dim=(0, 1))
+            self.sums[2] += targets.sum(dim=(0, 1))
+            if self.prototypes is not None:
+                logits = F.linear(self.prototypes.z[:, rows], self.teacher)
+                targets = torch.cat([targets, sharpen(logits, self.centers, loss.teacher_temp)])
+        cross = cross_entropies(student, self.student, targets, loss.student_temp, self.dtype)
+        own, intra, inter = self._losses(cross, rows)
+        if self.prototypes is None:
+            own.backward()  # the warm-up is L_self alone, whatever the weights of the rounds
+        else:
+            (loss.self_weight * own + loss.intra_weight * intra + loss.inter_weight * inter).backward()
+        self.sums[0] += torch.stack([own.detach(), intra.detach(), inter.detach(), entropies.sum() / self.batch])
+
+    def _losses(self, cross: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """L_self, L_intra and L_inter of the regions `rows`, as their parts of the step's means."""
+        crops = self.settings.crops.global_count
+        own = self_loss(cross[:crops], self.batch)
+        found, skip = self.prototypes, self.settings.loss.skip_same_index
+        if found is None:
+            return own, own.new_zeros(()), own.new_zeros(())
+        present = found.present[:, rows]
+        intra = prototype_loss(cross[crops : crops + 1], present[:1], found.n_intra, skip)
+        return own, intra, prototype_loss(cross[crops + 1 :], present[1:], found.n_inter, skip)
+
+    def finish(self) -> Tensor:
+        """Move the centre of L_self with the sums of all processes; MEASURES as float64."""
+        crops, loss, state = self.settings.crops.global_count, self.settings.loss, self.state
+        (own, intra, inter, entropies), features, probabilities = self.sums
+        with torch.no_grad():
+            mean = self.teacher @ (features / (crops * self.batch))
+            state.center = moved(state.center, mean, loss.center_momentum, 1)
+            total = own
+            if self.prototypes is not None:
+                total = loss.self_weight * own + loss.intra_weight * intra + loss.inter_weight * inter
+            marginal = entropy(probabilities / (crops * self.batch))
+            found = [total, own, intra, inter, entropies / crops, marginal, state.center.norm()]
+        return torch.stack([value.double() for value in found])
 
 
 @torch.inference_mode()
@@ -225,13 +289,11 @@ def embed_regions(network: Network, data: TokenData, window: Tensor, batch: int 
         window: int64 `[s, s]` token indices of the view: the centre crop for clustering, the whole grid to embed.
         batch: regions at once.
     """
-    network.eval()
-    window = window.to(data.tokens.device)
-    masked = not bool(data.valid.all())
+    window = window.to(data.device)
     features, projected = [], []
-    for rows in range(0, len(data.tokens), batch):
-        tokens, valid = data.tokens[rows : rows + batch], data.valid[rows : rows + batch]
-        feature, z = network.embed(tokens[:, window].float(), valid[:, window] if masked else None)
+    for tokens, valid in data.batches(batch):
+        hidden = None if data.all_valid else valid[:, window]
+        feature, z = network.embed(tokens[:, window].to(network.head.last_layer.dtype), hidden)
         features.append(feature.cpu())
-        projected.append(F.normalize(z, dim=-1).cpu())
+        projected.append(z.cpu())
     return torch.cat(features), torch.cat(projected)

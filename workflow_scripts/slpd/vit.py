@@ -5,25 +5,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class DropPath(nn.Module):
-    """Stochastic depth: drops a residual branch for whole samples during training, and rescales the rest."""
+def linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """The layer in the arithmetic of `x`: parameters stay as they are stored (float32) and are cast on the way."""
+    return F.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
 
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.rate == 0.0 or not self.training:
-            return x
-        keep = 1.0 - self.rate
-        mask = torch.rand(x.shape[0], 1, 1, device=x.device) < keep
-        return x * mask.to(x.dtype) / keep
+def layer_norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
+    """The layer in the arithmetic of `x`."""
+    return F.layer_norm(x, layer.normalized_shape, layer.weight.to(x.dtype), layer.bias.to(x.dtype), layer.eps)
 
 
 class Block(nn.Module):
     """Pre-norm transformer block: attention with qkv bias, then an MLP with GELU."""
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: float, drop_path: float) -> None:
+    def __init__(self, dim: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
         hidden = int(dim * mlp_ratio)
         self.heads = heads
@@ -33,17 +28,35 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.fc1 = nn.Linear(dim, hidden)
         self.fc2 = nn.Linear(hidden, dim)
-        self.drop_path = DropPath(drop_path)
 
     def attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
         b, t, d = x.shape
-        qkv = self.qkv(x).reshape(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        out = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=mask)
-        return self.proj(out.transpose(1, 2).reshape(b, t, d))
+        qkv = linear(self.qkv, x).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        out = attention(*qkv.contiguous().unbind(0), mask)
+        return linear(self.proj, out.transpose(1, 2).reshape(b, t, d))
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        x = x + self.drop_path(self.attend(self.norm1(x), mask))
-        return x + self.drop_path(self.fc2(F.gelu(self.fc1(self.norm2(x)))))
+    def forward(self, x: Tensor, mask: Tensor | None, keep: Tensor | None) -> Tensor:
+        """`keep` `[2, B]` multiplies the two residual branches (stochastic depth); None keeps both."""
+        attended = self.attend(layer_norm(self.norm1, x), mask)
+        x = x + attended if keep is None else torch.addcmul(x, attended, keep[0, :, None, None])
+        hidden = linear(self.fc2, F.gelu(linear(self.fc1, layer_norm(self.norm2, x))))
+        return x + hidden if keep is None else torch.addcmul(x, hidden, keep[1, :, None, None])
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Scaled dot-product attention of `[B, h, t, w]`; `mask` `[B, 1, 1, t]` is False where a token is hidden.
+
+    The fused kernel where it is the fastest. On a CPU it is not for short sequences, nor in bfloat16, where its
+    backward pass takes three to ten times as long as matrix products (tests/benchmarks/step.py).
+    """
+    b, h, t, w = q.shape
+    if q.is_cuda or (t > 64 and q.dtype != torch.bfloat16):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    q, k, v = (x.reshape(b * h, t, w) for x in (q, k, v))
+    scores = torch.baddbmm(q.new_empty(()), q, k.transpose(1, 2), beta=0, alpha=w**-0.5)
+    if mask is not None:
+        scores = scores.view(b, h, t, t).masked_fill(~mask, float("-inf")).view(b * h, t, t)
+    return torch.bmm(scores.softmax(dim=-1), v).view(b, h, t, w)
 
 
 class RegionViT(nn.Module):
@@ -53,20 +66,18 @@ class RegionViT(nn.Module):
         in_dim: width D of the patch features.
         dim: width of the model (192).
         depth, heads, mlp_ratio: blocks (6), attention heads (6), MLP width over `dim` (4).
-        drop_path: rate of the last block, linear over the blocks (student 0.1, teacher 0).
         positions: side of the learned grid of position embeddings (the side of a global crop, 14).
+
+    Its arithmetic is that of its input: bfloat16 tokens are worked on in bfloat16, with float32 parameters.
     """
 
-    def __init__(
-        self, in_dim: int, dim: int, depth: int, heads: int, mlp_ratio: float, drop_path: float, positions: int
-    ) -> None:
+    def __init__(self, in_dim: int, dim: int, depth: int, heads: int, mlp_ratio: float, positions: int) -> None:
         super().__init__()
         self.positions = positions
         self.phi = nn.Linear(in_dim, dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, positions * positions + 1, dim))
-        rates = torch.linspace(0, drop_path, depth).tolist()
-        self.blocks = nn.ModuleList(Block(dim, heads, mlp_ratio, rate) for rate in rates)
+        self.blocks = nn.ModuleList(Block(dim, heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         nn.init.trunc_normal_(self.cls_token, std=0.02)
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
@@ -87,18 +98,23 @@ class RegionViT(nn.Module):
 
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         """Patch features `[..., D]` to tokens `[..., dim]`, each on its own: done once a region, before cropping."""
-        return F.gelu(self.phi(tokens))
+        return F.gelu(linear(self.phi, tokens))
 
-    def encode(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """CLS embedding `[B, dim]` of embedded tokens `[B, h, w, dim]`; see `forward`."""
+    def encode(self, x: Tensor, valid: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
+        """CLS embedding `[B, dim]` of embedded tokens `[B, h, w, dim]`; see `forward`.
+
+        `keep` `[depth, 2, B]`, from `crops.sample_keep`, multiplies the residual branches; None keeps all.
+        """
         b, h, w, _ = x.shape
-        x = torch.cat([self.cls_token.expand(b, -1, -1), x.flatten(1, 2)], dim=1) + self.position_embedding(h, w)
+        positions = self.position_embedding(h, w)
+        first = (self.cls_token + positions[:, :1]).to(x.dtype)
+        x = torch.cat([first.expand(b, -1, -1), x.flatten(1, 2) + positions[:, 1:].to(x.dtype)], dim=1)
         mask = None
         if valid is not None:
             mask = torch.cat([valid.new_ones(b, 1), valid.flatten(1)], dim=1)[:, None, None, :]
-        for block in self.blocks:
-            x = block(x, mask)
-        return self.norm(x[:, 0])
+        for place, block in enumerate(self.blocks):
+            x = block(x, mask, None if keep is None else keep[place])
+        return layer_norm(self.norm, x[:, 0])
 
     def forward(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
         """CLS embedding of each region or crop.

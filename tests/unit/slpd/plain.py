@@ -2,28 +2,36 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.config import PretrainRun
+from workflow_scripts.config import Pretrain, PretrainRun
+from workflow_scripts.config_base import merge
+
+TINY: dict[str, object] = {
+    "model": {"dim": 8, "depth": 2, "heads": 2, "mlp_ratio": 2.0, "drop_path": 0.0},
+    "head": {"hidden": 8, "bottleneck": 4, "out_dim": 6},
+    "crops": {"global_size": 3, "global_count": 2, "local_size": 2, "local_count": 2},
+    "optimiser": {"batch_size": 4, "lr": 0.05, "lr_warmup_epochs": 1, "freeze_last_layer_epochs": 1},
+    "prototypes": {"count": 2, "min_regions": 3},
+    "neighbours": {"count": 2},
+    "warmup_epochs": 1,
+    "rounds": 3,
+    "schedule_epochs": 6,
+    "precision": "float32",  # and float64 where a test makes the state so
+}
 
 
 def tiny_run(**over: object) -> PretrainRun:
-    """A run small enough for plain loops."""
-    base = {
-        "model": {"dim": 8, "depth": 2, "heads": 2, "mlp_ratio": 2.0, "drop_path": 0.0},
-        "head": {"hidden": 8, "bottleneck": 4, "out_dim": 6},
-        "crops": {"global_size": 3, "global_count": 2, "local_size": 2, "local_count": 2},
-        "optimiser": {"batch_size": 4, "lr": 0.05, "lr_warmup_epochs": 1, "freeze_last_layer_epochs": 1},
-        "prototypes": {"count": 2, "min_regions": 3},
-        "neighbours": {"count": 2},
-        "warmup_epochs": 1,
-        "rounds": 3,
-        "schedule_epochs": 6,
-    }
-    for key, value in over.items():
-        base[key] = {**base[key], **value} if isinstance(value, dict) and key in base else value
-    return PretrainRun.model_validate(base)
+    """A run small enough for plain loops; `over` replaces keys of the same sections."""
+    return PretrainRun.model_validate(merge(TINY, over))
+
+
+def official_run(**over: object) -> PretrainRun:
+    """The tiny run under the preset `official`, as a configuration would ask for it."""
+    pretrain = {"preset": "official", "defaults": merge(TINY, over), "runs": {"slpd": {}}}
+    return Pretrain.model_validate(pretrain).run("slpd")
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -71,35 +79,37 @@ def linear(p: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
 
 
 def attention(p: dict[str, Tensor], block: str, x: Tensor, heads: int) -> Tensor:
-    """Self-attention of one sequence `[t, dim]`, head by head and query by query."""
-    t, d = x.shape
+    """Self-attention of one sequence `[t, dim]`, head by head, with the whole matrix of scores."""
+    d = x.shape[1]
     width = d // heads
     qkv = linear(p, f"{block}.qkv", x)
     q, k, v = qkv[:, :d], qkv[:, d : 2 * d], qkv[:, 2 * d :]
     parts = []
     for head in range(heads):
         cut = slice(head * width, (head + 1) * width)
-        rows = []
-        for i in range(t):
-            scores = torch.stack([(q[i, cut] * k[j, cut]).sum() / math.sqrt(width) for j in range(t)])
-            weights = torch.exp(scores - scores.max())
-            rows.append(((weights / weights.sum())[:, None] * v[:, cut]).sum(0))
-        parts.append(torch.stack(rows))
+        scores = q[:, cut] @ k[:, cut].T / math.sqrt(width)
+        weights = torch.exp(scores - scores.max())
+        parts.append(weights / weights.sum(1, keepdim=True) @ v[:, cut])
     return linear(p, f"{block}.proj", torch.cat(parts, 1))
 
 
-def vit(p: dict[str, Tensor], tokens: Tensor, keep: list[int], heads: int, depth: int, side: int) -> Tensor:
-    """CLS embedding `[dim]` of one region `[h, w, D]`; tokens not in `keep` are left out of the sequence."""
+def vit(
+    p: dict[str, Tensor], tokens: Tensor, keep: list[int], heads: int, depth: int, side: int, scale: list | None = None
+) -> Tensor:
+    """CLS embedding `[dim]` of one region `[h, w, D]`; tokens not in `keep` are left out of the sequence.
+
+    `scale[b]` are the factors that stochastic depth puts on the two residual branches of block b; None is 1.
+    """
     h, w, _ = tokens.shape
     x = gelu(linear(p, "phi", tokens.reshape(h * w, -1)))
     x = torch.cat([p["cls_token"][0], x]) + positions(p["pos_embed"], side, h, w)
     x = x[[0] + [1 + i for i in keep]]
     for b in range(depth):
-        block = f"blocks.{b}"
+        block, (first, second) = f"blocks.{b}", scale[b] if scale else (1.0, 1.0)
         normed = layer_norm(x, p[f"{block}.norm1.weight"], p[f"{block}.norm1.bias"])
-        x = x + attention(p, block, normed, heads)
+        x = x + first * attention(p, block, normed, heads)
         normed = layer_norm(x, p[f"{block}.norm2.weight"], p[f"{block}.norm2.bias"])
-        x = x + linear(p, f"{block}.fc2", gelu(linear(p, f"{block}.fc1", normed)))
+        x = x + second * linear(p, f"{block}.fc2", gelu(linear(p, f"{block}.fc1", normed)))
     return layer_norm(x[0], p["norm.weight"], p["norm.bias"])
 
 
@@ -138,8 +148,11 @@ def self_loss(targets: Tensor, student: Tensor) -> Tensor:
     return sum(terms) / len(terms)
 
 
-def prototype_loss(targets: Tensor, present: Tensor, student: Tensor) -> Tensor:
-    """Mean over crops and a region's targets, then over the regions that have a target."""
+def prototype_loss(targets: Tensor, present: Tensor, student: Tensor, skip_same_index: bool = False) -> Tensor:
+    """Mean over crops and a region's targets, then over the regions that have a target.
+
+    With `skip_same_index` the pair of target t and crop v = t is left out (method: C and D-5).
+    """
     regions = []
     for b in range(student.shape[1]):
         terms = [
@@ -147,7 +160,34 @@ def prototype_loss(targets: Tensor, present: Tensor, student: Tensor) -> Tensor:
             for t in range(targets.shape[0])
             if present[t, b]
             for v in range(student.shape[0])
+            if not (skip_same_index and v == t)
         ]
         if terms:
             regions.append(sum(terms) / len(terms))
     return sum(regions) / len(regions) if regions else student.sum() * 0.0
+
+
+def adamw(p: Tensor, moments: tuple, gradient: Tensor, lr: float, decay: float) -> tuple[Tensor, tuple]:
+    """AdamW with torch's default betas and eps: the new parameter, and its moments and step count."""
+    first, second, t = moments
+    first, second, t = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2, t + 1
+    p = p - lr * decay * p
+    return p - lr * (first / (1 - 0.9**t)) / (torch.sqrt(second / (1 - 0.999**t)) + 1e-8), (first, second, t)
+
+
+def clip(gradient: Tensor, limit: float) -> tuple[Tensor, bool]:
+    """One parameter's gradient scaled by limit / (norm + 1e-6) where that is below 1; 0 is no limit."""
+    norm = math.sqrt(sum(x**2 for x in gradient.flatten().tolist()))
+    scale = limit / (norm + 1e-6)
+    return (gradient * scale, True) if limit and scale < 1 else (gradient, False)
+
+
+def half_cosine(start: float, end: float, at: int, length: int) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * at / length)) / 2
+
+
+def learning_rate(peak: float, end: float, step: int, warm: int, steps: int) -> float:
+    """Linear from 0, reaching the peak on the last of `warm` steps; a half cosine over the others."""
+    if step < warm:
+        return np.linspace(0, peak, warm)[step]
+    return half_cosine(peak, end, step - warm, steps - warm)

@@ -3,7 +3,13 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from workflow_scripts.slpd.crops import centre_window, gather_crop, sample_windows, window_indices
+from workflow_scripts.slpd.crops import (
+    centre_window,
+    gather_crops,
+    sample_keep,
+    sample_windows,
+    window_indices,
+)
 
 
 def corner(window: np.ndarray, grid: int) -> tuple[int, int, bool]:
@@ -77,14 +83,29 @@ def test_centre_window(grid, size, start):
     assert (window == whole[start : start + size, start : start + size]).all()
 
 
-def test_gather_takes_each_regions_own_window():
+def test_gather_takes_each_regions_own_windows():
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randn(5, 16, 3, generator=generator)
     valid = torch.rand(5, 16, generator=generator) < 0.5
-    window = sample_windows(torch.ones(5, 4, 4, dtype=torch.bool), 2, 0.5, generator)
-    got, flags = gather_crop(tokens, valid, window)
-    for b in range(5):
-        for r in range(2):
-            for c in range(2):
-                assert torch.equal(got[b, r, c], tokens[b, window[b, r, c]])
-                assert flags[b, r, c] == valid[b, window[b, r, c]]
+    whole = torch.ones(5, 4, 4, dtype=torch.bool)
+    windows = torch.stack([sample_windows(whole, 2, 0.5, generator) for _ in range(3)])
+    got, flags = gather_crops(tokens, valid, windows)
+    for v in range(3):
+        for b in range(5):
+            for r in range(2):
+                for c in range(2):
+                    place = windows[v, b, r, c]
+                    assert torch.equal(got[v * 5 + b, r, c], tokens[b, place])
+                    assert flags[v * 5 + b, r, c] == valid[b, place]
+
+
+def test_stochastic_depth_rises_linearly_over_the_blocks_and_keeps_the_mean():
+    rate, depth = 0.3, 4
+    keep = sample_keep(rate, depth, 10, 2000, torch.Generator().manual_seed(0))
+    assert keep.shape == (depth, 2, 10, 2000)
+    for place, expected in enumerate(np.linspace(0, rate, depth)):
+        values = keep[place].unique().tolist()
+        assert values == pytest.approx([1.0] if expected == 0 else [0, 1 / (1 - expected)])
+        assert (keep[place] == 0).float().mean().item() == pytest.approx(expected, abs=0.01)
+        assert keep[place].mean().item() == pytest.approx(1.0, abs=0.01)
+    assert sample_keep(0.0, depth, 2, 3, torch.Generator()) is None

@@ -4,7 +4,7 @@ import pytest
 from workflow_scripts.core.schemas import ASSIGNMENTS, NEIGHBOURS, PROTOTYPES
 from workflow_scripts.core.tables import read_table, write_table
 from workflow_scripts.slpd.neighbours import SlideNeighbours
-from workflow_scripts.slpd.prototypes import SlidePrototypes
+from workflow_scripts.slpd.prototypes import COHORT, SlidePrototypes, owners
 from workflow_scripts.slpd.round_tables import (
     assignment_table,
     neighbour_table,
@@ -68,6 +68,28 @@ def test_neighbours_round_trip(tmp_path):
     same(found, read_neighbours(table, SLIDES, 2))
     first = table.to_pylist()[0]
     assert (first["slide_id"], first["rank"], first["neighbour_id"], first["matching"]) == ("d", 1, "b", [1, 0])
+
+
+def test_prototypes_of_the_cohort_round_trip(tmp_path):
+    vectors = np.random.default_rng(0).standard_normal((1, 5, 3)).astype(np.float32)
+    assignment = np.where(cohort.SLIDE_INDEX == 2, -1, np.arange(cohort.REGIONS) % 4)  # the last prototype has none
+    similarity = np.where(assignment >= 0, 0.5, 0).astype(np.float32)
+    found = SlidePrototypes(vectors, np.ones(1, bool), assignment, similarity)
+    ids, owner = owners("global", SLIDES, cohort.SLIDE_INDEX)
+    prototypes = stored(tmp_path / "p", prototype_table(found, ids, owner), PROTOTYPES)
+    assignments = stored(tmp_path / "a", assignment_table(found, REGION_SLIDES, REGIONS), ASSIGNMENTS)
+    same(found, read_prototypes(prototypes, assignments, ids, REGIONS))
+    assert prototypes["slide_id"].to_pylist() == [COHORT] * 5
+    assert prototypes["n_regions"].to_pylist() == [(assignment == k).sum() for k in range(5)]
+    assert set(assignments["slide_id"].to_pylist()) == set(SLIDES) - {SLIDES[2]}
+
+
+def test_a_slice_of_a_table_is_read_as_itself(tmp_path):
+    found = cohort.prototypes(plain.tiny_run())
+    table = stored(tmp_path / "p", prototype_table(found, SLIDES, cohort.SLIDE_INDEX), PROTOTYPES)
+    back = read_prototypes(table.slice(2, 2), None, SLIDES, REGIONS)
+    np.testing.assert_array_equal(back.vectors[1], found.vectors[1])
+    assert back.valid.tolist() == [False, True, False, False]
 
 
 @pytest.mark.parametrize("regions", [0, 3])

@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.slpd.state import load_state, new_state, save_state, state_tensors
+from workflow_scripts.slpd.state import load_state, load_teacher, new_state, save_state, state_tensors
 from workflow_scripts.slpd.trainer import Trainer
 
 from . import cohort, plain
@@ -35,6 +35,20 @@ def test_round_trip_bit_for_bit(tmp_path, epochs):
     assert not back.teacher.training
     assert back.student.training
     assert not any(p.requires_grad for p in back.teacher.parameters())
+
+
+def test_teacher_alone_is_the_states_teacher(tmp_path):
+    state, path = trained(2), tmp_path / "s.safetensors"
+    save_state(path, state)
+    teacher = load_teacher(path, SETTINGS, cohort.DIM, cohort.CPU)
+    own = state.teacher.state_dict()
+    assert teacher.state_dict().keys() == own.keys()
+    assert all(torch.equal(value, own[name]) for name, value in teacher.state_dict().items())
+    assert not teacher.training
+    tokens = cohort.tokens().take(torch.arange(3))[0].float().unflatten(1, (4, 4))
+    assert torch.equal(teacher(tokens), state.teacher(tokens))
+    with pytest.raises(UserError, match=r"teacher\.head\.last_layer is \[6, 4\] instead of \[7, 4\]"):
+        load_teacher(path, plain.tiny_run(head={"out_dim": 7}), cohort.DIM, cohort.CPU)
 
 
 def test_new_state_starts_with_equal_networks_of_its_seed():

@@ -2,27 +2,27 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.slpd.vit import DropPath, RegionViT
+from workflow_scripts.slpd.vit import RegionViT, attention
 
 from . import plain
 
 
-def small(seed: int = 0, positions: int = 3, drop_path: float = 0.0) -> RegionViT:
+def small(seed: int = 0, positions: int = 3) -> RegionViT:
     torch.manual_seed(seed)
-    vit = RegionViT(5, 8, 2, 2, 2.0, drop_path, positions).double().eval()
+    vit = RegionViT(5, 8, 2, 2, 2.0, positions).double().eval()
     for parameter in vit.parameters():  # no zero biases, no all-ones norms: every parameter must matter
         parameter.data += 0.3 * torch.randn_like(parameter)
     return vit
 
 
 def test_paper_setting_has_its_number_of_parameters():
-    vit = RegionViT(384, 192, 6, 6, 4.0, 0.1, 14)
+    vit = RegionViT(384, 192, 6, 6, 4.0, 14)
     assert sum(p.numel() for p in vit.parameters()) == 2_781_504
 
 
 def test_initialisation_is_dinos():
     torch.manual_seed(0)
-    vit = RegionViT(384, 192, 2, 6, 4.0, 0.1, 14)
+    vit = RegionViT(384, 192, 2, 6, 4.0, 14)
     for name, parameter in vit.named_parameters():
         if name.endswith("bias"):
             assert not parameter.any(), name
@@ -33,20 +33,45 @@ def test_initialisation_is_dinos():
             assert abs(parameter.mean().item()) < 0.001, name
 
 
-def test_drop_path_rises_linearly_over_the_blocks():
-    rates = [block.drop_path.rate for block in RegionViT(4, 12, 6, 2, 1.0, 0.1, 3).blocks]
-    assert rates == pytest.approx(np.linspace(0, 0.1, 6).tolist())
+@pytest.mark.parametrize("branch", [0, 1])
+def test_a_branch_that_is_not_kept_is_as_if_absent(branch):
+    vit, x = small(), torch.randn(3, 2, 2, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    keep = torch.ones(2, 2, 3, dtype=torch.float64)
+    keep[1, branch, 2] = 0  # second block, third sample
+    got, whole = vit.encode(x, keep=keep), vit.encode(x)
+    torch.testing.assert_close(got[:2], whole[:2], rtol=1e-12, atol=1e-12)
+    layer = vit.blocks[1].proj if branch == 0 else vit.blocks[1].fc2
+    layer.weight.data.zero_()
+    layer.bias.data.zero_()
+    torch.testing.assert_close(got[2], vit.encode(x)[2], rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(got[2], whole[2])
 
 
-def test_drop_path_drops_whole_samples_and_keeps_the_mean():
-    torch.manual_seed(0)
-    drop = DropPath(0.25).train()
-    out = drop(torch.ones(20_000, 2, 3))
-    per_sample = out.flatten(1)
-    assert (per_sample == per_sample[:, :1]).all()
-    assert per_sample[:, 0].unique().tolist() == pytest.approx([0, 4 / 3])
-    assert out.mean().item() == pytest.approx(1.0, abs=0.02)
-    assert torch.equal(drop.eval()(torch.ones(4, 2, 3)), torch.ones(4, 2, 3))
+@pytest.mark.parametrize("t", [5, 70])  # matrix products, and the fused kernel
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_equals_softmax_of_products(t, masked):
+    generator = torch.Generator().manual_seed(5)
+    q, k, v = (torch.randn(2, 3, t, 4, dtype=torch.float64, generator=generator) for _ in range(3))
+    mask = torch.rand(2, 1, 1, t, generator=generator) < 0.5
+    mask[..., 0] = True
+    got = attention(q, k, v, mask if masked else None)
+    for b in range(2):
+        seen = mask[b, 0, 0].numpy() if masked else np.ones(t, dtype=bool)
+        for h in range(3):
+            scores = np.exp(q[b, h].numpy() @ k[b, h].numpy().T / 2) * seen
+            want = scores / scores.sum(1, keepdims=True) @ v[b, h].numpy()
+            np.testing.assert_allclose(got[b, h].numpy(), want, rtol=1e-10)
+
+
+def test_bfloat16_tokens_are_worked_on_in_bfloat16_with_float32_parameters():
+    vit = small().float()
+    tokens = torch.randn(16, 3, 3, 5, generator=torch.Generator().manual_seed(6))
+    low, high = vit(tokens.bfloat16()), vit(tokens)
+    assert low.dtype == torch.bfloat16
+    assert not torch.equal(low.float(), high)
+    assert torch.cosine_similarity(low.float(), high).min() > 0.999
+    low.sum().backward()
+    assert all(p.grad.dtype == torch.float32 for p in vit.parameters())
 
 
 @pytest.mark.parametrize("side", [2, 3, 4])
@@ -79,7 +104,7 @@ def test_masked_tokens_are_as_if_absent():
 @pytest.mark.parametrize("out", [6, 16])
 def test_position_embedding_is_keys_cubic_interpolation(out):
     torch.manual_seed(0)
-    vit = RegionViT(4, 8, 1, 2, 1.0, 0.0, 14).double()
+    vit = RegionViT(4, 8, 1, 2, 1.0, 14).double()
     got = vit.position_embedding(out, out)
     want = plain.positions(vit.pos_embed, 14, out, out)
     torch.testing.assert_close(got[0], want, rtol=1e-9, atol=1e-9)

@@ -1,0 +1,207 @@
+"""SLPD against DINO alone and the mean of patches on the demo cohort, over several seeds.
+
+Pretrains variants of the demo's settings on the features of a finished demo (`make demo` first), embeds its slides and
+fits the demo's heads on the demo's own folds. Differences are paired by patient and averaged over seeds; an interval is
+the 95 % patient bootstrap of that average, on resamples that all variants share. Also a probe of regions, which says what
+the wide intervals of two dozen patients cannot: a region's planted texture told from its embedding, on other patients.
+
+    python -m tests.benchmarks.demo_seeds --seeds 0 1 2
+    python -m tests.benchmarks.demo_seeds --variant slpd8 prototypes.count=8 --variant k3 neighbours.count=3
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.preprocessing import StandardScaler
+
+from workflow_scripts.config import PretrainRun, Task, load_config, merge
+from workflow_scripts.core.feature_store import FeatureStore, usable_slides
+from workflow_scripts.core.manifest import read_manifest
+from workflow_scripts.core.seeds import derive_seed
+from workflow_scripts.core.tables import read_table
+from workflow_scripts.mil.agreement import majority_classes, prototype_agreement
+from workflow_scripts.mil.bags import Bags
+from workflow_scripts.mil.crossval import patient_outcomes, predict_folds, prediction_rows
+from workflow_scripts.mil.labels import task_labels
+from workflow_scripts.mil.metrics import METRICS
+from workflow_scripts.mil.statistics import bootstrap_values, patient_resamples, percentile_interval
+from workflow_scripts.slpd.crops import centre_window, window_indices
+from workflow_scripts.slpd.neighbours import find_neighbours
+from workflow_scripts.slpd.prototypes import cluster_slides
+from workflow_scripts.slpd.state import new_state
+from workflow_scripts.slpd.targets import PrototypeTargets
+from workflow_scripts.slpd.tokens import TokenData, open_tokens
+from workflow_scripts.slpd.trainer import Trainer, embed_regions
+
+DINO = {"loss": {"intra_weight": 0.0, "inter_weight": 0.0}}
+
+
+class Demo:
+    """Features, planted textures, labels and folds of the finished demo."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = load_config(yaml.safe_load(Path("config/config.yaml").read_text()))
+        encoder = folder / "features" / self.config.features.encoder
+        slides = usable_slides(folder / "slides.parquet")
+        self.store, self.data = open_tokens(encoder, slides, torch.device("cpu"))
+        self.manifest = read_manifest(self.config.cohort.manifest)
+        patients = {row.slide_id: row.patient_id for row in self.manifest}
+        self.patients = [patients[name] for name in self.store.slide_ids]
+        self.textures = np.concatenate([self._textures(name) for name in self.store.slide_ids])
+
+    def _textures(self, slide_id: str) -> np.ndarray:
+        """Planted majority class of each region of a slide, -1 where there is none."""
+        rows = read_table(self.folder / "regions" / f"{slide_id}.parquet").to_pylist()
+        facts = read_table(self.folder / "check" / f"{slide_id}.parquet").to_pylist()[0]
+        files = list(Path(self.config.benchmark.region_truth).glob(f"{slide_id}.*npz"))
+        boxes = np.array([[row[key] for key in ("x", "y", "size_x", "size_y")] for row in rows])
+        with np.load(files[0]) as planted:
+            return majority_classes(
+                planted["map"], boxes, (facts["mpp_x"], facts["mpp_y"]), float(planted["um_per_px"])
+            )
+
+    def slide_means(self, vectors: np.ndarray) -> np.ndarray:
+        starts = np.cumsum(self.store.counts) - self.store.counts
+        return np.add.reduceat(vectors.astype(np.float64), starts) / self.store.counts[:, None]
+
+
+def pretrain(settings: PretrainRun, store: FeatureStore, data: TokenData) -> tuple[np.ndarray, np.ndarray | None]:
+    """Region embeddings `[N, dim]` after the run, and the last clustering's prototypes of the regions `[N]`."""
+    trainer, state = Trainer(settings, data), new_state(settings, data.dim, torch.device("cpu"))
+    trainer.run_epochs(state, settings.warmup_epochs, None)
+    view = centre_window(data.grid, settings.crops.global_size)
+    found = targets = None
+    for number in range(1, settings.rounds + 1):
+        if settings.uses_prototypes and settings.clustered_in(number) == number:
+            _, z = embed_regions(state.teacher, data, view)
+            seed = derive_seed(settings.seed, "round", number)
+            found = cluster_slides(z.numpy(), store.slide_ids, store.counts, settings.prototypes, seed, 2)
+            near = find_neighbours(found.vectors, found.valid, settings.neighbours)
+            targets = PrototypeTargets(found, near, store.slide_index, torch.device("cpu"))
+        trainer.run_epochs(state, state.epoch + settings.epochs_per_round, targets)
+    vectors, _ = embed_regions(state.teacher, data, window_indices(data.grid, data.grid)[0])
+    return vectors.numpy(), None if found is None else found.assignment
+
+
+def benchmark(demo: Demo, vectors: np.ndarray, bootstraps: int) -> dict[tuple[str, str, str], tuple[float, np.ndarray]]:
+    """Pooled value and patient bootstrap of every task, head and metric, as the workflow's benchmark has them."""
+    results, means = {}, demo.slide_means(vectors)
+    place = {name: i for i, name in enumerate(demo.store.slide_ids)}
+    regions = np.split(vectors, np.cumsum(demo.store.counts)[:-1])
+    for name, task in demo.config.benchmark.tasks.items():
+        splits = read_table(demo.folder / "benchmark" / name / "splits.parquet")
+        slides = list(dict.fromkeys(splits["slide_id"].to_pylist()))
+        labels = task_labels(demo.manifest, slides, Task.model_validate(task.model_dump()), "manifest")
+        own = [place[slide] for slide in labels.slide_ids]
+        rows = (means[own].astype(np.float32), [regions[i] for i in own])
+        bags = Bags(*rows, labels.label, labels.time, labels.event, len(labels.classes))
+        part = {(row["fold"], row["slide_id"]): row["part"] for row in splits.to_pylist()}
+        folds = sorted({fold for fold, _ in part})
+        parts = np.array([[part[fold, slide] for slide in labels.slide_ids] for fold in folds])
+        for head in demo.config.benchmark.heads[task.kind]:
+            found = predict_folds(head, task.kind, bags, parts, demo.config.benchmark.seed)
+            predicted = prediction_rows(labels.slide_ids, labels.patient_ids, labels.classes, bags, found)
+            _, _, outcomes = patient_outcomes(predicted, labels.classes)
+            metric = next(iter(METRICS[task.kind]))
+            resamples = patient_resamples(len(outcomes.label), bootstraps, derive_seed(0, name))
+            drawn = bootstrap_values({metric: METRICS[task.kind][metric]}, outcomes, resamples)[metric]
+            results[name, head, metric] = METRICS[task.kind][metric](outcomes), drawn
+    return results
+
+
+def probe_regions(demo: Demo, vectors: np.ndarray, folds: int = 5) -> float:
+    """Balanced accuracy of a linear probe for a region's planted texture, patients held out in turn."""
+    owner = np.asarray(demo.patients, dtype=object)[demo.store.slide_index]
+    names = sorted(set(demo.patients))
+    fold_of = {name: i % folds for i, name in enumerate(np.random.default_rng(0).permutation(names))}
+    fold = np.array([fold_of[name] for name in owner])
+    known, guess = demo.textures >= 0, np.full(len(vectors), -1)
+    for number in range(folds):
+        train, test = known & (fold != number), known & (fold == number)
+        scaler = StandardScaler().fit(vectors[train])
+        model = LogisticRegression(max_iter=2000).fit(scaler.transform(vectors[train]), demo.textures[train])
+        guess[test] = model.predict(scaler.transform(vectors[test]))
+    return balanced_accuracy_score(demo.textures[known], guess[known])
+
+
+def texture_agreement(demo: Demo, assignment: np.ndarray) -> float:
+    """Mean adjusted Rand index of prototypes with planted textures, over slides with two textures or more."""
+    values = []
+    for number in range(len(demo.store.slide_ids)):
+        rows = demo.store.slide_index == number
+        found = prototype_agreement(assignment[rows], demo.textures[rows], 0, permutations=1)
+        if found.n_classes >= 2 and (assignment[rows] >= 0).all():
+            values.append(found.ari)
+    return float(np.mean(values))
+
+
+def overrides(words: list[str]) -> dict:
+    """`a.b=1` words as a nested dict."""
+    nested: dict = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        entry = yaml.safe_load(value)
+        for part in reversed(key.split(".")):
+            entry = {part: entry}
+        nested = merge(nested, entry)
+    return nested
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", type=Path, default=Path("results/demo"), help="results of the finished demo")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--variant", nargs="+", action="append", default=[], help="a name, then key=value of a run")
+    parser.add_argument("--all", nargs="*", default=[], help="key=value that every pretrained variant gets")
+    parser.add_argument("--bootstraps", type=int, default=300)
+    args = parser.parse_args()
+    logging.getLogger("workflow_scripts").setLevel(logging.ERROR)
+    torch.set_num_threads(2)
+    demo = Demo(args.demo)
+    tokens = demo.store.tokens.astype(np.float32)
+    seen = demo.store.read_ok[..., None]
+    mean = (tokens * seen).sum(axis=(1, 2)) / np.maximum(seen.sum(axis=(1, 2)), 1)
+    variants = {"slpd": {}, "dino": DINO} | {name: overrides(words) for name, *words in args.variant}
+    base = merge(demo.config.pretrain.defaults.model_dump(), overrides(args.all))
+    scores = {"mean of patches": [benchmark(demo, mean, args.bootstraps)] * len(args.seeds)}
+    extra = {"mean of patches": ([probe_regions(demo, mean)] * len(args.seeds), [])}
+    for name, over in variants.items():
+        scores[name], extra[name] = [], ([], [])
+        for seed in args.seeds:
+            settings = PretrainRun.model_validate(merge(merge(base, over), {"seed": seed}))
+            vectors, assignment = pretrain(settings, demo.store, demo.data)
+            scores[name].append(benchmark(demo, vectors, args.bootstraps))
+            extra[name][0].append(probe_regions(demo, vectors))
+            if assignment is not None:
+                extra[name][1].append(texture_agreement(demo, assignment))
+            print(f"{name}, seed {seed}: texture probe {extra[name][0][-1]:.3f}", flush=True)
+    tell(scores, extra)
+
+
+def tell(scores: dict, extra: dict) -> None:
+    """Print the tables."""
+    print("\n| representation | texture probe of regions, by seed | prototypes against textures (ARI), by seed |")
+    print("|---|---|---|")
+    for name, (probes, agreements) in extra.items():
+        print(f"| {name} | {' '.join(f'{x:.3f}' for x in probes)} | {' '.join(f'{x:.3f}' for x in agreements)} |")
+    print("\n| task, head | metric | " + " | ".join(scores) + " | slpd - dino | slpd - mean |")
+    print("|---" * (len(scores) + 4) + "|")
+    for key in scores["slpd"][0]:
+        values = {name: np.mean([seed[key][0] for seed in runs]) for name, runs in scores.items()}
+        cells = [f"{value:.3f}" for value in values.values()]
+        for other in ("dino", "mean of patches"):
+            drawn = np.mean([a[key][1] - b[key][1] for a, b in zip(scores["slpd"], scores[other], strict=True)], axis=0)
+            change = percentile_interval(values["slpd"] - values[other], drawn)
+            cells.append(f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]")
+        print(f"| {key[0]}, {key[1]} | {key[2]} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()

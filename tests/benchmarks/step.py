@@ -1,0 +1,147 @@
+"""One optimiser step at the paper's setting, against a plain form of the published loop, side by side.
+
+The loops take turns in child processes, one at a time, so that all see the same machine and none another's memory.
+Memory: the peak of a child. Feeding: the engine's step against the same step with its tensors at hand.
+
+    python -m tests.benchmarks.step                      # on the CPU: some minutes, 16 GB
+    python -m tests.benchmarks.step --device cuda --batch 512 --steps 30
+"""
+
+import argparse
+import json
+import multiprocessing as mp
+import statistics
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from workflow_scripts.config import PretrainRun
+from workflow_scripts.slpd.neighbours import SlideNeighbours
+from workflow_scripts.slpd.prototypes import SlidePrototypes
+from workflow_scripts.slpd.state import new_state
+from workflow_scripts.slpd.targets import PrototypeTargets
+from workflow_scripts.slpd.tokens import TokenData
+from workflow_scripts.slpd.trainer import Trainer
+
+FORWARD_GFLOP = 2e-9  # a multiply and an add
+
+
+def peak_mib(device: str) -> float:
+    """Peak memory of this process, or of the GPU."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def step_tflop(batch: int, out_dim: int) -> float:
+    """Floating-point work of a step: students forward and backward (3), teachers forward (1)."""
+    block = 12 * 192**2
+    long, short = 197 * (6 * block + 6 * 2 * 197 * 192), 37 * (6 * block + 6 * 2 * 37 * 192)
+    phi = 256 * 384 * 192
+    head = 192 * 2048 + 2048 * 2048 + 2048 * 256 + 256 * out_dim
+    student = 2 * long + 8 * short + phi + 10 * head
+    teacher = 2 * long + phi + 2 * head + 2 * 256 * out_dim  # and the prototypes' logits
+    return batch * (3 * student + teacher) * FORWARD_GFLOP / 1e3
+
+
+def engine(pipe: Connection, args: argparse.Namespace, ready: bool) -> None:
+    """The engine's steps, one at each request; `ready` takes the reading of regions away."""
+    torch.set_num_threads(args.threads)
+    device = torch.device(args.device)
+    optimiser = {"batch_size": args.batch, "freeze_last_layer_epochs": 0}
+    settings = PretrainRun.model_validate({"optimiser": optimiser, "head": {"out_dim": args.out_dim}})
+    rng = np.random.default_rng(0)
+    n, slides = args.regions, args.regions // 64
+    tokens = rng.standard_normal((n, 16, 16, 384), dtype=np.float32).astype(np.float16)
+    data = TokenData.from_arrays(tokens, np.ones((n, 16, 16), dtype=bool), device)
+    vectors = rng.standard_normal((slides, 4, 256)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    own = SlidePrototypes(vectors, np.ones(slides, dtype=bool), rng.integers(0, 4, n), np.zeros(n, dtype=np.float32))
+    index = (np.arange(slides)[:, None] + 1) % slides
+    near = SlideNeighbours(index, np.zeros((slides, 1), np.float32), np.tile(np.arange(4), (slides, 1, 1)))
+    targets = PrototypeTargets(own, near, np.repeat(np.arange(slides), 64)[:n], device)
+    trainer, state = Trainer(settings, data), new_state(settings, 384, device)
+    if ready:
+        kept = {length: data.take(torch.arange(length)) for length in (trainer.part, args.batch % trainer.part)}
+        data.take = lambda index: kept[len(index)]
+    steps = trainer.steps(state, 10**6, targets)
+    pipe.send(str(trainer.dtype(state)).removeprefix("torch."))
+    while pipe.recv() == "step":
+        began = time.perf_counter()
+        measures = next(steps).measures
+        float(measures[0])
+        pipe.send((time.perf_counter() - began, peak_mib(args.device)))
+
+
+def plain(pipe: Connection, args: argparse.Namespace) -> None:
+    """The plain loop's steps, one at each request."""
+    from tests.benchmarks.plain_loop import PlainLoop, batches
+
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    regions = torch.randn(args.regions, 384, 16, 16)
+    autocast = torch.float16 if args.device == "cuda" else None
+    loop = PlainLoop(args.out_dim, autocast, args.device)
+    prototypes = torch.nn.functional.normalize(torch.randn(2, args.batch, 256, device=args.device), dim=-1)
+    loader = iter(batches(regions, [14] * 2 + [6] * 8, args.batch, args.workers))
+    pipe.send("float16" if autocast else "float32")
+    while pipe.recv() == "step":
+        began = time.perf_counter()
+        crops, _ = next(loader, (None, None))
+        if crops is None:
+            loader = iter(batches(regions, [14] * 2 + [6] * 8, args.batch, args.workers))
+            crops, _ = next(loader)
+        loop.step(crops, *prototypes)
+        pipe.send((time.perf_counter() - began, peak_mib(args.device)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--out-dim", type=int, default=65536)
+    parser.add_argument("--regions", type=int, default=1024)
+    parser.add_argument("--turns", type=int, default=2, help="how often each loop has its turn")
+    parser.add_argument("--steps", type=int, default=2, help="timed steps of a turn, after one to warm up")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="loading processes of the plain loop")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    args = parser.parse_args()
+    context = mp.get_context("spawn")
+    runs = {"engine": (engine, False), "engine, tensors at hand": (engine, True), "plain loop": (plain,)}
+    dtypes, times, peak = {}, {name: [] for name in runs}, dict.fromkeys(runs, 0.0)
+    for _ in range(args.turns):
+        for name, (work, *rest) in runs.items():
+            pipe, theirs = context.Pipe()
+            child = context.Process(target=work, args=(theirs, args, *rest))
+            child.start()
+            dtypes[name] = pipe.recv()
+            for number in range(args.steps + 1):
+                pipe.send("step")
+                seconds, used = pipe.recv()
+                peak[name] = max(peak[name], used)
+                if number:
+                    times[name].append(seconds)
+            pipe.send("end")
+            child.join()
+    base, work = statistics.median(times["plain loop"]), step_tflop(args.batch, args.out_dim)
+    setting = f"batch {args.batch}, head to {args.out_dim}, {work:.2f} TFLOP a step"
+    print(f"{setting}, {args.threads} threads, {args.device}\n")
+    print("| loop | arithmetic | s a step | regions/s | TFLOP/s | throughput over plain | peak memory, GiB |")
+    print("|---|---|---|---|---|---|---|")
+    for name, dtype in dtypes.items():
+        s = statistics.median(times[name])
+        print(
+            f"| {name} | {dtype} | {s:.2f} | {args.batch / s:.1f} | {work / s:.3f} | {base / s:.2f} "
+            f"| {peak[name] / 1024:.2f} |"
+        )
+    if args.json:
+        args.json.write_text(json.dumps({"times": times, "peak_mib": peak, "args": vars(args) | {"json": None}}))
+
+
+if __name__ == "__main__":
+    main()

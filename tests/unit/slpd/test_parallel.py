@@ -1,0 +1,101 @@
+"""One, two and four processes over gloo compute the same training; one that fails brings all down."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from workflow_scripts.slpd.parallel import Workers
+from workflow_scripts.slpd.trainer import COLUMNS
+
+ROOT = Path(__file__).resolve().parents[3]
+
+SCRIPT = """
+import json, os, sys
+import torch
+from tests.unit.slpd import cohort, plain
+from workflow_scripts.slpd.parallel import join_workers
+from workflow_scripts.slpd.state import new_state, state_tensors
+from workflow_scripts.slpd.trainer import Trainer
+
+torch.set_num_threads(1)
+workers = join_workers(60)
+settings = plain.tiny_run(
+    model={"drop_path": 0.3}, optimiser={"lr": 1.0, "batch_size": 5}, loss={"proto_center": sys.argv[2]}
+)
+if sys.argv[3] == str(workers.rank):
+    raise ValueError("this one fails")
+state = new_state(settings, cohort.DIM, cohort.CPU)
+trainer = Trainer(settings, cohort.tokens(padded=True), workers, int(sys.argv[4]))
+rows = trainer.run_epochs(state, 1, None) + trainer.run_epochs(state, 3, cohort.targets(settings))
+if workers.rank == 0:
+    sums = {name: value.double().norm().item() for name, value in state_tensors(state).items()}
+    open(sys.argv[1], "w").write(json.dumps({"rows": rows, "sums": sums, "world": workers.world}))
+"""
+
+
+def run(folder: Path, processes: int, center: str = "joint", fails: int = -1, micro_batch: int = 32):
+    """Train in so many processes; the result of the first, and the command's end."""
+    script, output = folder / "train.py", folder / f"{processes}_{micro_batch}.json"
+    script.write_text(SCRIPT)
+    command = [sys.executable]
+    if processes > 1:
+        command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    arguments = [str(script), str(output), center, str(fails), str(micro_batch)]
+    end = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+    return json.loads(output.read_text()) if output.exists() else None, end
+
+
+def same_rows(found: dict, alone: dict) -> None:
+    """Losses to 1e-5; the entropies of nearly one-hot targets, which end near 0, to 2e-6 nats."""
+    got, want = np.array(found["rows"]), np.array(alone["rows"])
+    losses = slice(COLUMNS.index("loss"), COLUMNS.index("loss_inter") + 1)
+    np.testing.assert_allclose(got[:, losses], want[:, losses], rtol=1e-5)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("center", ["joint", "shared"])
+def test_one_two_and_four_processes_give_the_same_training(tmp_path, center):
+    alone, end = run(tmp_path, 1, center)
+    assert end.returncode == 0, end.stderr
+    assert len(alone["rows"]) == 6
+    for processes in (2, 4):
+        found, end = run(tmp_path, processes, center)
+        assert end.returncode == 0, end.stderr
+        assert found["world"] == processes
+        same_rows(found, alone)
+        for name, value in alone["sums"].items():
+            assert found["sums"][name] == pytest.approx(value, rel=1e-4), name
+
+
+def test_parts_of_a_batch_give_the_same_training(tmp_path):
+    whole, _ = run(tmp_path, 1)
+    parts, end = run(tmp_path, 1, micro_batch=2)
+    assert end.returncode == 0, end.stderr
+    same_rows(parts, whole)
+
+
+def test_a_process_that_fails_ends_all_with_its_message(tmp_path):
+    found, end = run(tmp_path, 2, fails=1)
+    assert found is None
+    assert end.returncode != 0
+    assert "this one fails" in end.stderr
+
+
+@pytest.mark.parametrize(("batch", "world"), [(5, 1), (5, 2), (5, 4), (3, 4), (512, 7)])
+def test_every_region_of_a_batch_is_worked_on_once(batch, world):
+    shares = [list(Workers(rank, world).share(batch)) for rank in range(world)]
+    assert [place for share in shares for place in share] == list(range(batch))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_one_process_sums_nothing():
+    tensors = [torch.arange(3.0)]
+    Workers().sum(tensors)
+    assert tensors[0].tolist() == [0, 1, 2]

@@ -1,0 +1,53 @@
+"""Starting a training command once a device: torchrun on one machine, and on several under SLURM."""
+
+import os
+import signal
+import subprocess
+import sys
+
+
+def is_worker() -> bool:
+    """Whether this process was started by torchrun."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def worker_command(module: str, argv: list[str], devices: int) -> list[str]:
+    """The command that runs `module` once a device, on each machine of the SLURM job if there are several."""
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(devices)]
+    nodes = int(os.environ.get("SLURM_NNODES", "1"))
+    if nodes == 1:
+        return [*run, "--standalone", "-m", module, *argv]
+    job = os.environ["SLURM_JOB_ID"]
+    # any free port will do as long as all machines know it; the job's number keeps jobs on one machine apart
+    host, port = os.environ["SLURMD_NODENAME"], 20000 + int(job) % 40000
+    meet = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{host}:{port}", "--rdzv-id", job]
+    each = ["srun", "--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
+    return [*each, *run, "--nnodes", str(nodes), *meet, "-m", module, *argv]
+
+
+def run_workers(module: str, argv: list[str] | None, devices: int) -> bool:
+    """Run the command `module` in one process a device and wait for all; with one device, do nothing.
+
+    The processes end together: torchrun stops all of them as soon as one fails. Signals are passed on.
+
+    Returns:
+        True if the work was done here; False if the caller is to do it itself.
+
+    Raises:
+        SystemExit: with the processes' exit status, if it is not 0.
+    """
+    several = devices > 1 or int(os.environ.get("SLURM_NNODES", "1")) > 1
+    if is_worker() or not several:
+        return False
+    child = subprocess.Popen(worker_command(module, sys.argv[1:] if argv is None else argv, max(1, devices)))
+
+    def pass_on(number: int, _: object) -> None:
+        # torchrun knows SIGTERM alone as a request to end its processes in an orderly way
+        child.send_signal(signal.SIGTERM)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, pass_on)
+    status = child.wait()
+    if status:
+        sys.exit(status if status > 0 else 128 - status)
+    return True
