@@ -2,8 +2,9 @@
 
 Pretrains variants of the demo's settings on the features of a finished demo (`make demo` first), embeds its slides and
 fits the demo's heads on the demo's own folds. Differences are paired by patient and averaged over seeds; an interval is
-the 95 % patient bootstrap of that average, on resamples that all variants share. Also a probe of regions, which says what
-the wide intervals of two dozen patients cannot: a region's planted texture told from its embedding, on other patients.
+the 95 % patient bootstrap of that average, on resamples that all variants share. Also a probe of regions, which says
+what the wide intervals of two dozen patients cannot: a region's planted texture told from its embedding, on other
+patients.
 
     python -m tests.benchmarks.demo_seeds --seeds 0 1 2
     python -m tests.benchmarks.demo_seeds --variant slpd8 prototypes.count=8 --variant k3 neighbours.count=3
@@ -23,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from workflow_scripts.config import PretrainRun, Task, load_config, merge
 from workflow_scripts.core.feature_store import FeatureStore, usable_slides
 from workflow_scripts.core.manifest import read_manifest
+from workflow_scripts.core.memory import keep_freed_memory
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.core.tables import read_table
 from workflow_scripts.mil.agreement import majority_classes, prototype_agreement
@@ -163,6 +165,7 @@ def main() -> None:
     parser.add_argument("--bootstraps", type=int, default=300)
     args = parser.parse_args()
     logging.getLogger("workflow_scripts").setLevel(logging.ERROR)
+    keep_freed_memory()
     torch.set_num_threads(2)
     demo = Demo(args.demo)
     tokens = demo.store.tokens.astype(np.float32)

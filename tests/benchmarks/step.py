@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from workflow_scripts.config import PretrainRun
+from workflow_scripts.core.memory import keep_freed_memory
 from workflow_scripts.slpd.neighbours import SlideNeighbours
 from workflow_scripts.slpd.prototypes import SlidePrototypes
 from workflow_scripts.slpd.state import new_state
@@ -50,6 +51,7 @@ def step_tflop(batch: int, out_dim: int) -> float:
 
 def engine(pipe: Connection, args: argparse.Namespace, ready: bool) -> None:
     """The engine's steps, one at each request; `ready` takes the reading of regions away."""
+    keep_freed_memory()  # as every pretraining command does
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
     optimiser = {"batch_size": args.batch, "freeze_last_layer_epochs": 0}

@@ -1,5 +1,6 @@
 """How much memory this process may still take."""
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -50,3 +51,20 @@ def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/c
     except (OSError, StopIteration):
         machine, groups = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), ""
     return min([machine, *_left_in_groups(groups, cgroups)]) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def keep_freed_memory() -> bool:
+    """Let the allocator keep blocks up to 32 MiB that are freed, for the next step to take up again.
+
+    By default glibc gives them back, and the kernel clears every page anew: an eighth of a training step on a CPU
+    (tests/benchmarks/step.py). Call it before the work starts.
+
+    Returns:
+        Whether this platform has the settings.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # names of mallopt(3)
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False  # another libc
+    return bool(mallopt(mmap_threshold, 32 * 2**20) and mallopt(trim_threshold, 2**31 - 1))

@@ -8,6 +8,7 @@ import torch
 
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.feature_store import FeatureStore, usable_slides
+from workflow_scripts.core.memory import keep_freed_memory
 from workflow_scripts.slpd.parallel import Workers, join_workers
 from workflow_scripts.slpd.tokens import TokenData, open_tokens
 
@@ -30,6 +31,7 @@ class Session:
 
 def open_session(args: argparse.Namespace, mask_glass: bool = False) -> Session:
     """Open the usable slides' features for the leased GPU, or the CPU. Call `core.gpu.lease_devices` before."""
+    keep_freed_memory()
     workers = join_workers()
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     store, data = open_tokens(args.features, usable_slides(args.slides), device, mask_glass)
