@@ -93,7 +93,7 @@ class Loss(Section):
     """Weight of L_inter, distillation of the matched prototypes of the nearest slides."""
     teacher_temp: Positive = 0.04
     """Temperature of the teacher's softmax."""
-    student_temp: Positive = 0.1
+    student_temp: Annotated[float, Field(ge=0.02)] = 0.1
     """Temperature of the student's softmax."""
     center_momentum: Fraction = 0.9
     """Momentum of the centres of the teacher's and the prototypes' logits."""

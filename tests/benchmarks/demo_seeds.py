@@ -41,6 +41,7 @@ from workflow_scripts.slpd.targets import PrototypeTargets
 from workflow_scripts.slpd.tokens import TokenData, open_tokens
 from workflow_scripts.slpd.trainer import Trainer, embed_regions
 
+MEAN = "mean of patches"
 DINO = {"loss": {"intra_weight": 0.0, "inter_weight": 0.0}}
 
 
@@ -161,6 +162,7 @@ def main() -> None:
     parser.add_argument("--demo", type=Path, default=Path("results/demo"), help="results of the finished demo")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--variant", nargs="+", action="append", default=[], help="a name, then key=value of a run")
+    parser.add_argument("--variants-only", action="store_true", help="leave out slpd and dino")
     parser.add_argument("--all", nargs="*", default=[], help="key=value that every pretrained variant gets")
     parser.add_argument("--bootstraps", type=int, default=300)
     args = parser.parse_args()
@@ -171,10 +173,11 @@ def main() -> None:
     tokens = demo.store.tokens.astype(np.float32)
     seen = demo.store.read_ok[..., None]
     mean = (tokens * seen).sum(axis=(1, 2)) / np.maximum(seen.sum(axis=(1, 2)), 1)
-    variants = {"slpd": {}, "dino": DINO} | {name: overrides(words) for name, *words in args.variant}
+    base_runs = {} if args.variants_only else {"slpd": {}, "dino": DINO}
+    variants = base_runs | {name: overrides(words) for name, *words in args.variant}
     base = merge(demo.config.pretrain.defaults.model_dump(), overrides(args.all))
-    scores = {"mean of patches": [benchmark(demo, mean, args.bootstraps)] * len(args.seeds)}
-    extra = {"mean of patches": ([probe_regions(demo, mean)] * len(args.seeds), [])}
+    scores = {MEAN: [benchmark(demo, mean, args.bootstraps)] * len(args.seeds)}
+    extra = {MEAN: ([probe_regions(demo, mean)] * len(args.seeds), [])}
     for name, over in variants.items():
         scores[name], extra[name] = [], ([], [])
         for seed in args.seeds:
@@ -194,14 +197,15 @@ def tell(scores: dict, extra: dict) -> None:
     print("|---|---|---|")
     for name, (probes, agreements) in extra.items():
         print(f"| {name} | {' '.join(f'{x:.3f}' for x in probes)} | {' '.join(f'{x:.3f}' for x in agreements)} |")
-    print("\n| task, head | metric | " + " | ".join(scores) + " | slpd - dino | slpd - mean |")
-    print("|---" * (len(scores) + 4) + "|")
-    for key in scores["slpd"][0]:
+    pairs = [pair for pair in (("slpd", "dino"), ("slpd", MEAN)) if pair[0] in scores]
+    print("\n| task, head | metric | " + " | ".join([*scores, *(f"{one} - {other}" for one, other in pairs)]) + " |")
+    print("|---" * (len(scores) + len(pairs) + 2) + "|")
+    for key in scores[MEAN][0]:
         values = {name: np.mean([seed[key][0] for seed in runs]) for name, runs in scores.items()}
         cells = [f"{value:.3f}" for value in values.values()]
-        for other in ("dino", "mean of patches"):
-            drawn = np.mean([a[key][1] - b[key][1] for a, b in zip(scores["slpd"], scores[other], strict=True)], axis=0)
-            change = percentile_interval(values["slpd"] - values[other], drawn)
+        for one, other in pairs:
+            drawn = np.mean([a[key][1] - b[key][1] for a, b in zip(scores[one], scores[other], strict=True)], axis=0)
+            change = percentile_interval(values[one] - values[other], drawn)
             cells.append(f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]")
         print(f"| {key[0]}, {key[1]} | {key[2]} | " + " | ".join(cells) + " |")
 

@@ -1,9 +1,17 @@
-"""Starting a training command once a device: torchrun on one machine, and on several under SLURM."""
+"""Starting a training command once a device: torchrun on one machine, and on several under SLURM.
 
+torchrun takes options of the command that resemble its own for its own, so the command travels in the environment
+and this module, as the program that torchrun starts, runs it.
+"""
+
+import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
+
+_COMMAND = "SLPD_WORKER_COMMAND"
 
 
 def is_worker() -> bool:
@@ -11,18 +19,24 @@ def is_worker() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def worker_command(module: str, argv: list[str], devices: int) -> list[str]:
-    """The command that runs `module` once a device, on each machine of the SLURM job if there are several."""
+def worker_command(devices: int) -> list[str]:
+    """The command that starts one process a device, on each machine of the SLURM job if there are several."""
     run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(devices)]
+    this = ["-m", "workflow_scripts.core.launch"]
     nodes = int(os.environ.get("SLURM_NNODES", "1"))
     if nodes == 1:
-        return [*run, "--standalone", "-m", module, *argv]
+        return [*run, "--standalone", *this]
     job = os.environ["SLURM_JOB_ID"]
     # any free port will do as long as all machines know it; the job's number keeps jobs on one machine apart
     host, port = os.environ["SLURMD_NODENAME"], 20000 + int(job) % 40000
     meet = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{host}:{port}", "--rdzv-id", job]
     each = ["srun", "--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
-    return [*each, *run, "--nnodes", str(nodes), *meet, "-m", module, *argv]
+    return [*each, *run, "--nnodes", str(nodes), *meet, *this]
+
+
+def worker_environment(module: str, argv: list[str]) -> dict[str, str]:
+    """The environment in which `worker_command` runs `module` with the arguments `argv`."""
+    return {**os.environ, _COMMAND: json.dumps([module, *argv])}
 
 
 def run_workers(module: str, argv: list[str] | None, devices: int) -> bool:
@@ -39,7 +53,8 @@ def run_workers(module: str, argv: list[str] | None, devices: int) -> bool:
     several = devices > 1 or int(os.environ.get("SLURM_NNODES", "1")) > 1
     if is_worker() or not several:
         return False
-    child = subprocess.Popen(worker_command(module, sys.argv[1:] if argv is None else argv, max(1, devices)))
+    environment = worker_environment(module, sys.argv[1:] if argv is None else argv)
+    child = subprocess.Popen(worker_command(max(1, devices)), env=environment)
 
     def pass_on(number: int, _: object) -> None:
         # torchrun knows SIGTERM alone as a request to end its processes in an orderly way
@@ -51,3 +66,8 @@ def run_workers(module: str, argv: list[str] | None, devices: int) -> bool:
     if status:
         sys.exit(status if status > 0 else 128 - status)
     return True
+
+
+if __name__ == "__main__":
+    sys.argv = json.loads(os.environ[_COMMAND])
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

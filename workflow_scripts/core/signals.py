@@ -8,7 +8,7 @@ from types import FrameType
 
 # SIGUSR1 is SLURM's warning before the time limit (sbatch --signal)
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-_GRACE_S = 20.0
+_GRACE_S = 10.0
 
 
 class Caught:

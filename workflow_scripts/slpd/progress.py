@@ -79,7 +79,9 @@ class _Progress:
             self.take_rows()
         if due:
             self.tell()
-        if save and self.state.step < self.total and self.trainer.workers.rank == 0:
+        if self.trainer.workers.rank > 0:
+            return  # the first process saves, and finishes its step with the help of the others
+        if save and self.state.step < self.total:
             self.save(caught)
         caught.leave()
 

@@ -27,8 +27,7 @@ def test_a_worker_starts_no_workers(monkeypatch):
 
 def test_command_on_one_machine(monkeypatch):
     monkeypatch.delenv("SLURM_NNODES", raising=False)
-    command = worker_command("workflow_scripts.warm_up", ["--gpu", "4"], 4)
-    assert command[-4:] == ["-m", "workflow_scripts.warm_up", "--gpu", "4"]
+    command = worker_command(4)
     assert "--standalone" in command
     assert command[command.index("--nproc-per-node") + 1] == "4"
 
@@ -37,7 +36,7 @@ def test_command_on_several_machines(monkeypatch):
     job = {"SLURM_NNODES": "2", "SLURM_JOB_ID": "123456", "SLURMD_NODENAME": "node7"}
     for name, value in job.items():
         monkeypatch.setenv(name, value)
-    command = worker_command("workflow_scripts.warm_up", [], 8)
+    command = worker_command(8)
     assert command[0] == "srun"
     assert command[command.index("--nnodes") + 1] == "2"
     host, port = command[command.index("--rdzv-endpoint") + 1].split(":")
