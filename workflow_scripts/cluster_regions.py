@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     window = centre_window(grid, cfg.crops.global_size) if centre else window_indices(grid, grid)[0]
     features, projected = embed_regions(teacher, session.data, window)
     clustered = features if settings.features == "backbone" else projected
-    check_features(clustered, f"round {args.round}")
+    check_features(clustered, f"round {args.round}", args.state)
     began = time.perf_counter()
     cluster = cluster_cohort if settings.level == "global" else cluster_slides
     found = cluster(

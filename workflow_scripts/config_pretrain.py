@@ -182,13 +182,21 @@ class PretrainRun(Section):
             raise ValueError(f"model.dim ({self.model.dim}) must be a multiple of model.heads ({self.model.heads})")
         if self.crops.local_size > self.crops.global_size:
             raise ValueError("crops.local_size must not exceed crops.global_size")
-        if self.loss.self_weight + self.loss.intra_weight + self.loss.inter_weight == 0:
-            raise ValueError("loss: at least one of the three weights must be above 0")
+        if not self.loss.self_weight > 0 and not self.uses_prototypes:
+            raise ValueError(
+                "loss: at least one of the three weights must be above 0 (prototypes.level global has no L_inter)"
+            )
+        if self.optimiser.lr_warmup_epochs > self.schedule_epochs:
+            raise ValueError(
+                f"optimiser.lr_warmup_epochs ({self.optimiser.lr_warmup_epochs}) must not exceed "
+                f"schedule_epochs ({self.schedule_epochs})"
+            )
         return self
 
     @property
     def uses_prototypes(self) -> bool:
-        return self.loss.intra_weight > 0 or self.loss.inter_weight > 0
+        by_slide = self.prototypes.level == "slide"  # prototypes of the whole cohort have no neighbours
+        return self.loss.intra_weight > 0 or (self.loss.inter_weight > 0 and by_slide)
 
     def clustered_in(self, number: int) -> int:
         """Round (from 1) whose prototypes round `number` distils."""
@@ -210,7 +218,7 @@ class PretrainRun(Section):
     def cluster_settings(self) -> dict[str, Any]:
         """Settings on which the clustering of a round depends, besides the state."""
         sections = ("seed", "model", "head", "crops", "prototypes", "stop_agreement")
-        return self._settings_of(*sections, schedule_epochs=2)
+        return self._settings_of(*sections, schedule_epochs=100)
 
     def distill_settings(self) -> dict[str, Any]:
         """Settings on which the distillation of a round depends, besides state and prototypes."""

@@ -63,6 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         prototypes = read_prototypes(prototype_rows, assignment_rows, ids, store.region_ids)
         neighbours = read_neighbours(neighbour_rows, ids, prototypes.vectors.shape[1])
         targets = PrototypeTargets(prototypes, neighbours, owner, device)
+    session.require_same_step(state.step, args.scratch)
     trainer = Trainer(cfg, session.data, session.workers, args.micro_batch or None)
     rows = train(trainer, state, until, targets, scratch, rows)
     if session.workers.rank == 0:

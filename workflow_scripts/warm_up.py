@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     sources = [*session.sources, start] if start else session.sources
     scratch = ScratchState(args.scratch, fingerprint(args.code, args.config, sources))
     state, rows = scratch.load(args.config, dim, session.device) or (fresh, [])
+    session.require_same_step(state.step, args.scratch)
     trainer = Trainer(args.config, session.data, session.workers, args.micro_batch or None)
     rows = train(trainer, state, args.config.warmup_epochs, None, scratch, rows)
     if session.workers.rank == 0:

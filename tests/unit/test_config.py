@@ -94,6 +94,17 @@ def test_unknown_key_inside_a_run_and_a_task():
             defaults(loss={"self_weight": 0, "intra_weight": 0, "inter_weight": 0}),
             "loss: at least one of the three weights must be above 0",
         ),
+        (
+            defaults(prototypes={"level": "global"}, loss={"self_weight": 0, "intra_weight": 0}),
+            "prototypes.level global has no L_inter",
+        ),
+        (
+            defaults(optimiser={"lr_warmup_epochs": 101}),
+            "optimiser.lr_warmup_epochs (101) must not exceed schedule_epochs (100)",
+        ),
+        (defaults(loss={"student_temp": 0.01}), "loss.student_temp: Input should be greater than or equal to 0.02"),
+        (defaults(optimiser={"lr": float("inf")}), "optimiser.lr: Input should be a finite number"),
+        ({"pretrain": {"runs": {"a": {"preset": "x"}}}}, "run a: preset: x is none of corrected, official"),
         ({"pretrain": {"runs": {"a": {"rounds": 80}}}}, "run a: schedule_epochs (100) must cover"),
         (
             {"pretrain": {"runs": {"a": {"optimiser": {"lr": 0}}}}},

@@ -15,9 +15,15 @@ from tests.faults.round_commands import RULES, Command, command, settings, write
 from tests.workflow.tiny import ROOT
 from workflow_scripts.core.launch import worker_command, worker_environment
 from workflow_scripts.core.tables import read_table
-from workflow_scripts.slpd.progress import duration
 
 RUN = settings()
+PARENT = """
+import sys
+from workflow_scripts.core import launch
+on_gpus = launch.worker_environment
+launch.worker_environment = lambda module, argv, devices: on_gpus(module, argv, 0)  # two processes, no GPU
+launch.run_workers("workflow_scripts.distill_round", sys.argv[1:], 2)
+"""
 LOSSES = ("loss", "loss_self", "loss_intra", "loss_inter")
 
 
@@ -33,10 +39,21 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(call: list[str], told: Path, made: Command | None = None) -> subprocess.Popen:
     """A process on one thread and the CPU; with `made`, one that runs this command."""
-    own = worker_environment("workflow_scripts.distill_round", made.arguments) if made else os.environ
+    own = worker_environment("workflow_scripts.distill_round", made.arguments, 0) if made else os.environ
     environment = {**own, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
     with told.open("w") as file:
         return subprocess.Popen(call, env=environment, stdout=file, stderr=subprocess.STDOUT)
+
+
+def processes() -> str:
+    """Command lines and environments of all processes."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [(folder / name).read_bytes().decode(errors="replace") for name in ("cmdline", "environ")]
+        except OSError:
+            continue  # gone, or another user's
+    return "\n".join(found)
 
 
 def distill(cohort: Path, folder: Path) -> Command:
@@ -78,18 +95,35 @@ def test_one_process_on_each_of_two_machines(cohort: Path, tmp_path: Path, monke
     same_losses(made, cohort)
 
 
+def wait_for_steps(made: Command) -> None:
+    began = time.monotonic()
+    while not (made.log.exists() and "regions/s" in made.log.read_text()):
+        assert time.monotonic() - began < 120
+        time.sleep(0.02)
+
+
+def test_no_process_outlives_the_one_that_started_it(cohort: Path, tmp_path: Path):
+    made = distill(cohort, tmp_path)
+    job = start([sys.executable, "-c", PARENT, *made.arguments], tmp_path / "told")
+    wait_for_steps(made)
+    job.kill()
+    job.wait(10)
+    began = time.monotonic()
+    while str(tmp_path) in processes():
+        assert time.monotonic() - began < 60, processes()
+        time.sleep(0.2)
+    again = start([sys.executable, "-c", PARENT, *made.arguments], tmp_path / "told")
+    assert again.wait(180) == 0, (tmp_path / "told").read_text()
+    same_losses(made, cohort)
+
+
 def test_a_warning_before_the_time_limit_saves_the_state_of_two_processes(cohort: Path, tmp_path: Path):
     made, told = distill(cohort, tmp_path), tmp_path / "told"
-    parent = (
-        "import sys; from workflow_scripts.core.launch import run_workers; run_workers(sys.argv[1], sys.argv[2:], 2)"
-    )
-    call = [sys.executable, "-c", parent, "workflow_scripts.distill_round", *made.arguments]
-    began = time.monotonic()
+    call = [sys.executable, "-c", PARENT, *made.arguments]
     job = start(call, told)
-    while not (made.log.exists() and "regions/s" in made.log.read_text()) and time.monotonic() - began < 120:
-        time.sleep(0.02)
+    wait_for_steps(made)
     job.send_signal(signal.SIGUSR1)
-    assert job.wait(120) != 0, duration(time.monotonic() - began)
+    assert job.wait(120) != 0
     assert "the state is saved" in made.log.read_text()
     assert not any(path.exists() for path in made.outputs)
     again = start(call, told)

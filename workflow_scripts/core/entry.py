@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.launch import is_worker
 
 log = logging.getLogger("workflow_scripts")
 # errors that end in a sentence: what is the matter, and how to mend it
@@ -43,7 +44,7 @@ def parse_entry(parser: argparse.ArgumentParser, argv: list[str] | None) -> argp
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if args.log:
         args.log.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(_LogFile(args.log, mode="w" if first else "a", encoding="utf-8"))
+        handlers.append(_LogFile(args.log, mode="a" if is_worker() else "w", encoding="utf-8"))
     for old in log.handlers:
         old.close()
     log.handlers = handlers

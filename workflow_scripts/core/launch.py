@@ -4,6 +4,7 @@ torchrun takes options of the command that resemble its own for its own, so the 
 and this module, as the program that torchrun starts, runs it.
 """
 
+import ctypes
 import json
 import os
 import runpy
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import sys
 
-_COMMAND = "SLPD_WORKER_COMMAND"
+_COMMAND, _DEVICES = "SLPD_WORKER_COMMAND", "SLPD_WORKER_DEVICES"
 
 
 def is_worker() -> bool:
@@ -22,6 +23,7 @@ def is_worker() -> bool:
 def worker_command(devices: int) -> list[str]:
     """The command that starts one process a device, on each machine of the SLURM job if there are several."""
     run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(devices)]
+    run += ["--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"]
     this = ["-m", "workflow_scripts.core.launch"]
     nodes = int(os.environ.get("SLURM_NNODES", "1"))
     if nodes == 1:
@@ -31,12 +33,24 @@ def worker_command(devices: int) -> list[str]:
     host, port = os.environ["SLURMD_NODENAME"], 20000 + int(job) % 40000
     meet = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{host}:{port}", "--rdzv-id", job]
     each = ["srun", "--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
+    each += [f"--cpus-per-task={os.environ.get('SLURM_CPUS_PER_TASK', '1')}"]
     return [*each, *run, "--nnodes", str(nodes), *meet, *this]
 
 
-def worker_environment(module: str, argv: list[str]) -> dict[str, str]:
-    """The environment in which `worker_command` runs `module` with the arguments `argv`."""
-    return {**os.environ, _COMMAND: json.dumps([module, *argv])}
+def worker_environment(module: str, argv: list[str], devices: int) -> dict[str, str]:
+    """The environment in which `worker_command` runs `module` with the arguments `argv` on GPUs, or on the CPU (0)."""
+    return {**os.environ, _COMMAND: json.dumps([module, *argv]), _DEVICES: str(devices)}
+
+
+def granted_devices() -> int:
+    """GPUs of a machine that the processes which torchrun started here were granted."""
+    return int(os.environ.get(_DEVICES, "0"))
+
+
+def _end_with_parent(number: int = signal.SIGTERM) -> None:
+    """Have the kernel send this process a signal when the one that started it dies, however it dies (Linux)."""
+    death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
+    ctypes.CDLL(None).prctl(death_signal, number)
 
 
 def run_workers(module: str, argv: list[str] | None, devices: int) -> bool:
@@ -50,11 +64,14 @@ def run_workers(module: str, argv: list[str] | None, devices: int) -> bool:
     Raises:
         SystemExit: with the processes' exit status, if it is not 0.
     """
-    several = devices > 1 or int(os.environ.get("SLURM_NNODES", "1")) > 1
+    several = devices > 1 or (devices == 1 and int(os.environ.get("SLURM_NNODES", "1")) > 1)
     if is_worker() or not several:
         return False
-    environment = worker_environment(module, sys.argv[1:] if argv is None else argv)
-    child = subprocess.Popen(worker_command(max(1, devices)), env=environment)
+    environment = worker_environment(module, sys.argv[1:] if argv is None else argv, devices)
+    # a session of its own: signals to this process's group reach torchrun once, by way of this process
+    child = subprocess.Popen(
+        worker_command(devices), env=environment, start_new_session=True, preexec_fn=_end_with_parent
+    )
 
     def pass_on(number: int, _: object) -> None:
         # torchrun knows SIGTERM alone as a request to end its processes in an orderly way
@@ -69,5 +86,6 @@ def run_workers(module: str, argv: list[str] | None, devices: int) -> bool:
 
 
 if __name__ == "__main__":
+    _end_with_parent(signal.SIGKILL)
     sys.argv = json.loads(os.environ[_COMMAND])
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -81,7 +81,9 @@ class _Progress:
             self.tell()
         if self.trainer.workers.rank > 0:
             return  # the first process saves, and finishes its step with the help of the others
-        if save and self.state.step < self.total:
+        if self.state.step == self.total:
+            return  # done: what is left is to write the outputs
+        if save:
             self.save(caught)
         caught.leave()
 
@@ -159,10 +161,16 @@ def train(
     # a bar on a terminal, none in a log (disable=None)
     bar = tqdm(total=progress.total - state.step, unit="step", disable=None if workers.rank == 0 else True, leave=False)
     with caught_signals(workers.rank == 0) as caught, bar:
-        for step in trainer.steps(state, until, targets):
-            progress.add(step, caught)
-            bar.update()
-            bar.set_postfix_str(f"{trainer.batch * (bar.format_dict['rate'] or 0):.0f} regions/s", refresh=False)
+        try:
+            for step in trainer.steps(state, until, targets):
+                progress.add(step, caught)
+                bar.update()
+                bar.set_postfix_str(f"{trainer.batch * (bar.format_dict['rate'] or 0):.0f} regions/s", refresh=False)
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"the GPU's memory is too small for {trainer.part} regions at once; set pretrain.micro_batch to "
+                f"{max(1, trainer.part // 2)} or less, which changes no result beyond rounding"
+            ) from error
     return rows
 
 

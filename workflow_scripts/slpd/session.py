@@ -28,6 +28,13 @@ class Session:
         """Slide id of each of the N regions."""
         return [self.store.slide_ids[i] for i in self.store.slide_index]
 
+    def require_same_step(self, step: int, scratch: str) -> None:
+        """Refuse to go on when the processes have not resumed from the same step."""
+        told = (
+            f"the processes do not see the same files in {scratch}; put the results on a disk that all machines share"
+        )
+        self.workers.require_same(step, told, self.device)
+
 
 def open_session(args: argparse.Namespace, mask_glass: bool = False) -> Session:
     """Open the usable slides' features for the leased GPU, or the CPU. Call `core.gpu.lease_devices` before."""

@@ -117,7 +117,16 @@ def load_state(path: Path | str, settings: PretrainRun, in_dim: int, device: tor
         UserError: the file does not fit the settings, named by its first tensor that is missing or misshapen.
     """
     state = new_state(settings, in_dim, device)
-    tensors = _read(path, state_tensors(state), ("optimiser.", "extra."))
+    expected = state_tensors(state)
+    shared = expected | {"proto_center": expected["center"]}
+    try:
+        tensors = _read(path, expected, ("optimiser.", "extra."))
+    except UserError:
+        if settings.loss.proto_center != "separate":
+            raise
+        # a warm-up is shared by runs with any kind of centre, and has not moved it
+        tensors = _read(path, shared, ("optimiser.", "extra."))
+        tensors["proto_center"] = tensors["proto_center"].repeat(2, 1)
     for role, network in (("student", state.student), ("teacher", state.teacher)):
         network.load_state_dict({n: tensors[f"{role}.{n}"] for n in network.state_dict()})
     for name, parameter in state.student.named_parameters():

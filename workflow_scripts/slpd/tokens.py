@@ -45,7 +45,7 @@ class TokenSource(Protocol):
 
 def on_device(device: torch.device, rows: Tensor) -> Tensor:
     """A CPU tensor on the device, by way of a pinned block where that is a GPU; no wait, no copy on a CPU."""
-    return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows
+    return rows.contiguous().pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows
 
 
 class InMemory:

@@ -9,27 +9,25 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.slpd.crops import gather_crops, sample_keep, sample_windows
-from workflow_scripts.slpd.cross_entropy import cross_entropies
-from workflow_scripts.slpd.losses import entropy, prototype_loss, self_loss, sharpen
 from workflow_scripts.slpd.network import Network
 from workflow_scripts.slpd.parallel import Workers
 from workflow_scripts.slpd.precision import training_dtype
 from workflow_scripts.slpd.schedules import StepValues, step_values
 from workflow_scripts.slpd.state import TrainState
-from workflow_scripts.slpd.targets import BatchTargets, PrototypeTargets, batch_targets, moved, prototype_centers
+from workflow_scripts.slpd.step_losses import MEASURES, StepLosses
+from workflow_scripts.slpd.targets import PrototypeTargets
 from workflow_scripts.slpd.tokens import TokenData, on_device
 
-PARTS = ("loss", "loss_self", "loss_intra", "loss_inter", "teacher_entropy")
-MEASURES = (*PARTS, "marginal_entropy", "center_norm")
 COLUMNS = ("epoch", "step", *MEASURES, "lr", "weight_decay", "momentum", "teacher_temp", "regions_per_s")
-_CPU_PART = 32  # regions: larger parts leave the caches, smaller ones the matrix units idle
+# Values of a part's tokens and of its logits on a CPU, 32 regions at the paper's setting: larger parts leave the
+# caches, smaller ones the matrix units idle (tests/benchmarks/step.py).
+_CPU_TOKENS, _CPU_LOGITS = 4_250_000, 21_000_000
 
 
 class Step(NamedTuple):
@@ -48,7 +46,8 @@ class Trainer:
         settings: the run's settings.
         data: tokens of all regions.
         workers: the processes that share every step.
-        micro_batch: regions that this process holds at once; None is 32 on a CPU and its whole share on a GPU.
+        micro_batch: regions that this process holds at once; None is what fits the caches of a CPU, and the whole
+            share on a GPU.
     """
 
     def __init__(
@@ -61,9 +60,15 @@ class Trainer:
         if self.batch == 0:
             raise UserError("there is no region to train on; look at slides.parquet for why the slides were excluded")
         self.steps_per_epoch = len(data) // self.batch  # the last partial batch is left out, as published
-        self.part = micro_batch or (self.batch if data.device.type == "cuda" else _CPU_PART)
         crops = settings.crops
         self.sizes = [crops.global_size] * crops.global_count + [crops.local_size] * crops.local_count
+        self.part = micro_batch or (self.batch if data.device.type == "cuda" else self._cached_part())
+
+    def _cached_part(self) -> int:
+        """Regions whose tokens and logits stay in the caches of a CPU."""
+        tokens = sum(1 + size**2 for size in self.sizes) * self.settings.model.dim
+        logits = len(self.sizes) * self.settings.head.out_dim
+        return max(1, min(_CPU_TOKENS // tokens, _CPU_LOGITS // logits))
 
     def dtype(self, state: TrainState) -> torch.dtype:
         """Arithmetic of the large products."""
@@ -133,19 +138,19 @@ class Trainer:
         leaf = student.detach().requires_grad_()
         with torch.no_grad():
             teacher = state.teacher.head.directions()
-            context = _StepContext(self.settings, state, leaf, teacher, self.batch)
-            context.set_prototypes(targets, batch)
+            losses = StepLosses(self.settings, state, leaf, teacher, self.batch)
+            losses.set_prototypes(targets, batch)
         state.optimiser.zero_grad(set_to_none=True)
         share = self.workers.share(self.batch)
         for start in range(share.start, share.stop, self.part):
             rows = slice(start, min(start + self.part, share.stop))
-            context.add(*self._features(state, batch, windows, keep, rows), rows)
+            losses.add(*self._features(state, batch, windows, keep, rows), rows)
         if leaf.grad is not None:
             student.backward(leaf.grad)
         gradients = [p.grad for p in self._with_gradient(state.student)]
-        self.workers.sum([*gradients, *context.sums])
+        self.workers.sum([*gradients, *losses.sums])
         self._update(state, values, frozen)
-        return context.finish()
+        return losses.finish()
 
     @staticmethod
     def _with_gradient(network: Network) -> list[Tensor]:
@@ -205,78 +210,6 @@ class Trainer:
             teacher = list(state.teacher.parameters())
             torch._foreach_mul_(teacher, values.momentum)
             torch._foreach_add_(teacher, [p.detach() for p in parameters], alpha=1 - values.momentum)
-
-
-class _StepContext:
-    """What the parts of a step share, and the sums they add to.
-
-    `sums`: L_self, L_intra, L_inter and the teacher's entropy `[4]`, the sum of teacher features `[d]`, the sum of
-    teacher probabilities `[C]`.
-    """
-
-    def __init__(self, settings: PretrainRun, state: TrainState, student: Tensor, teacher: Tensor, batch: int) -> None:
-        self.settings, self.state, self.batch = settings, state, batch
-        self.student, self.teacher = student, teacher
-        self.dtype = training_dtype(settings, state.student)
-        self.prototypes: BatchTargets | None = None
-        units, width = teacher.shape
-        self.sums = [teacher.new_zeros(size) for size in (4, width, units)]
-
-    def set_prototypes(self, targets: PrototypeTargets | None, batch: Tensor) -> None:
-        """Prototype targets of the whole batch and their centres, whose state moves on."""
-        if targets is None:
-            return
-        state, loss = self.state, self.settings.loss
-        raw = self.settings.prototypes.features == "backbone"
-        self.prototypes = batch_targets(targets, batch, state.teacher.head, loss, raw)
-        intra, inter, state.proto_center = prototype_centers(
-            self.prototypes, self.teacher, state.proto_center, state.center, loss
-        )
-        self.centers = torch.stack([intra, *[inter] * (len(self.prototypes.z) - 1)])[:, None]
-
-    def add(self, student: Tensor, teacher: Tensor, rows: slice) -> None:
-        """Add the losses and gradients of the regions `rows` of the batch, given their unit features."""
-        loss = self.settings.loss
-        with torch.no_grad():
-            targets = sharpen(F.linear(teacher, self.teacher), self.state.center, loss.teacher_temp)
-            entropies = entropy(targets)
-            self.sums[1] += teacher.sum(dim=(0, 1))
-            self.sums[2] += targets.sum(dim=(0, 1))
-            if self.prototypes is not None:
-                logits = F.linear(self.prototypes.z[:, rows], self.teacher)
-                targets = torch.cat([targets, sharpen(logits, self.centers, loss.teacher_temp)])
-        cross = cross_entropies(student, self.student, targets, loss.student_temp, self.dtype)
-        own, intra, inter = self._losses(cross, rows)
-        if self.prototypes is None:
-            own.backward()  # the warm-up is L_self alone, whatever the weights of the rounds
-        else:
-            (loss.self_weight * own + loss.intra_weight * intra + loss.inter_weight * inter).backward()
-        self.sums[0] += torch.stack([own.detach(), intra.detach(), inter.detach(), entropies.sum() / self.batch])
-
-    def _losses(self, cross: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """L_self, L_intra and L_inter of the regions `rows`, as their parts of the step's means."""
-        crops = self.settings.crops.global_count
-        own = self_loss(cross[:crops], self.batch)
-        found, skip = self.prototypes, self.settings.loss.skip_same_index
-        if found is None:
-            return own, own.new_zeros(()), own.new_zeros(())
-        present = found.present[:, rows]
-        intra = prototype_loss(cross[crops : crops + 1], present[:1], found.n_intra, skip)
-        return own, intra, prototype_loss(cross[crops + 1 :], present[1:], found.n_inter, skip)
-
-    def finish(self) -> Tensor:
-        """Move the centre of L_self with the sums of all processes; MEASURES as float64."""
-        crops, loss, state = self.settings.crops.global_count, self.settings.loss, self.state
-        (own, intra, inter, entropies), features, probabilities = self.sums
-        with torch.no_grad():
-            mean = self.teacher @ (features / (crops * self.batch))
-            state.center = moved(state.center, mean, loss.center_momentum, 1)
-            total = own
-            if self.prototypes is not None:
-                total = loss.self_weight * own + loss.intra_weight * intra + loss.inter_weight * inter
-            marginal = entropy(probabilities / (crops * self.batch))
-            found = [total, own, intra, inter, entropies / crops, marginal, state.center.norm()]
-        return torch.stack([value.double() for value in found])
 
 
 @torch.inference_mode()

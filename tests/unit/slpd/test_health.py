@@ -51,7 +51,8 @@ def collapsed_to_a_point(n: int) -> torch.Tensor:
 
 
 def collapsed_to_a_line(n: int) -> torch.Tensor:
-    return torch.randn(n, 1) * torch.randn(1, 8) + 0.05 * features(n, 8)
+    point, line = torch.eye(8)[:2]
+    return point + 0.1 * torch.randn(n, 1) * line + 0.005 * features(n, 8)
 
 
 @pytest.mark.parametrize("make", [collapsed_to_a_point, collapsed_to_a_line])
@@ -64,6 +65,12 @@ def test_collapse_is_refused_with_place_state_and_knobs(make):
         assert part in message
     assert "\n" not in message
     check_features(make(15), "epoch 12")  # too few regions to say
+
+
+def test_two_clear_kinds_of_regions_are_no_collapse():
+    kinds = torch.eye(8)[torch.arange(200) % 2] + 0.02 * features(200, 8)
+    assert effective_rank(kinds) < 1.5
+    check_features(kinds, "epoch 1")
 
 
 def test_features_that_differ_pass():

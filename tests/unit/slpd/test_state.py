@@ -2,6 +2,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.slpd.state import load_state, load_teacher, new_state, save_state, state_tensors
 from workflow_scripts.slpd.trainer import Trainer
@@ -35,6 +36,21 @@ def test_round_trip_bit_for_bit(tmp_path, epochs):
     assert not back.teacher.training
     assert back.student.training
     assert not any(p.requires_grad for p in back.teacher.parameters())
+
+
+@pytest.mark.parametrize("kind", ["joint", "shared", "separate", "dino", "none"])
+def test_a_warm_up_is_shared_by_runs_with_any_kind_of_centre(tmp_path, kind):
+    own = plain.tiny_run(optimiser={"lr": 1.0}, loss={"proto_center": kind})
+    warm = PretrainRun.model_validate(own.warm_up_settings())
+    state = new_state(warm, cohort.DIM, cohort.CPU)
+    Trainer(warm, cohort.tokens()).run_epochs(state, 1, None)
+    save_state(tmp_path / "s.safetensors", state)
+    distill = PretrainRun.model_validate(own.distill_settings())
+    back, _ = load_state(tmp_path / "s.safetensors", distill, cohort.DIM, cohort.CPU)
+    fresh = new_state(distill, cohort.DIM, cohort.CPU)
+    assert back.proto_center.shape == fresh.proto_center.shape
+    Trainer(distill, cohort.tokens()).run_epochs(back, 2, cohort.targets(own))
+    assert back.proto_center.any() == (kind not in ("dino", "none"))
 
 
 def test_teacher_alone_is_the_states_teacher(tmp_path):
