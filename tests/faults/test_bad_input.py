@@ -117,7 +117,10 @@ def test_state_that_does_not_fit_the_model(finished: Path, tmp_path: Path) -> No
     state = next((results / "pretrain").glob("warm_up_*")) / "state.safetensors"
     features = ["--features", str(results / "features" / "lite0"), "--slides", str(results / "slides.parquet")]
     outputs = ["--prototypes", str(tmp_path / "p.parquet"), "--assignments", str(tmp_path / "a.parquet")]
-    config = '{"model": {"dim": 48, "heads": 2}, "crops": {"global_size": 3, "local_size": 2}}'
+    config = (
+        '{"model": {"dim": 48, "heads": 2}, "crops": {"global_size": 3, "local_size": 2},'
+        ' "prototypes": {"count": 2, "min_regions": 8}}'
+    )
     inputs = ["--config", config, *features, "--state", str(state), "--round", "1"]
     result = run_entry("cluster_regions", *inputs, *outputs)
     assert result.returncode == 1 and "Traceback" not in result.stdout
