@@ -2,9 +2,9 @@
 
 Pretrains variants of the demo's settings on the features of a finished demo (`make demo` first), embeds its slides and
 fits the demo's heads on the demo's own folds. Differences are paired by patient and averaged over seeds; an interval is
-the 95 % patient bootstrap of that average, on resamples that all variants share. Also a probe of regions, which says
+the 95 % patient bootstrap of that average, on resamples that all variants share. Also two probes of regions, which say
 what the wide intervals of two dozen patients cannot: a region's planted texture told from its embedding, on other
-patients.
+patients, by a linear model and by its 20 nearest neighbours.
 
     python -m tests.benchmarks.demo_seeds --seeds 0 1 2
     python -m tests.benchmarks.demo_seeds --variant slpd8 prototypes.count=8 --variant k3 neighbours.count=3
@@ -12,6 +12,7 @@ patients.
 
 import argparse
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ import torch
 import yaml
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from workflow_scripts.config import PretrainRun, Task, load_config, merge
@@ -119,19 +122,21 @@ def benchmark(demo: Demo, vectors: np.ndarray, bootstraps: int) -> dict[tuple[st
     return results
 
 
-def probe_regions(demo: Demo, vectors: np.ndarray, folds: int = 5) -> float:
-    """Balanced accuracy of a linear probe for a region's planted texture, patients held out in turn."""
+def probe_regions(demo: Demo, vectors: np.ndarray, folds: int = 5) -> tuple[float, float]:
+    """Balanced accuracies of a linear and a nearest-neighbour probe for planted textures, patients held out in turn."""
     owner = np.asarray(demo.patients, dtype=object)[demo.store.slide_index]
     names = sorted(set(demo.patients))
     fold_of = {name: i % folds for i, name in enumerate(np.random.default_rng(0).permutation(names))}
     fold = np.array([fold_of[name] for name in owner])
-    known, guess = demo.textures >= 0, np.full(len(vectors), -1)
-    for number in range(folds):
-        train, test = known & (fold != number), known & (fold == number)
-        scaler = StandardScaler().fit(vectors[train])
-        model = LogisticRegression(max_iter=2000).fit(scaler.transform(vectors[train]), demo.textures[train])
-        guess[test] = model.predict(scaler.transform(vectors[test]))
-    return balanced_accuracy_score(demo.textures[known], guess[known])
+    known, scores = demo.textures >= 0, []
+    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    for model in (linear, KNeighborsClassifier(20, metric="cosine")):
+        guess = np.full(len(vectors), -1)
+        for number in range(folds):
+            train, test = known & (fold != number), known & (fold == number)
+            guess[test] = model.fit(vectors[train], demo.textures[train]).predict(vectors[test])
+        scores.append(balanced_accuracy_score(demo.textures[known], guess[known]))
+    return scores[0], scores[1]
 
 
 def texture_agreement(demo: Demo, assignment: np.ndarray) -> float:
@@ -187,16 +192,25 @@ def main() -> None:
             extra[name][0].append(probe_regions(demo, vectors))
             if assignment is not None:
                 extra[name][1].append(texture_agreement(demo, assignment))
-            print(f"{name}, seed {seed}: texture probe {extra[name][0][-1]:.3f}", flush=True)
+            print(
+                f"{name}, seed {seed}: texture probes {extra[name][0][-1][0]:.3f} {extra[name][0][-1][1]:.3f}",
+                flush=True,
+            )
     tell(scores, extra)
+
+
+def by_seed(values: Iterable[float]) -> str:
+    """The values in one cell of a table."""
+    return " ".join(f"{value:.3f}" for value in values)
 
 
 def tell(scores: dict, extra: dict) -> None:
     """Print the tables."""
-    print("\n| representation | texture probe of regions, by seed | prototypes against textures (ARI), by seed |")
-    print("|---|---|---|")
+    print("\n| representation | linear probe, by seed | mean | neighbour probe, by seed | mean | ARI, by seed |")
+    print("|---|---|---|---|---|---|")
     for name, (probes, agreements) in extra.items():
-        print(f"| {name} | {' '.join(f'{x:.3f}' for x in probes)} | {' '.join(f'{x:.3f}' for x in agreements)} |")
+        cells = [words for kind in zip(*probes, strict=True) for words in (by_seed(kind), f"{np.mean(kind):.3f}")]
+        print("| " + " | ".join([name, *cells, by_seed(agreements)]) + " |")
     pairs = [pair for pair in (("slpd", "dino"), ("slpd", MEAN)) if pair[0] in scores]
     print("\n| task, head | metric | " + " | ".join([*scores, *(f"{one} - {other}" for one, other in pairs)]) + " |")
     print("|---" * (len(scores) + len(pairs) + 2) + "|")
