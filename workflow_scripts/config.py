@@ -9,13 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from workflow_scripts.config_base import (
-    Count,
     Fraction,
     Name,
-    Positive,
     Section,
     first_problem,
     free,
+    known,
     merge,
     names_in,
     without_dropped,
@@ -31,10 +30,12 @@ from workflow_scripts.config_pretrain import (
     PretrainRun,
     Prototypes,
 )
+from workflow_scripts.config_slides import Features, Regions, Slides, Tissue
 from workflow_scripts.core.errors import UserError
 
 __all__ = [
     "Crops",
+    "Features",
     "Head",
     "Loss",
     "Model",
@@ -43,21 +44,13 @@ __all__ = [
     "Pretrain",
     "PretrainRun",
     "Prototypes",
+    "Regions",
+    "Slides",
+    "Tissue",
     "load_config",
     "merge",
     "result_settings",
 ]
-
-
-def known(key: str, value: str, names: list[str]) -> str:
-    """The value itself.
-
-    Raises:
-        ValueError: it is none of `names`.
-    """
-    if value not in names:
-        raise ValueError(f"{key}: {value} is none of {', '.join(names)}")
-    return value
 
 
 class Cohort(Section):
@@ -74,81 +67,6 @@ class Demo(Section):
     """Slides of the manifest under this folder are synthetic and made by the workflow."""
     seed: int = 7
     """Seed of the synthetic slides; config/demo/slides.csv belongs to the default."""
-
-
-class Slides(Section):
-    mpp_min: Positive = 0.05
-    """Finest plausible scale in um/px; a slide outside mpp_min..mpp_max is excluded."""
-    mpp_max: Positive = 5.0
-    """Coarsest plausible scale in um/px."""
-    mpp_from_objective: bool = False
-    """Where no scale is recorded, guess it as 10 / objective power (20x: 0.5 um/px); recorded as a guess."""
-
-
-class Tissue(Section):
-    method: Name = "saturation"
-    """What is thresholded: `saturation` (HSV) or `optical_density` (mean); a file wsi/tissue_{method}.py."""
-    mpp: Positive = 8.0
-    """Scale at which the slide is segmented, um/px, the same for every slide."""
-    threshold: Literal["otsu"] | float = "otsu"
-    """`otsu` (one threshold a slide), or a fixed value: saturation 0..1, optical density from 0."""
-    threshold_min: float = 0.04
-    """Otsu's threshold is never taken below this, so that clean glass gives no tissue."""
-    smooth_um: float = Field(16.0, ge=0)
-    """Width of the median filter before thresholding, um; 0 switches it off."""
-    closing_um: float = Field(32.0, ge=0)
-    """Radius of the morphological closing, um."""
-    min_area_um2: float = Field(50_000.0, ge=0)
-    """Tissue pieces smaller than this are dropped, um2."""
-    min_hole_um2: float = Field(50_000.0, ge=0)
-    """Holes smaller than this are filled, um2."""
-
-    @field_validator("method")
-    @classmethod
-    def _known_method(cls, value: str) -> str:
-        return known("method", value, names_in("wsi", "tissue_"))
-
-
-class Regions(Section):
-    mpp: Positive = 0.5
-    """Scale at which regions are read, um/px."""
-    patch_px: Annotated[int, Field(ge=16)] = 256
-    """Width of a patch at that scale, px."""
-    grid: Annotated[int, Field(ge=2, le=64)] = 16
-    """Patches along each side of a region: 16 patches of 256 px are the paper's 4096 px region."""
-    min_tissue_fraction: Fraction = 0.1
-    """Regions with less tissue than this are left out."""
-    stride_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Step between regions as a fraction of their width; below 1 they overlap."""
-
-
-class Features(Section):
-    encoder: Name = "vits16"
-    """Name of the encoder's folder under features/, of your choosing."""
-    model: str = "vit_small_patch16_224"
-    """A name of the registry (workflow_scripts/encoders), a timm name, or `hf-hub:owner/model`."""
-    weights: str | None = None
-    """Local checkpoint (.safetensors, or .pth with plain tensors); null for weights from a package or the hub."""
-    weights_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
-    """Digest that the checkpoint must have."""
-    allow_network: bool = False
-    """Allow timm to fetch weights from the hub at run time."""
-    input_px: int | None = Field(None, ge=16)
-    """Size to which patches are resized before encoding; null keeps patch_px."""
-    mean: tuple[float, float, float] | None = None
-    """Normalisation mean; null takes the encoder's own."""
-    std: tuple[float, float, float] | None = None
-    """Normalisation standard deviation; null takes the encoder's own."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the encoder."""
-    encode_glass: bool = False
-    """Encode patches without tissue one by one; otherwise they share the token of a white patch."""
-    max_unreadable_fraction: Fraction = 0.1
-    """A slide with a larger fraction of unreadable patches is excluded."""
-    shards: Count = 4
-    """GPU jobs that the slides are dealt to, by a stable hash of slide_id."""
-    batch_size: Count = free(64)
-    """Patches encoded at once."""
 
 
 class Embed(Section):

@@ -52,3 +52,14 @@ def names_in(folder: str, prefix: str = "") -> list[str]:
     """
     files = (Path(__file__).parent / folder).glob(f"{prefix}*.py")
     return sorted(file.stem.removeprefix(prefix) for file in files if not file.stem.startswith("_"))
+
+
+def known(key: str, value: str, names: list[str]) -> str:
+    """The value itself.
+
+    Raises:
+        ValueError: it is none of `names`.
+    """
+    if value not in names:
+        raise ValueError(f"{key}: {value} is none of {', '.join(names)}")
+    return value

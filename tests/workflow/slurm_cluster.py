@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,7 +165,11 @@ def _link(folder: Path, stack: ExitStack) -> None:
 
 
 def _controller_runs() -> bool:
-    return any(file.read_text().strip() == "slurmctld" for file in Path("/proc").glob("[0-9]*/comm") if file.exists())
+    for file in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):  # a process that has just ended
+            if file.read_text().strip() == "slurmctld":
+                return True
+    return False
 
 
 def _munged(folder: Path) -> list[str]:
