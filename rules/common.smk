@@ -123,14 +123,7 @@ def warm_up_settings(wildcards):
 
 def start_file(wildcards):
     """File that a warm-up starts from; none where it starts from scratch."""
-    path = json.loads(warm_up_settings(wildcards))["init"]
-    mine = {run for run in CFG.pretrain.runs if warm_up_folder(run) == wildcards.warm_up} | {wildcards.warm_up}
-    if path and any(os.path.normpath(path).startswith(f"results/{COHORT}/pretrain/{name}/") for name in mine):
-        raise WorkflowError(
-            f"pretrain init: {path} is made by the run that is to start from it; copy the file elsewhere, or set init "
-            "under pretrain.runs in another run"
-        )
-    return path or []
+    return json.loads(warm_up_settings(wildcards))["init"] or []
 
 
 def previous_state(wildcards):

@@ -4,6 +4,7 @@ Every field is described and unknown keys are refused. Fields marked with `free(
 (workers, batch size of a frozen encoder): editing them reruns nothing.
 """
 
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -162,6 +163,32 @@ class Config(Section):
         if clash:
             raise ValueError(f"runs: {sorted(clash)[0]} is the name of a baseline; choose another")
         return value
+
+    @model_validator(mode="after")
+    def _no_run_starts_from_itself(self) -> "Config":
+        for first in self.pretrain.runs:
+            seen: set[str] = set()
+            name: str | None = first
+            while name is not None:
+                run = self.pretrain.run(name)
+                if run.warm_up_key() in seen:
+                    raise ValueError(
+                        f"pretrain init: {run.init} is made by the run that is to start from it; "
+                        "copy the file elsewhere, or set init under pretrain.runs in another run"
+                    )
+                seen.add(run.warm_up_key())
+                name = self._made_by(run.init)
+        return self
+
+    def _made_by(self, file: str | None) -> str | None:
+        """The run of this configuration that makes a file, or one whose warm-up it belongs to; None for any other."""
+        folder = f"results/{self.cohort.name}/pretrain/"
+        path = os.path.relpath(file) if file else ""
+        if not path.startswith(folder):
+            return None
+        part = path.removeprefix(folder).split("/")[0]
+        makers = {f"warm_up_{self.pretrain.run(name).warm_up_key()}": name for name in self.pretrain.runs}
+        return part if part in self.pretrain.runs else makers.get(part)
 
     @model_validator(mode="after")
     def _crops_fit_grid(self) -> "Config":

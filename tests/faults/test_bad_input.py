@@ -55,6 +55,19 @@ def test_manifest(project: Path, manifest: str, words: list[str]) -> None:
         ("pretrain.runs", {"slpd": {"los": 1}}, ["run slpd", "unknown key los"]),
         ("cohort.manifest", "nowhere.csv", ["nowhere.csv does not exist", "cohort.manifest"]),
         ("benchmark.baseline", "mien", ["benchmark.baseline", "mien"]),
+        (
+            "pretrain.defaults.init",
+            "results/tiny/pretrain/slpd/model/model.safetensors",
+            ["pretrain/slpd/model/model.safetensors", "made by the run that is to start from it"],
+        ),
+        (
+            "pretrain.runs",
+            {  # each starts from the other
+                "slpd": {"init": "results/tiny/pretrain/dino/round_02/state.safetensors"},
+                "dino": {"init": "results/tiny/pretrain/./slpd/round_02/state.safetensors"},
+            },
+            ["round_02/state.safetensors", "made by the run that is to start from it"],
+        ),
     ],
 )
 def test_config(project: Path, key: str, value: object, words: list[str]) -> None:

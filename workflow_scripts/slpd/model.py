@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.files import write_text
+from workflow_scripts.slpd.glass import without_glass
 from workflow_scripts.slpd.tensor_file import write_tensors
 from workflow_scripts.slpd.vit import RegionViT
 
@@ -86,7 +87,8 @@ class RegionEncoder(nn.Module):
         if self.hides_glass:
             if tissue is None:
                 raise UserError("this model was trained with mask_glass; give embed the tissue fraction of each patch")
-            valid = with_tissue(tissue, valid)
+            valid = torch.ones_like(tissue, dtype=torch.bool) if valid is None else valid
+            valid = without_glass(valid, tissue)
         parts = [torch.empty(0, self.backbone.cls_token.shape[-1])]
         for rows in range(0, len(tokens), batch):
             mask = None if valid is None else valid[rows : rows + batch]
@@ -98,16 +100,6 @@ class RegionEncoder(nn.Module):
         """Embeddings `[B, dim]` of one batch `[B, g, g, D]`, on the model's device; it attends to `visible` tokens."""
         device = self.backbone.cls_token.device
         return self.backbone(tokens.to(device).float(), None if visible is None else visible.to(device))
-
-
-def with_tissue(tissue: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Tokens bool `[N, g, g]` that a model with `mask_glass` sees: the valid ones with any tissue.
-
-    A region without any keeps all its valid tokens, as in training.
-    """
-    valid = torch.ones_like(tissue, dtype=torch.bool) if valid is None else valid
-    visible = valid & (tissue > 0)
-    return torch.where(visible.any(dim=(1, 2), keepdim=True), visible, valid)
 
 
 def read_facts(folder: str | Path) -> dict:

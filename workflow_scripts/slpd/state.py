@@ -3,6 +3,7 @@
 Random numbers need no state: every stream is seeded by its purpose and step (core.seeds).
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,16 +77,15 @@ def save_state(path: Path | str, state: TrainState, extra: dict[str, Tensor] | N
     write_tensors(path, tensors)
 
 
-def _read(path: Path | str, expected: dict[str, Tensor], also: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """The expected tensors of a file, and those whose names start with one of `also`.
-
-    Raises:
-        UserError: one of the expected is missing or misshapen.
-    """
+def _read(path: Path | str, names: Container[str], also: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """Tensors of a file with these names, and those whose names start with one of `also`."""
     with safe_open(path, framework="pt") as file:
-        names = file.keys()  # no dict
-        wanted = [name for name in names if name in expected or name.startswith(also)]
-        tensors = {name: file.get_tensor(name) for name in wanted}
+        stored = file.keys()  # no dict
+        return {name: file.get_tensor(name) for name in stored if name in names or name.startswith(also)}
+
+
+def _require(path: Path | str, tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Refuse a file's tensors where one of the expected is missing or misshapen."""
     for name, tensor in expected.items():
         found = tensors.get(name)
         if found is None or found.shape != tensor.shape:
@@ -94,7 +94,6 @@ def _read(path: Path | str, expected: dict[str, Tensor], also: tuple[str, ...] =
                 f"{path} does not fit the model of this configuration ({name} {shape}); "
                 "give the settings it was trained with, or delete it to train anew"
             )
-    return tensors
 
 
 def load_teacher(path: Path | str, settings: PretrainRun, in_dim: int, device: torch.device) -> Network:
@@ -103,6 +102,7 @@ def load_teacher(path: Path | str, settings: PretrainRun, in_dim: int, device: t
         teacher = Network(settings, in_dim)
     own = {f"teacher.{name}": tensor for name, tensor in teacher.state_dict().items()}
     tensors = _read(path, own)
+    _require(path, tensors, own)
     teacher.load_state_dict({name.removeprefix("teacher."): tensors[name] for name in own}, assign=True)
     return teacher.to(device).eval().requires_grad_(False)
 
@@ -118,15 +118,11 @@ def load_state(path: Path | str, settings: PretrainRun, in_dim: int, device: tor
     """
     state = new_state(settings, in_dim, device)
     expected = state_tensors(state)
-    shared = expected | {"proto_center": expected["center"]}
-    try:
-        tensors = _read(path, expected, ("optimiser.", "extra."))
-    except UserError:
-        if settings.loss.proto_center != "separate":
-            raise
+    tensors = _read(path, expected, ("optimiser.", "extra."))
+    if settings.loss.proto_center == "separate" and tensors.get("proto_center", expected["proto_center"]).ndim == 1:
         # a warm-up is shared by runs with any kind of centre, and has not moved it
-        tensors = _read(path, shared, ("optimiser.", "extra."))
         tensors["proto_center"] = tensors["proto_center"].repeat(2, 1)
+    _require(path, tensors, expected)
     for role, network in (("student", state.student), ("teacher", state.teacher)):
         network.load_state_dict({n: tensors[f"{role}.{n}"] for n in network.state_dict()})
     for name, parameter in state.student.named_parameters():

@@ -16,6 +16,7 @@ from torch import Tensor
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.feature_store import FeatureStore, load_features
 from workflow_scripts.core.memory import available_memory
+from workflow_scripts.slpd.glass import without_glass
 
 Placement = Literal["auto", "device", "pinned", "mapped"]
 _SHARE = 0.6  # of free memory that features may take; the rest is for training
@@ -155,17 +156,6 @@ class TokenData:
             yield self.source.span(start, stop), self._flags[start:stop]
 
 
-def visible_tokens(store: FeatureStore, mask_glass: bool) -> np.ndarray:
-    """Which tokens count, bool `[N, g, g]`: the readable ones, with `mask_glass` only those with any tissue.
-
-    A region without tissue keeps all its readable tokens, so that none is hidden whole.
-    """
-    if not mask_glass:
-        return store.read_ok
-    visible = store.read_ok & (store.tissue > 0)
-    return np.where(visible.any(axis=(1, 2), keepdims=True), visible, store.read_ok)
-
-
 def choose_placement(nbytes: int, device: torch.device) -> Literal["device", "pinned", "mapped"]:
     """The fastest placement that `nbytes` of tokens fit in, with room left for training."""
     if device.type == "cuda" and nbytes <= _SHARE * torch.cuda.mem_get_info(device)[0]:
@@ -204,7 +194,7 @@ def open_tokens(
         folder: `features/{encoder}`.
         slide_ids: which slides, in which order; those without regions are left out.
         device: where batches are wanted.
-        mask_glass: hide tokens without tissue, see `visible_tokens`.
+        mask_glass: hide tokens without tissue, see `without_glass`.
         placement: where tokens are kept; `auto` chooses, see `choose_placement`.
 
     Raises:
@@ -220,5 +210,7 @@ def open_tokens(
     log.info("%.2f GB of features, %s", store.nbytes / 1e9, _WHERE[placement])
     if placement == "mapped" and any(rows.offsets is None for rows in store.rows):
         log.warning("some feature files are compressed, which makes training slow; delete them to have them made anew")
-    valid = torch.from_numpy(visible_tokens(store, mask_glass)).flatten(1)
-    return store, TokenData(source, valid, store.grid, device)
+    valid = torch.from_numpy(store.read_ok)
+    if mask_glass:
+        valid = without_glass(valid, torch.from_numpy(store.tissue))
+    return store, TokenData(source, valid.flatten(1), store.grid, device)
