@@ -11,6 +11,7 @@ patients, by a linear model and by its 20 nearest neighbours.
 """
 
 import argparse
+import json
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -162,6 +163,17 @@ def overrides(words: list[str]) -> dict:
     return nested
 
 
+def evaluate(demo: Demo, vectors: np.ndarray, assignment: np.ndarray | None, bootstraps: int) -> dict:
+    """All that the tables need of one trained representation, JSON-serialisable."""
+    return {
+        "scores": [
+            [*key, value, drawn.tolist()] for key, (value, drawn) in benchmark(demo, vectors, bootstraps).items()
+        ],
+        "probes": probe_regions(demo, vectors),
+        "ari": [] if assignment is None else [texture_agreement(demo, assignment)],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", type=Path, default=Path("results/demo"), help="results of the finished demo")
@@ -170,10 +182,12 @@ def main() -> None:
     parser.add_argument("--variants-only", action="store_true", help="leave out slpd and dino")
     parser.add_argument("--all", nargs="*", default=[], help="key=value that every pretrained variant gets")
     parser.add_argument("--bootstraps", type=int, default=300)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--kept", type=Path, nargs="+", default=[], help="JSON files of finished runs; the first grows")
     args = parser.parse_args()
     logging.getLogger("workflow_scripts").setLevel(logging.ERROR)
     keep_freed_memory()
-    torch.set_num_threads(2)
+    torch.set_num_threads(args.threads)
     demo = Demo(args.demo)
     tokens = demo.store.tokens.astype(np.float32)
     seen = demo.store.read_ok[..., None]
@@ -181,22 +195,21 @@ def main() -> None:
     base_runs = {} if args.variants_only else {"slpd": {}, "dino": DINO}
     variants = base_runs | {name: overrides(words) for name, *words in args.variant}
     base = merge(demo.config.pretrain.defaults.model_dump(), overrides(args.all))
-    scores = {MEAN: [benchmark(demo, mean, args.bootstraps)] * len(args.seeds)}
-    extra = {MEAN: ([probe_regions(demo, mean)] * len(args.seeds), [])}
+    files = [json.loads(file.read_text()) for file in args.kept if file.exists()]
+    done = {key: run for kept in reversed(files) for key, run in kept.items()}
+    found = {MEAN: [evaluate(demo, mean, None, args.bootstraps)] * len(args.seeds)}
     for name, over in variants.items():
-        scores[name], extra[name] = [], ([], [])
+        found[name] = []
         for seed in args.seeds:
-            settings = PretrainRun.model_validate(merge(merge(base, over), {"seed": seed}))
-            vectors, assignment = pretrain(settings, demo.store, demo.data)
-            scores[name].append(benchmark(demo, vectors, args.bootstraps))
-            extra[name][0].append(probe_regions(demo, vectors))
-            if assignment is not None:
-                extra[name][1].append(texture_agreement(demo, assignment))
-            print(
-                f"{name}, seed {seed}: texture probes {extra[name][0][-1][0]:.3f} {extra[name][0][-1][1]:.3f}",
-                flush=True,
-            )
-    tell(scores, extra)
+            key = f"{name}, seed {seed}"
+            if key not in done:
+                settings = PretrainRun.model_validate(merge(merge(base, over), {"seed": seed}))
+                done[key] = evaluate(demo, *pretrain(settings, demo.store, demo.data), args.bootstraps)
+                if args.kept:
+                    args.kept[0].write_text(json.dumps(done))
+            print(f"{key}: probes {by_seed(done[key]['probes'])}, ARI {by_seed(done[key]['ari'])}", flush=True)
+            found[name].append(done[key])
+    tell(found)
 
 
 def by_seed(values: Iterable[float]) -> str:
@@ -204,24 +217,27 @@ def by_seed(values: Iterable[float]) -> str:
     return " ".join(f"{value:.3f}" for value in values)
 
 
-def tell(scores: dict, extra: dict) -> None:
+def tell(found: dict[str, list[dict]]) -> None:
     """Print the tables."""
     print("\n| representation | linear probe, by seed | mean | neighbour probe, by seed | mean | ARI, by seed |")
     print("|---|---|---|---|---|---|")
-    for name, (probes, agreements) in extra.items():
-        cells = [words for kind in zip(*probes, strict=True) for words in (by_seed(kind), f"{np.mean(kind):.3f}")]
-        print("| " + " | ".join([name, *cells, by_seed(agreements)]) + " |")
-    pairs = [pair for pair in (("slpd", "dino"), ("slpd", MEAN)) if pair[0] in scores]
-    print("\n| task, head | metric | " + " | ".join([*scores, *(f"{one} - {other}" for one, other in pairs)]) + " |")
-    print("|---" * (len(scores) + len(pairs) + 2) + "|")
-    for key in scores[MEAN][0]:
-        values = {name: np.mean([seed[key][0] for seed in runs]) for name, runs in scores.items()}
-        cells = [f"{value:.3f}" for value in values.values()]
+    for name, runs in found.items():
+        probes = zip(*(run["probes"] for run in runs), strict=True)
+        cells = [words for kind in probes for words in (by_seed(kind), f"{np.mean(kind):.3f}")]
+        print("| " + " | ".join([name, *cells, by_seed(value for run in runs for value in run["ari"])]) + " |")
+    pairs = [(name, "dino") for name in found if "dino" in found and name not in ("dino", MEAN)]
+    pairs += [("slpd", MEAN)] if "slpd" in found else []
+    print("\n| task, head | metric | " + " | ".join([*found, *(f"{one} - {other}" for one, other in pairs)]) + " |")
+    print("|---" * (len(found) + len(pairs) + 2) + "|")
+    for row, (task, head, metric, *_) in enumerate(found[MEAN][0]["scores"]):
+        values = {name: np.array([run["scores"][row][3] for run in runs]) for name, runs in found.items()}
+        drawn = {name: np.array([run["scores"][row][4] for run in runs]) for name, runs in found.items()}
+        cells = [f"{value.mean():.3f}" for value in values.values()]
         for one, other in pairs:
-            drawn = np.mean([a[key][1] - b[key][1] for a, b in zip(scores[one], scores[other], strict=True)], axis=0)
-            change = percentile_interval(values[one] - values[other], drawn)
-            cells.append(f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]")
-        print(f"| {key[0]}, {key[1]} | {key[2]} | " + " | ".join(cells) + " |")
+            change = values[one].mean() - values[other].mean()
+            interval = percentile_interval(change, (drawn[one] - drawn[other]).mean(axis=0))
+            cells.append(f"{change:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]")
+        print(f"| {task}, {head} | {metric} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
