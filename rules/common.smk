@@ -30,7 +30,8 @@ def check_files(rows):
 
 
 # Jobs start with `python -m workflow_scripts.X` from any working directory, in any environment.
-shell.prefix(f"export PYTHONPATH={shlex.quote(workflow.basedir)}; ")
+# A plug-in encoder may lie in a PYTHONPATH of the user's own.
+shell.prefix(f"export PYTHONPATH={shlex.quote(workflow.basedir)}${{PYTHONPATH:+:$PYTHONPATH}}; ")
 
 try:
     CFG = load_config(config)

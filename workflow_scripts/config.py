@@ -20,6 +20,7 @@ from workflow_scripts.config_base import (
     names_in,
     without_dropped,
 )
+from workflow_scripts.config_fit import misfit
 from workflow_scripts.config_pretrain import (
     Crops,
     Head,
@@ -189,6 +190,12 @@ class Config(Section):
         part = path.removeprefix(folder).split("/")[0]
         makers = {f"warm_up_{self.pretrain.run(name).warm_up_key()}": name for name in self.pretrain.runs}
         return part if part in self.pretrain.runs else makers.get(part)
+
+    @model_validator(mode="after")
+    def _encoder_fits_patches(self) -> "Config":
+        if problem := misfit(self.features, self.regions):
+            raise ValueError(problem)
+        return self
 
     @model_validator(mode="after")
     def _crops_fit_grid(self) -> "Config":

@@ -57,15 +57,21 @@ class Features(Section):
     encoder: Name = "vits16"
     """Name of the encoder's folder under features/, of your choosing."""
     model: str = "vit_small_patch16_224"
-    """A name of the registry (workflow_scripts/encoders), a timm name, or `hf-hub:owner/model`."""
+    """A name of the registry (docs/encoders.md), a timm name, `hf-hub:owner/model`, or your own `module:function`."""
     weights: str | None = None
-    """Local checkpoint (.safetensors, or .pth with plain tensors); null for weights from a package or the hub."""
+    """Local checkpoint (.safetensors, or .pth/.bin with plain tensors) or a model's folder as the hub gives it."""
     weights_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     """Digest that the checkpoint must have."""
     allow_network: bool = False
-    """Allow timm to fetch weights from the hub at run time."""
+    """Allow weights to be fetched from the hub at run time."""
+    hub_folder: str | None = None
+    """The hub's cache, used without a network too; null takes the hub's own place (HF_HOME)."""
     input_px: int | None = Field(None, ge=16)
-    """Size to which patches are resized before encoding; null keeps patch_px."""
+    """Width that the encoder is given, px; null takes the registry's own, and patch_px for other models."""
+    fit: Literal["resize", "crop"] | None = None
+    """How patches of another width reach input_px: `resize` them, or `crop` their centre; null takes the encoder's."""
+    allow_mismatch: bool = False
+    """Accept a um/px or an input size that the encoder was not trained for; otherwise it is refused."""
     mean: tuple[float, float, float] | None = None
     """Normalisation mean; null takes the encoder's own."""
     std: tuple[float, float, float] | None = None

@@ -8,6 +8,7 @@ from threading import local
 import numpy as np
 
 from workflow_scripts.config import Features, Regions
+from workflow_scripts.config_fit import refuse_misfit
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.gpu import lease_devices
@@ -39,7 +40,7 @@ def _open_pixels(path: str, grid: int, patch_px: int) -> Iterator:
 
 
 def _build(settings: Features, regions: Regions, granted: int):
-    """The encoder on the device it is to run on; a scale that it was not trained for is worth a warning."""
+    """The encoder on the device it is to run on; patches that it was not trained for are refused."""
     import torch
 
     from workflow_scripts.encoders.encode import to_device
@@ -49,10 +50,8 @@ def _build(settings: Features, regions: Regions, granted: int):
     if granted and device.type == "cpu":
         log.warning("a GPU was granted, but this torch sees none; encoding on the CPU")
     encoder = to_device(build_encoder(settings, regions.patch_px), device)
-    facts, advised = encoder.facts, encoder.facts["recommended_mpp"]
-    log.info("encoder %s (%s), %d features, on %s", facts["name"], facts["pretrained_on"], encoder.dim, device.type)
-    if advised and abs(regions.mpp / advised - 1) > 0.2:
-        log.warning("encoder %s was trained at %g um/px, regions.mpp is %g", facts["name"], advised, regions.mpp)
+    refuse_misfit(settings, regions, encoder.published)  # of a plug-in, known only now
+    log.info("encoder %s: %s, D %d, on %s", settings.model, encoder.facts["pretrained_on"], encoder.dim, device.type)
     return encoder
 
 
@@ -73,6 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--readers", type=int, default=2, help="regions read at once, ahead of the encoder")
     args = parse_entry(parser, argv)
     settings, regions, folder = args.config, args.regions_config, args.output.parent
+    refuse_misfit(settings, regions)
 
     jobs = plan_shard(
         *(args.manifest, args.shard, settings.shards, args.check_folder, args.regions_folder, folder),

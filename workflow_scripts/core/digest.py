@@ -12,7 +12,7 @@ _PACKAGE = "workflow_scripts"
 # Settings reach a job in full through its rule's params, and neither logs nor messages change a result.
 _NOT_COUNTED = {
     f"{_PACKAGE}.{name}"
-    for name in ("config", "config_base", "config_pretrain", "config_slides", "core.entry", "core.errors")
+    for name in ("config", "config_base", "config_fit", "config_pretrain", "config_slides", "core.entry", "core.errors")
 }
 
 

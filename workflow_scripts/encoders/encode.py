@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
 
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.encoders.preprocess import fit_pixels
 from workflow_scripts.encoders.registry import Encoder
 
 
@@ -19,9 +19,7 @@ def exact_arithmetic() -> AbstractContextManager:
 def prepare(patches: torch.Tensor, encoder: Encoder) -> torch.Tensor:
     """uint8 `[n, p, p, 3]` to normalised float32 `[n, 3, input_px, input_px]`, on the device where they are."""
     pixels = patches.permute(0, 3, 1, 2).float() / 255  # channels last in memory already
-    if pixels.shape[-1] != encoder.input_px:
-        size = (encoder.input_px, encoder.input_px)
-        pixels = interpolate(pixels, size=size, mode="bilinear", antialias=True, align_corners=False)
+    pixels = fit_pixels(pixels, encoder.input_px, encoder.fit, encoder.interpolation)
     mean = torch.tensor(encoder.mean, device=pixels.device).view(1, 3, 1, 1)
     std = torch.tensor(encoder.std, device=pixels.device).view(1, 3, 1, 1)
     return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)

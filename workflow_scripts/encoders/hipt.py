@@ -3,11 +3,8 @@
 import torch
 from torch.nn.functional import interpolate
 
-from workflow_scripts.core.errors import UserError
-from workflow_scripts.encoders.recipe import Recipe, State, register
+from workflow_scripts.encoders.recipe import State, register
 from workflow_scripts.encoders.timm_import import timm
-
-_PATCH_PX = 16
 
 
 def resize_positions(positions: torch.Tensor, side: int) -> torch.Tensor:
@@ -34,22 +31,7 @@ def _adapt(state: State, module: torch.nn.Module) -> State:
 
 
 def _create(input_px: int) -> torch.nn.Module:
-    if input_px % _PATCH_PX:
-        raise UserError(
-            f"features.input_px (or regions.patch_px) is {input_px}; the encoder needs a multiple of {_PATCH_PX}"
-        )
     return timm.create_model("vit_small_patch16_224", pretrained=False, img_size=input_px, num_classes=0)
 
 
-register(
-    "hipt_vits16_256",
-    Recipe(
-        create=_create,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        pretrained_on="TCGA (pan-cancer slides, DINO)",
-        licence="Apache-2.0 with Commons Clause (non-commercial); see the HIPT repository",
-        recommended_mpp=0.5,
-        adapt=_adapt,
-    ),
-)
+register("hipt_vits16_256", _create, adapt=_adapt)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.config import Features, Regions, result_settings
+from workflow_scripts.config_encoders import FOLDER, is_plug_in
 from workflow_scripts.core.digest import value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_file import slide_file
@@ -15,9 +16,11 @@ from workflow_scripts.core.manifest import read_manifest, shard_of
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table
 from workflow_scripts.encoders.digests import file_digest, sampled_digest, table_digest
+from workflow_scripts.encoders.hub import local_weights, weights_in_folder
+from workflow_scripts.encoders.plug_in import plug_in_digest
 
 # Where results go and how weights are found does not change them; the weights' own digest is counted instead.
-_NOT_COUNTED = ("encoder", "shards", "allow_network", "weights", "weights_sha256")
+_NOT_COUNTED = ("encoder", "shards", "allow_network", "allow_mismatch", "hub_folder", "weights", "weights_sha256")
 
 
 @dataclass(frozen=True)
@@ -70,16 +73,27 @@ class SlideJob:
         return [np.asarray(values, np.float32) for values in self.regions["patch_tissue"].to_pylist()]
 
 
+def _weights_digest(settings: Features) -> str | None:
+    """Of the checkpoint that is a file of the user's; what the hub publishes is known by its name and revision."""
+    if settings.weights:
+        return file_digest(local_weights(settings.weights))
+    if settings.model.startswith(FOLDER):
+        return file_digest(weights_in_folder(Path(settings.model.removeprefix(FOLDER))))
+    return None
+
+
 def common_digest(settings: Features, regions: Regions, code: str) -> str:
     """Digest of what every slide of a run has in common.
 
     Raises:
-        UserError: the weights file does not exist.
+        UserError: the weights file, or the module of a plug-in, does not exist.
     """
-    weights = file_digest(Path(settings.weights)) if settings.weights else None
     counted = {key: value for key, value in result_settings(settings).items() if key not in _NOT_COUNTED}
     scale = {"mpp": regions.mpp, "patch_px": regions.patch_px, "grid": regions.grid}
-    return value_digest({"features": counted, "regions": scale, "code": code, "weights": weights})
+    parts = {"features": counted, "regions": scale, "code": code, "weights": _weights_digest(settings)}
+    if is_plug_in(settings.model):
+        parts["plug_in"] = plug_in_digest(settings.model)
+    return value_digest(parts)
 
 
 def _slide_identity(check: dict[str, Any]) -> list[Any]:

@@ -1,6 +1,7 @@
-"""What the registry knows about an encoder, and the registration itself.
+"""How an encoder of the registry is built, and the registration itself.
 
-A new encoder is one new file that ends in one call of `register`, and one import in `registry`.
+A new encoder is its facts in `config_encoders`, one new file that ends in one call of `register`, and one import in
+`registry`.
 """
 
 from collections.abc import Callable
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-Triple = tuple[float, float, float]
+from workflow_scripts.config_encoders import ENCODERS, EncoderFacts
+
 State = dict[str, torch.Tensor]
 
 
@@ -23,29 +25,25 @@ class Recipe:
 
     Attributes:
         create: input width in px -> module without its classifier, `[n, 3, px, px]` to `[n, D]`, weights random.
-        mean, std: normalisation of RGB in 0..1.
-        pretrained_on: data that the weights were trained on.
-        licence: licence of the weights.
-        recommended_mpp: scale of the training patches, um/px; None where they were no slides.
+            Where the features are pooled by a module around the model, the model is its attribute `body`.
+        facts: what is published about it.
         packaged_weights: gives the path of weights that come with an installed package; None where there are none.
         packaged_sha256: digest of that file.
-        adapt: renames a checkpoint's entries to the module's names.
+        adapt: renames a checkpoint's entries to the names of the module, or of its `body`.
+        loads_itself: the module has its weights once it is created.
     """
 
     create: Callable[[int], torch.nn.Module]
-    mean: Triple
-    std: Triple
-    pretrained_on: str
-    licence: str
-    recommended_mpp: float | None = None
+    facts: EncoderFacts
     packaged_weights: Callable[[], Path] | None = None
     packaged_sha256: str | None = None
     adapt: Callable[[State, torch.nn.Module], State] = _as_it_is
+    loads_itself: bool = False
 
 
 RECIPES: dict[str, Recipe] = {}
 
 
-def register(name: str, recipe: Recipe) -> None:
-    """Make `recipe` known as the model `name`."""
-    RECIPES[name] = recipe
+def register(name: str, create: Callable[[int], torch.nn.Module], **options) -> None:
+    """Make the model `name` of `config_encoders.ENCODERS` known; `options` are further fields of `Recipe`."""
+    RECIPES[name] = Recipe(create=create, facts=ENCODERS[name], **options)

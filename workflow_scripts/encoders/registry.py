@@ -7,15 +7,27 @@ from typing import Any
 import torch
 
 from workflow_scripts.config import Features
+from workflow_scripts.config_encoders import (
+    FOLDER,
+    HUB,
+    RANDOM,
+    EncoderFacts,
+    Fit,
+    Interpolation,
+    Triple,
+    is_plug_in,
+    registry_name,
+)
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
-from workflow_scripts.encoders import efficientnet, hipt  # noqa: F401  (each registers itself)
-from workflow_scripts.encoders.any_timm import FOLDER, HUB, timm_recipe
+from workflow_scripts.encoders import efficientnet, hipt, phikon, resnet, vit_models  # noqa: F401  (each registers)
+from workflow_scripts.encoders.any_timm import timm_recipe
 from workflow_scripts.encoders.digests import check_digest, file_digest
-from workflow_scripts.encoders.recipe import RECIPES, Recipe, Triple
+from workflow_scripts.encoders.hub import cached_folder, hub_weights, local_weights, weights_in_folder
+from workflow_scripts.encoders.plug_in import call_plug_in, plug_in_digest
+from workflow_scripts.encoders.pooling import Pooled
+from workflow_scripts.encoders.recipe import RECIPES, Recipe
 from workflow_scripts.encoders.weights import load_weights, read_state
-
-RANDOM = ":random"
 
 
 @dataclass(frozen=True)
@@ -25,10 +37,12 @@ class Encoder:
     Attributes:
         module: float32 `[n, 3, input_px, input_px]` to `[n, dim]`, in evaluation mode, without gradients.
         dim: features of a patch, D.
-        input_px: width to which patches are resized, px.
+        input_px: width that the module is given, px.
         mean, std: normalisation of RGB in 0..1.
         precision: `float32` or `bfloat16` (autocast).
-        facts: name, pretrained_on, licence, recommended_mpp and weights, JSON-serialisable.
+        facts: name, pretrained_on, licence, recommended_mpp, pooling and weights, JSON-serialisable.
+        fit, interpolation: how patches of another width reach `input_px`.
+        published: what is published about it.
     """
 
     module: torch.nn.Module
@@ -38,6 +52,9 @@ class Encoder:
     std: Triple
     precision: str
     facts: dict[str, Any]
+    fit: Fit = "resize"
+    interpolation: Interpolation = "bilinear"
+    published: EncoderFacts | None = None
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -46,14 +63,16 @@ class Encoder:
             "input_px": self.input_px,
             "mean": list(self.mean),
             "std": list(self.std),
-            "resize": "bilinear, antialiased",
+            "fit": self.fit,
+            "resize": f"{self.interpolation}, antialiased",
             "precision": self.precision,
         }
 
 
-def _recipe(settings: Features, name: str, input_px: int, random: bool) -> Recipe:
-    if name in RECIPES:
-        return RECIPES[name]
+def _timm_recipe(settings: Features, name: str, input_px: int, random: bool) -> Recipe:
+    folder = cached_folder(settings) if name.startswith(HUB) else None
+    if folder:
+        name = f"{FOLDER}{folder}"
     fetched = not (random or settings.weights or name.startswith(FOLDER))
     needs_network = name.startswith(HUB) or fetched
     if needs_network and not settings.allow_network:
@@ -65,31 +84,88 @@ def _recipe(settings: Features, name: str, input_px: int, random: bool) -> Recip
     return timm_recipe(name, input_px, pretrained=own_weights)
 
 
-def _weights_file(settings: Features, recipe: Recipe) -> Path | None:
+def _plug_in_recipe(settings: Features) -> Recipe:
+    module, facts = call_plug_in(settings.model)
+    return Recipe(create=lambda input_px: module, facts=facts, loads_itself=settings.weights is None)
+
+
+def _recipe(settings: Features, name: str, patch_px: int, random: bool) -> Recipe:
+    if is_plug_in(settings.model):
+        return _plug_in_recipe(settings)
+    return RECIPES.get(name) or _timm_recipe(settings, name, settings.input_px or patch_px, random)
+
+
+def _checkpoint(settings: Features, recipe: Recipe) -> Path:
     if settings.weights:
-        return Path(settings.weights)
-    return recipe.packaged_weights() if recipe.packaged_weights else None
+        return local_weights(settings.weights)
+    if recipe.packaged_weights:
+        return recipe.packaged_weights()
+    if recipe.facts.hub:
+        return hub_weights(settings, recipe.facts)
+    raise UserError(f"the encoder {settings.model} comes without weights; set features.weights to a checkpoint")
+
+
+def _fill(module: torch.nn.Module, settings: Features, recipe: Recipe, file: Path) -> dict[str, Any]:
+    """Load the weights in `file` into `module`; facts about them."""
+    digest = file_digest(file)
+    packaged = recipe.packaged_weights is not None and not settings.weights
+    check_digest(file, digest, settings.weights_sha256 or (recipe.packaged_sha256 if packaged else None))
+    body = module.body if isinstance(module, Pooled) else module
+    load_weights(body, recipe.adapt(read_state(file), body), file, settings.model)
+    return {"weights": file.name, "weights_sha256": digest}
+
+
+def _own_weights(settings: Features) -> dict[str, Any]:
+    """Facts about weights that a module has from its making."""
+    if is_plug_in(settings.model):
+        return {"weights": "from its module", "weights_sha256": None, "plug_in_sha256": plug_in_digest(settings.model)}
+    if not settings.model.startswith(FOLDER):
+        return {"weights": "from timm", "weights_sha256": None}
+    file = weights_in_folder(Path(settings.model.removeprefix(FOLDER)))
+    digest = file_digest(file)
+    check_digest(file, digest, settings.weights_sha256)
+    return {"weights": file.name, "weights_sha256": digest}
+
+
+def _module(settings: Features, recipe: Recipe, input_px: int, random: bool) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The module with its weights, and facts about them."""
+    name = settings.model.removesuffix(RANDOM)
+    file = None if random or recipe.loads_itself else _checkpoint(settings, recipe)
+    # Built without memory where the checkpoint gives every value: a large model is then held once.
+    empty = file is not None and registry_name(settings.model) in RECIPES
+    with torch.random.fork_rng(devices=[]), torch.device("meta" if empty else "cpu"):
+        torch.manual_seed(derive_seed("encoder", name))
+        module = recipe.create(input_px)
+    if random:
+        return module, {"weights": "random weights", "weights_sha256": None}
+    return module, _fill(module, settings, recipe, file) if file else _own_weights(settings)
 
 
 def _output_dim(module: torch.nn.Module, input_px: int, model: str) -> int:
-    with torch.inference_mode():
-        output = module(torch.zeros(1, 3, input_px, input_px))
+    try:
+        with torch.inference_mode():
+            output = module(torch.zeros(1, 3, input_px, input_px))
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"the encoder {model} cannot take patches of {input_px} px ({reason}); see features.input_px"
+        ) from error
     if not isinstance(output, torch.Tensor) or output.ndim != 2:
         raise UserError(f"the encoder {model} gives no vector a patch; choose another features.model")
     return output.shape[1]
 
 
-def _fill(module: torch.nn.Module, settings: Features, recipe: Recipe) -> dict[str, Any]:
-    """Load the weights into `module`; facts about them."""
-    file = _weights_file(settings, recipe)
-    if file is None:
-        if settings.model in RECIPES:
-            raise UserError(f"the encoder {settings.model} comes without weights; set features.weights to a checkpoint")
-        return {"weights": "from timm", "weights_sha256": None}
-    digest = file_digest(file)
-    check_digest(file, digest, settings.weights_sha256 or (None if settings.weights else recipe.packaged_sha256))
-    load_weights(module, recipe.adapt(read_state(file), module), file, settings.model)
-    return {"weights": file.name, "weights_sha256": digest}
+def _facts(settings: Features, published: EncoderFacts, random: bool) -> dict[str, Any]:
+    mpps = () if random else published.mpps
+    return {
+        "name": settings.model,
+        "architecture": published.architecture,
+        "pooling": published.pooling,
+        "pretrained_on": "nothing (random weights)" if random else published.pretrained_on,
+        "licence": published.licence,
+        "recommended_mpp": mpps[0] if len(mpps) == 1 else None,
+        "recommended_mpps": list(mpps),
+    }
 
 
 def build_encoder(settings: Features, patch_px: int) -> Encoder:
@@ -104,29 +180,29 @@ def build_encoder(settings: Features, patch_px: int) -> Encoder:
     Raises:
         UserError: the model is unknown, its weights are missing or do not fit, or a network would be needed.
     """
-    name = settings.model.removesuffix(RANDOM)
-    random = name != settings.model
+    name = registry_name(settings.model)
+    random = settings.model.endswith(RANDOM)
     if random and settings.weights:
         raise UserError(f"features.model is {settings.model}, yet features.weights is given; drop one of the two")
-    input_px = settings.input_px or patch_px
-    recipe = _recipe(settings, name, input_px, random)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("encoder", name))
-        module = recipe.create(input_px)
-    facts = {
-        "name": settings.model,
-        "pretrained_on": "nothing (random weights)" if random else recipe.pretrained_on,
-        "licence": recipe.licence,
-        "recommended_mpp": None if random else recipe.recommended_mpp,
-    }
-    weights = {"weights": "random weights", "weights_sha256": None} if random else _fill(module, settings, recipe)
+    recipe = _recipe(settings, name, patch_px, random)
+    published = recipe.facts
+    input_px = settings.input_px or published.input_px or patch_px
+    if published.token_px and input_px % published.token_px:
+        raise UserError(
+            f"features.input_px is {input_px}; the encoder {settings.model} needs a multiple of {published.token_px}"
+        )
+    module, weights = _module(settings, recipe, input_px, random)
     module = module.eval().requires_grad_(False)
+    mean, std = published.normalisation
     return Encoder(
         module=module,
         dim=_output_dim(module, input_px, settings.model),
         input_px=input_px,
-        mean=settings.mean or recipe.mean,
-        std=settings.std or recipe.std,
+        mean=settings.mean or mean,
+        std=settings.std or std,
         precision=settings.precision,
-        facts={**facts, **weights},
+        facts={**_facts(settings, published, random), **weights},
+        fit=settings.fit or published.fit,
+        interpolation=published.interpolation,
+        published=published,
     )

