@@ -11,7 +11,8 @@ def fit_pixels(
 ) -> torch.Tensor:
     """Patches `[n, 3, p, p]` in 0..1 as `[n, 3, input_px, input_px]`, resized as a whole or cropped to their centre.
 
-    Resizing is antialiased, and what a bicubic kernel overshoots is cut off, as it is where pixels are bytes.
+    Resizing is antialiased, and what a bicubic kernel overshoots is cut off in each direction, as it is where pixels
+    are bytes: published transforms resize those.
 
     Raises:
         ValueError: the centre is to be cropped from patches smaller than it.
@@ -24,5 +25,7 @@ def fit_pixels(
             raise ValueError(f"the central {input_px} px of {size} px patches")
         first = round((size - input_px) / 2)  # torchvision's CenterCrop rounds so
         return pixels[..., first : first + input_px, first : first + input_px]
-    resized = interpolate(pixels, size=(input_px, input_px), mode=interpolation, antialias=True, align_corners=False)
-    return resized.clamp(0, 1) if interpolation == "bicubic" else resized
+    for shape in ((size, input_px), (input_px, input_px)):  # width, then height, as where pixels are bytes
+        pixels = interpolate(pixels, size=shape, mode=interpolation, antialias=True, align_corners=False)
+        pixels = pixels.clamp(0, 1) if interpolation == "bicubic" else pixels
+    return pixels
