@@ -94,21 +94,23 @@ def hub_weights(settings: Features, facts: EncoderFacts) -> Path:
 
 
 def _fetch(repository: str, revision: str | None, settings: Features, how: str) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
+    from huggingface_hub import errors, hf_hub_download
 
     try:
         for name in WEIGHTS_FILES:
             try:
-                found = hf_hub_download(repository, name, revision=revision, cache_dir=settings.hub_folder)
-            except LocalEntryNotFoundError:  # no connection, which is no answer about the file
+                return Path(hf_hub_download(repository, name, revision=revision, cache_dir=settings.hub_folder))
+            except errors.LocalEntryNotFoundError:
                 raise
-            except EntryNotFoundError:
+            except errors.EntryNotFoundError:
                 continue
-            return Path(found)
         reason = f"its page has neither of {' and '.join(WEIGHTS_FILES)}"
-    except GatedRepoError:
+    except errors.LocalEntryNotFoundError:
+        reason = "the hub could not be reached or gave no answer"
+    except errors.GatedRepoError:
         reason = "its owner has not granted you access yet"
+    except errors.RepositoryNotFoundError:
+        reason = "the hub has no such page, or shows it after a login only"
     except Exception as error:  # the client's own, the connection's, the disk's
         reason = f"the hub did not give them ({type(error).__name__})"
     raise UserError(f"the weights of the encoder {settings.model} could not be fetched, {reason}; {how}") from None

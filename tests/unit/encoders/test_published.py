@@ -174,8 +174,8 @@ def test_truncated_resnet_is_the_third_stage_of_the_whole(tmp_path):
             ("resnet50_layer3", x.flatten(2).sum(2) / x[0, 0].numel()),
             ("resnet50_imagenet", whole.layer4(x).flatten(2).mean(2)),
         ):
-            encoder = build_encoder(Features(model=name, weights=str(file)), 256)
-            assert (encoder.dim, encoder.input_px) == (ENCODERS[name].dim, 224)
+            encoder = build_encoder(Features(model=name, weights=str(file), input_px=64), 256)
+            assert encoder.dim == ENCODERS[name].dim
             assert expected.std() > 0.01
             torch.testing.assert_close(encoder.module(pixels), expected)
 
@@ -204,7 +204,7 @@ def test_half_precision_checkpoints_become_float32_and_nothing_stays_empty(tmp_p
 def test_counters_that_old_checkpoints_lack(tmp_path):
     whole = _resnet()
     torch.save({k: v for k, v in whole.state_dict().items() if "tracked" not in k}, tmp_path / "w.pth")
-    encoder = build_encoder(Features(model="resnet50_imagenet", weights=str(tmp_path / "w.pth")), 64)
+    encoder = build_encoder(Features(model="resnet50_imagenet", weights=str(tmp_path / "w.pth"), input_px=64), 64)
     pixels = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         expected = whole.forward_head(whole.forward_features(pixels), pre_logits=True)
