@@ -31,7 +31,7 @@ def check_files(rows):
 
 # Jobs start with `python -m workflow_scripts.X` from any working directory, in any environment.
 # A plug-in encoder may lie in a PYTHONPATH of the user's own.
-shell.prefix(f"export PYTHONPATH={shlex.quote(workflow.basedir)}${{PYTHONPATH:+:$PYTHONPATH}}; ")
+shell.prefix(f"export PYTHONPATH={shlex.quote(workflow.basedir)}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 
 try:
     CFG = load_config(config)
