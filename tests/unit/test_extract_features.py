@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -297,3 +298,46 @@ def test_what_the_user_can_mend_is_said(cohort):
         cohort.run(model="resnet18")
     with pytest.raises(UserError, match="do not exist"):
         cohort.run(model="resnet18", weights="missing.pth")
+
+
+def test_patches_that_the_encoder_was_not_trained_for_are_refused_first(cohort):
+    with pytest.raises(UserError, match=r"features\.model uni was trained at 0\.5 um/px"):
+        cohort.run(model="uni")
+    assert not cohort.features.exists() or not list(cohort.features.rglob("*.parquet"))
+
+
+PLUG_IN = """
+import torch
+
+class Mean(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor({scale}))
+
+    def forward(self, pixels):
+        return self.scale * pixels.mean((2, 3))
+
+def make_encoder():
+    return Mean(), {{"input_px": 16, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "mpp": {mpp}}}
+"""
+
+
+def test_plug_in_encodes_and_its_source_decides_what_is_computed_again(cohort, monkeypatch):
+    monkeypatch.chdir(cohort.folder)
+    model, file = "plug_in_of_a_cohort:make_encoder", cohort.folder / "plug_in_of_a_cohort.py"
+
+    def run(scale=1.0, mpp=0.5):
+        file.write_text(PLUG_IN.format(scale=scale, mpp=mpp))
+        sys.modules.pop("plug_in_of_a_cohort", None)
+        return cohort.run(model=model, allow_mismatch=mpp == 0.5)
+
+    run()
+    tokens, times = load_features(cohort.features, ["b"]).tokens, cohort.times()
+    expected = _patch(_pixels(1), 20, 0).reshape(-1, 3).mean(0) / 255
+    np.testing.assert_allclose(tokens[0, 0, 0], expected, atol=1e-3)
+    run()
+    assert cohort.times() == times
+    run(scale=2.0)
+    np.testing.assert_allclose(load_features(cohort.features, ["b"]).tokens, 2 * tokens, atol=2e-3)
+    with pytest.raises(UserError, match="was trained at 2 um/px"):
+        run(mpp=2.0)

@@ -1,15 +1,35 @@
 """Recipes for every other model: a timm name, `hf-hub:owner/model`, or `local-dir:folder`."""
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from math import isqrt
 from typing import Any
 
 import torch
 
-from workflow_scripts.config_encoders import FOLDER, HUB, EncoderFacts
+from workflow_scripts.config_encoders import ENCODERS, FOLDER, HUB, EncoderFacts
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.recipe import Recipe, State
 from workflow_scripts.encoders.timm_import import timm
+
+
+def unknown_name(name: str) -> UserError:
+    """What to say of a name that nobody knows."""
+    near = get_close_matches(name, ENCODERS)
+    advice = f"did you mean {' or '.join(near)}?" if near else "check the name"
+    return UserError(
+        f"features.model is {name}, which is neither in the registry (docs/encoders.md) nor a model of timm; {advice}"
+    )
+
+
+def check_name(name: str) -> None:
+    """Refuse a timm name that timm does not know; names of the hub and folders are not looked at.
+
+    Raises:
+        UserError: with the nearest name of the registry.
+    """
+    if not name.startswith((HUB, FOLDER)) and not timm.is_model(name):
+        raise unknown_name(name)
 
 
 def _arguments(name: str, input_px: int) -> dict[str, Any]:
@@ -24,10 +44,7 @@ def _arguments(name: str, input_px: int) -> dict[str, Any]:
             "check features.model and the network"
         ) from error
     except (RuntimeError, ValueError):
-        raise UserError(
-            f"features.model is {name}, which is neither in the registry (docs/encoders.md) "
-            "nor a model of timm; check the name"
-        ) from None
+        raise unknown_name(name) from None
 
 
 def adapt_positions(state: State, module: torch.nn.Module) -> State:

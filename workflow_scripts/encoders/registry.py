@@ -21,7 +21,7 @@ from workflow_scripts.config_encoders import (
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.encoders import efficientnet, hipt, phikon, resnet, vit_models  # noqa: F401  (each registers)
-from workflow_scripts.encoders.any_timm import timm_recipe
+from workflow_scripts.encoders.any_timm import check_name, timm_recipe
 from workflow_scripts.encoders.digests import check_digest, file_digest
 from workflow_scripts.encoders.hub import cached_folder, hub_weights, local_weights, weights_in_folder
 from workflow_scripts.encoders.plug_in import call_plug_in, plug_in_digest
@@ -70,6 +70,7 @@ class Encoder:
 
 
 def _timm_recipe(settings: Features, name: str, input_px: int, random: bool) -> Recipe:
+    check_name(name)
     folder = cached_folder(settings) if name.startswith(HUB) else None
     if folder:
         name = f"{FOLDER}{folder}"

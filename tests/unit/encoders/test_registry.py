@@ -140,6 +140,8 @@ def test_no_network_is_said_before_it_is_tried():
 
 def test_unknown_names_and_sizes():
     assert "no_such_model" in _message(Features(model="no_such_model:random"))
+    assert "did you mean uni or uni2_h?" in _message(Features(model="uni2"))  # said before any network is asked for
+    assert "check the name" in _message(Features(model="no_such_model", allow_network=True))
     assert "multiple of 16" in _message(Features(model=f"{SMALL}:random"), 40)
     assert "multiple of 16" in _message(Features(model="hipt_vits16_256:random", input_px=250))
     assert "drop one" in _message(Features(model=f"{SMALL}:random", weights="x.pth"))
