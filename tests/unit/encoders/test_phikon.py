@@ -1,7 +1,7 @@
 """Phikon's checkpoints under the other library's names, against that library's arithmetic written out.
 
-Names, shapes and results are those of transformers 4.57.1, which is not installed here: a `ViTModel` and a `Dinov2Model` of
-the published sizes, filled at random, gave the same class token as these modules, bit by bit.
+Names, shapes and results are those of transformers 4.57.1, which is not installed here: a `ViTModel` and a
+`Dinov2Model` of the published sizes, filled at random, gave the same class token as these modules, bit by bit.
 """
 
 import pytest
