@@ -17,6 +17,11 @@ include: "rules/benchmark.smk"
 include: "rules/report.smk"
 
 
+if CFG.source.kind:
+
+    include: "rules/source.smk"
+
+
 # Targets: `snakemake tissue` runs everything up to that stage; without one, everything.
 
 
@@ -44,6 +49,11 @@ rule regions:
 rule features:
     input:
         f"results/{COHORT}/slides.parquet",
+
+
+rule export:
+    input:
+        f"results/{COHORT}/export/{ENCODER}/index.parquet",
 
 
 rule pretrain:

@@ -12,6 +12,7 @@ from workflow_scripts.config import load_config, result_settings
 from workflow_scripts.core.digest import code_digest, value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import read_manifest, shard_of
+from workflow_scripts.interchange.places import find_files
 
 
 def is_demo(path):
@@ -19,8 +20,20 @@ def is_demo(path):
     return os.path.dirname(path) == CFG.demo.directory
 
 
+def source_files(row):
+    """Files of a slide's features that another tool made."""
+    return find_files(CFG.source, row.slide_id, row.path)
+
+
 def check_files(rows):
     """Refuse a manifest of which no file exists: a folder that is not mounted, or paths from another place."""
+    if CFG.source.kind:  # the slides themselves may be gone
+        if not any(source_files(row).features for row in rows):
+            raise UserError(
+                f"source.folder: none of the {len(rows)} slides of {MANIFEST} has a file of {CFG.source.kind}, the first "
+                f"looked for is {source_files(next(iter(rows))).looked[0]}; check source.folder and the slide_ids"
+            )
+        return
     if not any(is_demo(row.path) or os.path.exists(row.path) for row in rows):
         first = next(iter(rows)).path
         raise UserError(
@@ -99,6 +112,10 @@ def slide_file(wildcards):
     """The slide's file, or nothing where it is missing: a missing file is a bad slide, not a failed run."""
     path = SLIDES[wildcards.slide].path
     return [path] if is_demo(path) or os.path.exists(path) else []
+
+
+def source_inputs(wildcards):
+    return source_files(SLIDES[wildcards.slide]).inputs()
 
 
 def slide_row(wildcards):

@@ -31,3 +31,31 @@ rule extract_features:
         " --manifest {params.manifest:q} --shard {wildcards.shard} --code {params.code}"
         " --check-folder {params.check_folder} --regions-folder {params.region_folder}"
         " --output {output.index} --batch-size {resources.batch_size} --gpu {resources.gpu} --log {log}"
+
+
+# Writes the patch features of all usable slides in the layouts of other tools.
+rule export_features:
+    input:
+        slides="results/{cohort}/slides.parquet",
+        features=SHARD_FILES,
+        regions=per_slide("regions/{slide}.parquet"),
+    output:
+        index="results/{cohort}/export/{encoder}/index.parquet",
+    log:
+        "results/{cohort}/logs/export/{encoder}.log",
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        cfg=settings(CFG.export),
+        regions_cfg=settings(CFG.regions),
+        code=code("export_features"),
+        features=feature_folder,
+        regions=region_folder,
+    shell:
+        "python -m workflow_scripts.export_features --config {params.cfg:q} --regions-config {params.regions_cfg:q}"
+        " --features {params.features} --regions-folder {params.regions} --slides {input.slides} --output {output.index}"
+        " --log {log}"

@@ -32,11 +32,12 @@ from workflow_scripts.config_pretrain import (
     PretrainRun,
     Prototypes,
 )
-from workflow_scripts.config_slides import Features, Regions, Slides, Tissue
+from workflow_scripts.config_slides import Export, Features, Regions, Slides, Source, Tissue
 from workflow_scripts.core.errors import UserError
 
 __all__ = [
     "Crops",
+    "Export",
     "Features",
     "Head",
     "Loss",
@@ -48,6 +49,7 @@ __all__ = [
     "Prototypes",
     "Regions",
     "Slides",
+    "Source",
     "Tissue",
     "load_config",
     "merge",
@@ -152,6 +154,8 @@ class Config(Section):
     tissue: Tissue = Tissue()
     regions: Regions = Regions()
     features: Features = Features()
+    source: Source = Source()
+    export: Export = Export()
     pretrain: Pretrain = Pretrain()
     embed: Embed = Embed()
     benchmark: Benchmark = Benchmark()
@@ -193,8 +197,16 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _encoder_fits_patches(self) -> "Config":
-        if problem := misfit(self.features, self.regions):
+        if not self.source.kind and (problem := misfit(self.features, self.regions)):
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _source_has_no_colour(self) -> "Config":
+        if self.source.kind and "colour" in self.embed.baselines:
+            raise ValueError(
+                f"embed.baselines: colour needs pixels, and features of {self.source.kind} bring none; write [mean]"
+            )
         return self
 
     @model_validator(mode="after")

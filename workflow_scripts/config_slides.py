@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.config_base import Count, Fraction, Name, Positive, Section, free, known, names_in
 
@@ -86,3 +86,29 @@ class Features(Section):
     """GPU jobs that the slides are dealt to, by a stable hash of slide_id."""
     batch_size: Count = free(64)
     """Patches encoded at once."""
+
+
+class Source(Section):
+    kind: Literal["trident", "clam", "slide2vec", "stamp"] | None = None
+    """Tool whose patch features are taken instead of computing them; null computes them here."""
+    folder: str | None = None
+    """Folder with that tool's feature files, named by slide_id or as the slide's file."""
+    coords_folder: str | None = None
+    """Folder with its coordinate files; null looks where the tool puts them."""
+    mpp: Positive | None = None
+    """Scale at which its patches were read, um/px; used where neither slides nor files tell their true size."""
+    patch_px: Annotated[int, Field(ge=1)] | None = None
+    """Width of its patches at that scale, px; given together with mpp."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Source":
+        if self.kind and not self.folder:
+            raise ValueError(f"folder: {self.kind} features need source.folder, where their files are")
+        if (self.mpp is None) != (self.patch_px is None):
+            raise ValueError("mpp and patch_px belong together; give both or neither")
+        return self
+
+
+class Export(Section):
+    formats: list[Literal["trident", "clam"]] = Field(["trident"], min_length=1)
+    """Layouts that the target `export` writes: HDF5 as TRIDENT's; HDF5 and .pt as CLAM's."""

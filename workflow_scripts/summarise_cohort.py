@@ -8,7 +8,9 @@ from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import SlideRow, read_manifest
-from workflow_scripts.core.tables import read_table, write_table
+from workflow_scripts.core.tables import read_meta, read_table, write_table
+
+_STATUS = ("status", "reason", "detail")
 
 
 def _rows_by_slide(files: list[Path], stage: str) -> dict[str, dict[str, Any]]:
@@ -16,12 +18,25 @@ def _rows_by_slide(files: list[Path], stage: str) -> dict[str, dict[str, Any]]:
     for file in files:
         if not file.is_file():
             raise UserError(f"{file} does not exist; run {stage} first")
-    return {row["slide_id"]: row for file in files for row in read_table(file).to_pylist()}
+    return {
+        row["slide_id"]: {**_told_by_source(file).get(row["slide_id"], {}), **row}
+        for file in files
+        for row in read_table(file).to_pylist()
+    }
+
+
+def _told_by_source(file: Path) -> dict[str, dict[str, Any]]:
+    """Size and scale of slides as the tool recorded them whose features were imported (index_features)."""
+    return read_meta(file).get("slides", {})
 
 
 def _summary(slide: SlideRow, check: dict[str, Any], features: dict[str, Any]) -> dict[str, Any]:
-    """A row of `core.schemas.SLIDES`: facts from the check, the status from the last stage."""
-    known = {**check, **features, "patient_id": slide.patient_id}
+    """A row of `core.schemas.SLIDES`: facts from the check, the status from the last stage.
+
+    What the check could not learn of a slide counts as its features' source told it (`_told_by_source`).
+    """
+    measured = {key: value for key, value in check.items() if value is not None and key not in _STATUS}
+    known = {**check, **features, **measured, "patient_id": slide.patient_id}
     return {name: known[name] for name in schemas.SLIDES.names}
 
 

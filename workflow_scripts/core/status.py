@@ -14,6 +14,10 @@ Reason = Literal[
     "no_regions",
     "read_error",
     "unreadable_fraction",
+    "no_features",
+    "bad_features",
+    "irregular_grid",
+    "scale_mismatch",
 ]
 
 

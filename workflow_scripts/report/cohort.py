@@ -16,6 +16,10 @@ REASONS = {
     "no_regions": "no region has enough tissue",
     "read_error": "pixels could not be read",
     "unreadable_fraction": "too many unreadable patches",
+    "no_features": "the other tool has no features of it",
+    "bad_features": "the other tool's features cannot be used",
+    "irregular_grid": "the other tool's patches lie on no grid",
+    "scale_mismatch": "the other tool's patches have another size",
 }
 MOST_OVERLAYS = 60
 OVERLAY_PX = 320

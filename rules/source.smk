@@ -1,0 +1,57 @@
+"""Features of another tool, taken instead of computed: only where source.kind is set."""
+
+
+ruleorder: import_features > tile_regions
+ruleorder: index_features > extract_features
+
+
+# Lays regions over the patches of one slide that another tool encoded, and stores them as features.
+rule import_features:
+    input:
+        check="results/{cohort}/check/{slide}.parquet",
+        source=source_inputs,
+    output:
+        regions="results/{cohort}/regions/{slide}.parquet",
+        features="results/{cohort}/features/{encoder}/slides/{slide}.parquet",
+    log:
+        "results/{cohort}/logs/import/{encoder}/{slide}.log",
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=20,
+    params:
+        cfg=settings(CFG.source),
+        regions_cfg=settings(CFG.regions),
+        slides_cfg=settings(CFG.slides),
+        row=slide_row,
+        code=code("import_features"),
+    shell:
+        "python -m workflow_scripts.import_features --config {params.cfg:q} --regions-config {params.regions_cfg:q}"
+        " --slides-config {params.slides_cfg:q} --row {params.row:q} --check {input.check}"
+        " --encoder {wildcards.encoder} --regions {output.regions} --features {output.features} --log {log}"
+
+
+# Lists the imported features of all slides by shard, without those that differ in width or encoder.
+rule index_features:
+    input:
+        features=per_slide(f"features/{ENCODER}/slides/{{slide}}.parquet"),
+    output:
+        index=SHARD_FILES,
+    log:
+        f"results/{COHORT}/logs/import/{ENCODER}/index.log",
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("index_features"),
+        manifest=MANIFEST,
+        folder=FEATURES,
+        shards=len(SHARDS),
+    shell:
+        "python -m workflow_scripts.index_features --manifest {params.manifest:q} --features {params.folder}"
+        " --shards {params.shards} --log {log}"

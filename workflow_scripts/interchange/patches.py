@@ -1,0 +1,97 @@
+"""Patches of a slide as another tool wrote them, and what is wrong with them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from workflow_scripts.core.status import Reason
+
+
+class SourceError(Exception):
+    """A slide whose features of another tool cannot be used; the others go on.
+
+    Attributes:
+        reason: machine-readable, one of `core.status.Reason`.
+        detail: one sentence: what is wrong, in which file, how to mend it.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: Reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class SourcePatches:
+    """Features and places of a slide's patches, and what the files say about their scale.
+
+    Attributes:
+        file: the feature file, for messages.
+        features: `[N, D]` floating point.
+        coords: float64 `[N, 2]`, x and y of the upper left corners in `unit`.
+        unit: `px` of level 0, or `um`.
+        size_px: width of a patch, level-0 px; None where the files do not say.
+        size_um: width of a patch, um; None where the files do not say.
+        mpp: um/px at level 0 as the tool had it; None where the files do not say.
+        magnification: objective power at level 0 as the tool had it: a bucket, no measurement.
+        extent: width and height of the slide, level-0 px; None where the files do not say.
+        encoder: name of the encoder; empty where the files do not say.
+    """
+
+    file: str
+    features: np.ndarray
+    coords: np.ndarray
+    unit: Literal["px", "um"] = "px"
+    size_px: float | None = None
+    size_um: float | None = None
+    mpp: float | None = None
+    magnification: float | None = None
+    extent: tuple[int, int] | None = None
+    encoder: str = ""
+
+
+def _features(file: str, features: np.ndarray) -> np.ndarray:
+    if features.ndim == 3 and features.shape[0] == 1:
+        features = features[0]  # [1, N, D], a batch of one
+    if features.ndim != 2 or not features.size or not np.issubdtype(features.dtype, np.floating):
+        raise SourceError(
+            "bad_features",
+            f"{file} holds features {list(features.shape)} of {features.dtype}, not [patches, width] of floating "
+            "point; give features of patches, not of the slide",
+        )
+    limit = np.finfo(np.float16).max
+    with np.errstate(invalid="ignore"):
+        wrong = int((~(np.abs(features) <= limit)).any(axis=1).sum())
+    if wrong:
+        raise SourceError(
+            "bad_features",
+            f"{file}: the features of {wrong} of {len(features)} patches hold NaN, infinity or values above "
+            f"{limit:g}; extract this slide again",
+        )
+    return features
+
+
+def checked(patches: SourcePatches) -> SourcePatches:
+    """The patches with features `[N, D]` and coordinates float64 `[N, 2]`.
+
+    Raises:
+        SourceError: `bad_features`: shapes do not fit, values are not finite (or not so in half precision), or two
+            patches stand at one place.
+    """
+    features = _features(patches.file, patches.features)
+    coords = np.asarray(patches.coords, np.float64)
+    if coords.shape != (len(features), 2):
+        raise SourceError(
+            "bad_features",
+            f"{patches.file} has {len(features)} patches and coordinates {list(coords.shape)}; both must be of one "
+            "extraction",
+        )
+    if not np.isfinite(coords).all():
+        raise SourceError("bad_features", f"{patches.file} holds coordinates that are not finite; extract it again")
+    double = len(coords) - len(np.unique(coords, axis=0))
+    if double:
+        raise SourceError(
+            "bad_features", f"{patches.file} holds {double} patches at places of others; extract this slide again"
+        )
+    return SourcePatches(**{**vars(patches), "features": features, "coords": coords})
