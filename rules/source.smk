@@ -12,9 +12,9 @@ rule import_features:
         source=source_inputs,
     output:
         regions="results/{cohort}/regions/{slide}.parquet",
-        features="results/{cohort}/features/{encoder}/slides/{slide}.parquet",
+        features=f"results/{{cohort}}/features/{ENCODER}/slides/{{slide}}.parquet",
     log:
-        "results/{cohort}/logs/import/{encoder}/{slide}.log",
+        "results/{cohort}/logs/import/{slide}.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -27,10 +27,11 @@ rule import_features:
         slides_cfg=settings(CFG.slides),
         row=slide_row,
         code=code("import_features"),
+        encoder=ENCODER,
     shell:
         "python -m workflow_scripts.import_features --config {params.cfg:q} --regions-config {params.regions_cfg:q}"
         " --slides-config {params.slides_cfg:q} --row {params.row:q} --check {input.check}"
-        " --encoder {wildcards.encoder} --regions {output.regions} --features {output.features} --log {log}"
+        " --encoder {params.encoder} --regions {output.regions} --features {output.features} --log {log}"
 
 
 # Lists the imported features of all slides by shard, without those that differ in width or encoder.
@@ -40,7 +41,7 @@ rule index_features:
     output:
         index=SHARD_FILES,
     log:
-        f"results/{COHORT}/logs/import/{ENCODER}/index.log",
+        f"results/{COHORT}/logs/import/index.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1

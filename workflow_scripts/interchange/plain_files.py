@@ -9,9 +9,17 @@ import numpy as np
 
 from workflow_scripts.interchange.patches import SourceError
 
+_FLOATS = [np.dtype(name) for name in ("float16", "float32", "float64")]
+# What a pickled array of numbers consists of; nothing else is allowed but tensors. Files of NumPy 1 name it otherwise.
+_MAKE_ARRAY = np.empty(0).__reduce__()[0]
+_ARRAYS = [
+    *(_MAKE_ARRAY, (_MAKE_ARRAY, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype),
+    *(type(dtype) for dtype in _FLOATS),
+]
+
 
 def read_tensor(path: Path) -> np.ndarray:
-    """The one tensor of a .pt file; bfloat16 as float32.
+    """The one tensor or NumPy array (TRIDENT) of a .pt file; bfloat16 as float32.
 
     Raises:
         SourceError: `bad_features`: the file is damaged, or holds anything but a plain tensor.
@@ -19,12 +27,15 @@ def read_tensor(path: Path) -> np.ndarray:
     import torch  # takes a second, and most layouts do without
 
     try:
-        tensor = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_ARRAYS):
+            tensor = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         line = str(error).partition("\n")[0][:120]
         raise SourceError(
             "bad_features", f"{path} holds no plain tensor that is safe to load ({line}); give the HDF5 file instead"
         ) from error
+    if isinstance(tensor, np.ndarray) and tensor.dtype in _FLOATS:
+        return tensor
     if not isinstance(tensor, torch.Tensor):
         raise SourceError(
             "bad_features", f"{path} holds {type(tensor).__name__}, not one tensor; give the HDF5 file instead"

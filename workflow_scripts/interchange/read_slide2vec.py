@@ -2,8 +2,8 @@
 
 Coordinates: `{id}.coordinates.npz` with x, y in level-0 px beside a JSON file that tells tile_size_lv0,
 requested_spacing_um, requested_tile_size_px and base_spacing_um; or, of older versions, `{id}.npy` with the fields x,
-y, tile_size_lv0, target_spacing, tile_size_resized and resize_factor. With regions, they are those of the regions, and so
-is tile_size_lv0.
+y, tile_size_lv0, target_spacing, tile_size_resized and resize_factor. With regions, they are those of the regions, and
+so is tile_size_lv0.
 """
 
 from pathlib import Path
