@@ -4,6 +4,7 @@ import json
 
 import h5py
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -267,7 +268,7 @@ def own_features(cohort, name, seed, mpp):
     columns |= {"tissue": [t.tobytes() for t in tissue], "colour": [bytes(GRID * GRID * 24)] * len(rows)}
     folder = cohort.folder / "features/ours"
     with table_writer(folder / f"slides/{name}.parquet", schema, **FEATURE_PARQUET) as writer:
-        writer.write(export_features.pa.table(columns, schema=schema))
+        writer.write(pa.table(columns, schema=schema))
         writer.meta = {"grid": GRID, "patch_px": 256, "mpp": 0.5, "dim": 5, "encoder": {"name": "ours"}}
     row = {"slide_id": name, "patient_id": name, "status": "ok", "width": int(size[0]), "height": int(size[1])}
     write_table(cohort.folder / "slides.parquet", [row | {"mpp_x": mpp, "mpp_y": mpp}], schemas.SLIDES)

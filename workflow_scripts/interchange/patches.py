@@ -76,11 +76,14 @@ def checked(patches: SourcePatches) -> SourcePatches:
     """The patches with features `[N, D]` and coordinates float64 `[N, 2]`.
 
     Raises:
-        SourceError: `bad_features`: shapes do not fit, values are not finite (or not so in half precision), or two
-            patches stand at one place.
+        SourceError: `no_tissue`: there is no patch; `bad_features`: shapes do not fit, values are not finite (or not so
+            in half precision), or two patches stand at one place.
     """
-    features = _features(patches.file, patches.features)
     coords = np.asarray(patches.coords, np.float64)
+    coords = coords[0] if coords.ndim == 3 and coords.shape[0] == 1 else coords
+    if not len(coords):
+        raise SourceError("no_tissue", f"{patches.file} holds no patch: the tool found no tissue on this slide")
+    features = _features(patches.file, patches.features)
     if coords.shape != (len(features), 2):
         raise SourceError(
             "bad_features",

@@ -23,7 +23,9 @@ _HISTORIC_STAMP_PX, _HISTORIC_STAMP_UM = 224.0, 256.0
 
 
 def _value(value: Any) -> Any:
-    """An attribute as text, number or list."""
+    """An attribute as text, number or list; None where it is there without a value."""
+    if isinstance(value, h5py.Empty):
+        return None
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return value.tolist() if hasattr(value, "tolist") else value

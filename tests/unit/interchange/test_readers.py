@@ -4,6 +4,7 @@ import json
 import pickle
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -201,7 +202,6 @@ def test_values_that_are_no_numbers_in_half_precision(tmp_path, value):
         (COORDS[:, :1], VALUES, "one extraction"),
         (COORDS, VALUES[0], "not of the slide"),
         (COORDS, VALUES.astype(np.int32), "floating"),
-        (COORDS[:0], VALUES[:0], "not of the slide"),
         (np.concatenate([COORDS[:-2], COORDS[:2]]), VALUES, "2 patches at places of others"),
         (np.where(COORDS < 600, np.nan, COORDS), VALUES, "not finite"),
     ],
@@ -209,6 +209,20 @@ def test_values_that_are_no_numbers_in_half_precision(tmp_path, value):
 def test_shapes_and_places(tmp_path, coords, values, word):
     layouts.trident(tmp_path / "a.h5", coords, values)
     assert word in refused("trident", tmp_path)
+
+
+def test_a_slide_without_a_patch(tmp_path):
+    layouts.trident(tmp_path / "a.h5", COORDS[:0], VALUES[:0])
+    assert "no tissue" in refused("trident", tmp_path, "no_tissue")
+
+
+def test_a_batch_of_one_and_an_attribute_without_a_value(tmp_path):
+    told = {"patch_size": 256, "patch_size_level0": 512}
+    data = {"features": VALUES[None], "coords": COORDS[None]}
+    layouts.write_h5(tmp_path / "a.h5", data, {"features": {"encoder": h5py.Empty("S1")}, "coords": told})
+    patches = read("trident", tmp_path)
+    same(patches)
+    assert (patches.encoder, patches.size_px) == ("", 512)
 
 
 class Harmful:
