@@ -51,7 +51,7 @@ rule index_features:
     params:
         code=code("index_features"),
         manifest=MANIFEST,
-        folder=FEATURES,
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
         shards=len(SHARDS),
     shell:
         "python -m workflow_scripts.index_features --manifest {params.manifest:q} --features {params.folder}"
