@@ -18,7 +18,7 @@ rule extract_features:
         mem_mb=16000,
         runtime=720,
         # cannot change a result, so not a param
-        batch_size=CFG.features.batch_size,
+        batch_size=CFG.features.batch_size or 0,
     params:
         cfg=settings(CFG.features),
         regions_cfg=settings(CFG.regions),

@@ -76,16 +76,18 @@ class Features(Section):
     """Normalisation mean; null takes the encoder's own."""
     std: tuple[float, float, float] | None = None
     """Normalisation standard deviation; null takes the encoder's own."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the encoder."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Arithmetic of products; `auto` takes bfloat16 for a transformer where the hardware multiplies in it."""
+    compile: bool = False
+    """Compile the encoder first: minutes that a large cohort earns back; a CPU needs a C++ compiler for it."""
     encode_glass: bool = False
     """Encode patches without tissue one by one; otherwise they share the token of a white patch."""
     max_unreadable_fraction: Fraction = 0.1
     """A slide with a larger fraction of unreadable patches is excluded."""
     shards: Count = 4
     """GPU jobs that the slides are dealt to, by a stable hash of slide_id."""
-    batch_size: Count = free(64)
-    """Patches encoded at once."""
+    batch_size: Count | None = free(None)
+    """Patches encoded at once; null takes 16 on a CPU and the fastest found on a GPU."""
 
 
 class Source(Section):

@@ -43,7 +43,7 @@ def _build(settings: Features, regions: Regions, granted: int):
     """The encoder on the device it is to run on; patches that it was not trained for are refused."""
     import torch
 
-    from workflow_scripts.encoders.encode import to_device
+    from workflow_scripts.encoders.device import to_device
     from workflow_scripts.encoders.registry import build_encoder
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--regions-folder", type=Path, required=True, help="tables of tile_regions")
     parser.add_argument("--output", type=Path, required=True, help="index of the shard; features go to slides/ beside")
     parser.add_argument("--code", default="", help="digest of the code; slides made by other code are made again")
-    parser.add_argument("--batch-size", type=int, default=64, help="patches encoded at once")
+    parser.add_argument("--batch-size", type=int, default=0, help="patches encoded at once; 0 chooses")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 runs on the CPU")
     parser.add_argument("--readers", type=int, default=2, help="regions read at once, ahead of the encoder")
     args = parse_entry(parser, argv)
@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
         regions=regions,
         make_encoder=lambda: _build(settings, regions, args.gpu),
         open_pixels=lambda path: _open_pixels(path, regions.grid, regions.patch_px),
-        batch_size=args.batch_size,
+        batch_size=args.batch_size or None,
         threads=max(1, args.readers),
     )
     rows = run.run(jobs)

@@ -61,7 +61,7 @@ class Cohort:
     def run(self, shard=0, code="c0", **settings):
         with (self.folder / "slides.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("slide_id", "path"), *self.rows.items()])
-        settings = {"encoder": "tiny", "model": MODEL, "shards": 1} | settings
+        settings = {"encoder": "tiny", "model": MODEL, "shards": 1, "precision": "float32"} | settings
         output = self.folder / f"features/tiny/shard_{shard}.parquet"
         scale = {"mpp": 0.5, "patch_px": PX, "grid": GRID}
         extract_features.main(
@@ -114,6 +114,7 @@ def test_tokens_are_the_patches_of_their_regions(cohort):
     assert [(row["slide_id"], row["status"]) for row in index] == [("a", "ok"), ("b", "ok")]
     assert [(row["n_regions"], row["n_patches"], row["unreadable_fraction"]) for row in index] == [(2, 7, 0), (1, 4, 0)]
     assert all(row["patches_per_s"] > 0 and row["tissue_mm2"] == 1.5 for row in index)
+    assert all(0 <= row["wait_share"] <= 1 for row in index)
     store = load_features(cohort.features, ["a", "b"])
     assert store.region_ids == ["a_0", "a_1", "b_0"]
     assert store.tokens.dtype == np.float16
@@ -152,7 +153,7 @@ def test_a_second_run_computes_nothing_and_a_new_slide_costs_itself(cohort):
     times, content = cohort.times(), cohort.file("a").read_bytes()
     second = cohort.run()
     assert cohort.times() == times
-    assert [row["patches_per_s"] for row in second] == [None, None]
+    assert [row["patches_per_s"] for row in second] == [row["patches_per_s"] for row in first]
     keys = ("slide_id", "status", "n_regions", "n_patches", "unreadable_fraction", "tissue_mm2", "file")
     assert [[row[key] for key in keys] for row in second] == [[row[key] for key in keys] for row in first]
     cohort.add("c", _pixels(2), [(0, 0)], [np.ones((2, 2))])

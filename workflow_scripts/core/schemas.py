@@ -58,6 +58,7 @@ FEATURE_INDEX = pa.schema(
         pa.field("unreadable_fraction", pa.float64()),
         pa.field("tissue_mm2", pa.float64()),
         pa.field("patches_per_s", pa.float64()),
+        pa.field("wait_share", pa.float64()),  # of the slide's time that the encoder waited for pixels
     ]
 )
 PROTOTYPES = pa.schema(

@@ -1,7 +1,9 @@
 """Patches through an encoder: batches of uint8 pixels in, float16 features out."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,6 +11,8 @@ import torch
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.preprocess import fit_pixels
 from workflow_scripts.encoders.registry import Encoder
+
+_AHEAD = 2  # batches that a GPU computes while the host prepares the next and fetches the last
 
 
 def exact_arithmetic() -> AbstractContextManager:
@@ -25,15 +29,44 @@ def prepare(patches: torch.Tensor, encoder: Encoder) -> torch.Tensor:
     return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def encode_batch(patches: np.ndarray, encoder: Encoder) -> np.ndarray:
-    """One batch, uint8 `[n, p, p, 3]`, to float32 features `[n, D]`."""
-    device = next(encoder.module.parameters()).device
+class _Running(NamedTuple):
+    """A batch on its way: its features on the host once `done` has happened."""
+
+    features: torch.Tensor
+    done: torch.cuda.Event | None
+
+
+def _start(patches: np.ndarray, encoder: Encoder) -> _Running:
+    """Start encoding one batch; on a GPU without waiting for anything."""
+    device, count = encoder.device, len(patches)
+    if encoder.fixed_batch and count < encoder.fixed_batch:
+        patches = np.pad(patches, ((0, encoder.fixed_batch - count), (0, 0), (0, 0), (0, 0)))
+    pixels = torch.from_numpy(patches)
+    if device.type == "cuda":
+        pixels = pixels.pin_memory().to(device, non_blocking=True)
     with (
         torch.inference_mode(),
         torch.autocast(device.type, dtype=torch.bfloat16, enabled=encoder.precision == "bfloat16"),
     ):
-        pixels = prepare(torch.from_numpy(patches).to(device, non_blocking=True), encoder)
-        return encoder.module(pixels).float().cpu().numpy()
+        features = encoder.module(prepare(pixels, encoder))[:count].float()
+    if device.type != "cuda":
+        return _Running(features, None)
+    host = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
+    host.copy_(features, non_blocking=True)
+    done = torch.cuda.Event()
+    done.record()
+    return _Running(host, done)
+
+
+def _finish(batch: _Running) -> np.ndarray:
+    if batch.done is not None:
+        batch.done.synchronize()
+    return batch.features.numpy()
+
+
+def encode_batch(patches: np.ndarray, encoder: Encoder) -> np.ndarray:
+    """One batch, uint8 `[n, p, p, 3]`, to float32 features `[n, D]`."""
+    return _finish(_start(patches, encoder))
 
 
 def to_half(features: np.ndarray, encoder: Encoder) -> np.ndarray:
@@ -51,6 +84,33 @@ def to_half(features: np.ndarray, encoder: Encoder) -> np.ndarray:
     return half
 
 
+def encode_batches(batches: Iterable[np.ndarray], encoder: Encoder) -> Iterator[np.ndarray]:
+    """float16 `[n, D]` of each batch uint8 `[n, p, p, 3]`; a GPU is always some batches ahead of what is yielded."""
+    ahead = _AHEAD if encoder.device.type == "cuda" else 0
+    running: deque[_Running] = deque()
+    for batch in batches:
+        running.append(_start(batch, encoder))
+        if len(running) > ahead:
+            yield to_half(_finish(running.popleft()), encoder)
+    for batch in running:
+        yield to_half(_finish(batch), encoder)
+
+
+def _batches(groups: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
+    """The groups' patches in batches of `batch_size`; the last may be smaller."""
+    waiting: list[np.ndarray] = []
+    for group in groups:
+        waiting.append(group)
+        if sum(map(len, waiting)) < batch_size:
+            continue
+        joined = np.concatenate(waiting)
+        full = len(joined) - len(joined) % batch_size
+        yield from (joined[start : start + batch_size] for start in range(0, full, batch_size))
+        waiting = [joined[full:].copy()]
+    if any(map(len, waiting)):
+        yield np.concatenate(waiting)
+
+
 def encode_groups(groups: Iterable[np.ndarray], encoder: Encoder, batch_size: int) -> Iterator[np.ndarray]:
     """Features of each group of patches, groups in order; batches are filled across groups.
 
@@ -62,40 +122,26 @@ def encode_groups(groups: Iterable[np.ndarray], encoder: Encoder, batch_size: in
     Yields:
         float16 `[n, D]` for each group.
     """
-    waiting: list[int] = []  # sizes of the groups not yet yielded
-    patches: list[np.ndarray] = []  # not yet encoded
+    sizes: deque[int] = deque()  # of the groups not yet yielded
+
+    def counted() -> Iterator[np.ndarray]:
+        for group in groups:
+            sizes.append(len(group))
+            yield group
+
     features = np.empty((0, encoder.dim), np.float16)  # encoded, not yet yielded
-    for group in groups:
-        waiting.append(len(group))
-        patches.append(group)
-        if sum(map(len, patches)) >= batch_size:
-            joined = np.concatenate(patches)
-            full = len(joined) - len(joined) % batch_size
-            done = [_encode(joined[i : i + batch_size], encoder) for i in range(0, full, batch_size)]
-            features = np.concatenate([features, *done])
-            patches = [joined[full:].copy()]
-        while waiting and waiting[0] <= len(features):
-            size = waiting.pop(0)
+    for batch in encode_batches(_batches(counted(), batch_size), encoder):
+        features = np.concatenate([features, batch])
+        while sizes and sizes[0] <= len(features):
+            size = sizes.popleft()
             yield features[:size]
             features = features[size:]
-    if any(map(len, patches)):
-        features = np.concatenate([features, _encode(np.concatenate(patches), encoder)])
-    for size in waiting:
+    for size in sizes:
         yield features[:size]
         features = features[size:]
-
-
-def _encode(patches: np.ndarray, encoder: Encoder) -> np.ndarray:
-    return to_half(encode_batch(np.ascontiguousarray(patches), encoder), encoder)
-
-
-def to_device(encoder: Encoder, device: torch.device) -> Encoder:
-    """Move the encoder's module, channels last, for that is how patches arrive."""
-    encoder.module.to(device, memory_format=torch.channels_last)
-    return encoder
 
 
 def white_token(encoder: Encoder, patch_px: int) -> np.ndarray:
     """float16 `[D]`: the feature of a uniformly white patch, which stands for bare glass."""
     white = np.full((1, patch_px, patch_px, 3), 255, np.uint8)
-    return _encode(white, encoder)[0]
+    return to_half(encode_batch(white, encoder), encoder)[0]

@@ -18,6 +18,7 @@ from workflow_scripts.core.tables import read_meta, read_status, read_table
 from workflow_scripts.encoders.digests import file_digest, sampled_digest, table_digest
 from workflow_scripts.encoders.hub import local_weights, weights_in_folder
 from workflow_scripts.encoders.plug_in import plug_in_digest
+from workflow_scripts.encoders.speed import speed_file
 
 # Where results go and how weights are found does not change them; the weights' own digest is counted instead.
 _NOT_COUNTED = ("encoder", "shards", "allow_network", "allow_mismatch", "hub_folder", "weights", "weights_sha256")
@@ -163,6 +164,7 @@ def remove_leftovers(jobs: list[SlideJob], features_folder: Path, shard: int, sh
         slide_id = file.name.removesuffix(".parquet")
         if file.name not in wanted and shard_of(slide_id, shards) == shard:
             file.unlink()
+            speed_file(file).unlink(missing_ok=True)
             removed.append(slide_id)
     for name in wanted:
         for partial in (features_folder / "slides").glob(f".{name}.*.partial"):

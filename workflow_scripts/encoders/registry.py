@@ -39,10 +39,11 @@ class Encoder:
         dim: features of a patch, D.
         input_px: width that the module is given, px.
         mean, std: normalisation of RGB in 0..1.
-        precision: `float32` or `bfloat16` (autocast).
+        precision: `float32`, `bfloat16` (autocast), or `auto` until `device.to_device` has chosen.
         facts: name, pretrained_on, licence, recommended_mpp, pooling and weights, JSON-serialisable.
         fit, interpolation: how patches of another width reach `input_px`.
         published: what is published about it.
+        fixed_batch: patches that the module takes at once, where it was compiled for so many; None takes any.
     """
 
     module: torch.nn.Module
@@ -55,6 +56,12 @@ class Encoder:
     fit: Fit = "resize"
     interpolation: Interpolation = "bilinear"
     published: EncoderFacts | None = None
+    fixed_batch: int | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module is."""
+        return next(self.module.parameters()).device
 
     @property
     def preprocessing(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -18,13 +18,14 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_file import FEATURE_PARQUET, feature_schema
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, status_meta, table_writer
+from workflow_scripts.encoders.device import choose_batch_size, compiled
 from workflow_scripts.encoders.encode import exact_arithmetic, white_token
 from workflow_scripts.encoders.plan import SlideJob
+from workflow_scripts.encoders.read_ahead import ReadAhead, Source
 from workflow_scripts.encoders.region import ReadFailure, Region
 from workflow_scripts.encoders.registry import Encoder
-from workflow_scripts.encoders.slide_features import Counts, SlideExtraction
-
-ReadPixels = Callable[[Region], tuple[np.ndarray, np.ndarray]]
+from workflow_scripts.encoders.slide_features import Counts, ReadPixels, ReadRegion, SlideExtraction, read_patches
+from workflow_scripts.encoders.speed import read_speed, write_speed
 
 
 class _Excluded(Exception):
@@ -70,7 +71,7 @@ class ShardRun:
         make_encoder: builds the encoder on its device; called only if a slide has to be written.
         open_pixels: path -> context manager that gives a function from a region to its pixels and readable flags;
             the function is called from several threads and raises `ReadFailure`.
-        batch_size: patches encoded at once.
+        batch_size: patches encoded at once; None chooses, see `device.choose_batch_size`.
         threads: regions read at once.
     """
 
@@ -78,12 +79,19 @@ class ShardRun:
     regions: Regions
     make_encoder: Callable[[], Encoder]
     open_pixels: Callable[[str], AbstractContextManager[ReadPixels]]
-    batch_size: int
+    batch_size: int | None
     threads: int
 
     @cached_property
+    def _ready(self) -> tuple[Encoder, int]:
+        """The encoder as it is to run, and patches a batch."""
+        encoder = self.make_encoder()
+        batch_size = self.batch_size or choose_batch_size(encoder, self.regions.patch_px)
+        return (compiled(encoder, batch_size) if self.features.compile else encoder), batch_size
+
+    @property
     def _encoder(self) -> Encoder:
-        return self.make_encoder()
+        return self._ready[0]
 
     @cached_property
     def _glass(self) -> np.ndarray:
@@ -107,33 +115,44 @@ class ShardRun:
             "unreadable_fraction": counts.unreadable_fraction if counts.inside else None,
         }
 
-    def _write_features(self, job: SlideJob, counts: Counts) -> None:
-        size = (job.check["width"], job.check["height"])
+    def _source(self, job: SlideJob) -> Source[Region, ReadRegion]:
+        """A slide's regions, as the encoder wants them."""
+
+        @contextmanager
+        def opened() -> Iterator[Callable[[Region], ReadRegion]]:
+            with self.open_pixels(job.check["path"]) as read:
+                yield lambda region: read_patches(region, read, self.features.encode_glass)
+
+        return Source(opened, _regions_of(job, self.regions.grid))
+
+    def _write_features(self, job: SlideJob, reading: ReadAhead, counts: Counts) -> None:
+        begun, waited = time.monotonic(), reading.waited_s
+        extraction = SlideExtraction(
+            self._encoder,
+            self._schema,
+            (job.check["width"], job.check["height"]),
+            self._ready[1],
+            self._glass,
+            counts,
+        )
         with (
-            self.open_pixels(job.check["path"]) as read,
+            closing(reading.results()) as regions,
             table_writer(job.file, self._schema, **FEATURE_PARQUET) as writer,
         ):
-            extraction = SlideExtraction(
-                self._encoder,
-                self._schema,
-                size,
-                read,
-                self.features.encode_glass,
-                self.batch_size,
-                self._glass,
-                counts,
-            )
-            for piece in extraction.pieces(_regions_of(job, self.regions.grid), self.threads):
+            for piece in extraction.pieces(regions):
                 writer.write(piece)
             _judge(job.status, counts, self.features.max_unreadable_fraction)
             writer.meta = self._meta(job, job.status, counts)
+        if counts.encoded:
+            spent, waited = time.monotonic() - begun, reading.waited_s - waited
+            write_speed(job.file, {"patches_per_s": counts.encoded / spent, "wait_share": waited / spent})
 
-    def _write(self, job: SlideJob) -> Counts:
+    def _write(self, job: SlideJob, reading: ReadAhead) -> Counts:
         """Write a slide's file, an empty one where the slide is excluded."""
         status, counts = job.status, Counts()
         if status.ok:
             try:
-                self._write_features(job, counts)
+                self._write_features(job, reading, counts)
                 return counts
             except ReadFailure as failure:
                 status, counts = excluded(status.slide_id, "read_error", str(failure)), Counts()
@@ -143,7 +162,7 @@ class ShardRun:
             writer.meta = self._meta(job, status, counts)
         return counts
 
-    def _index_row(self, job: SlideJob, patches_per_s: float | None) -> dict[str, Any]:
+    def _index_row(self, job: SlideJob) -> dict[str, Any]:
         if job.kept:  # excluded for now; found up to date when the slide is back
             meta = {"status": asdict(job.status), "n_regions": 0, "n_patches": 0, "unreadable_fraction": None}
         else:
@@ -153,7 +172,7 @@ class ShardRun:
             "file": f"slides/{job.file.name}",
             **{key: meta[key] for key in ("n_regions", "n_patches", "unreadable_fraction")},
             "tissue_mm2": job.tissue_mm2,
-            "patches_per_s": patches_per_s,
+            **read_speed(job.file),
         }
 
     def _announce(self, jobs: list[SlideJob], stale: dict[str, int]) -> None:
@@ -168,35 +187,44 @@ class ShardRun:
     def run(self, jobs: list[SlideJob]) -> list[dict[str, Any]]:
         """Compute what is not up to date; rows of `core.schemas.FEATURE_INDEX`, one a job, in their order.
 
-        `patches_per_s` is null for slides of which nothing had to be encoded.
-
         Raises:
             UserError: the encoder cannot be built or used, or regions have another grid.
         """
         glass = self.features.encode_glass
         stale = {job.status.slide_id: job.patches_to_encode(glass) for job in jobs if not (job.up_to_date or job.kept)}
         self._announce(jobs, stale)
-        total, done, rows = sum(stale.values()), 0, []
+        if stale:
+            _ = self._glass  # builds the encoder, which is no part of the first slide's time
+        todo = [job for job in jobs if job.status.slide_id in stale]
+        sources = (self._source(job) for job in todo if job.status.ok)
         # a bar on a terminal, none in a log (disable=None)
-        with exact_arithmetic(), tqdm(total=total, unit="patch", disable=None, leave=False) as bar:
-            if stale:
-                _ = self._glass  # builds the encoder, which is no part of the first slide's time
-            started = time.monotonic()
-            for number, job in enumerate(jobs, 1):
-                slide_id, rate = job.status.slide_id, None
-                if slide_id in stale:
-                    begun = time.monotonic()
-                    counts = self._write(job)
-                    now = time.monotonic()
-                    rate = counts.encoded / (now - begun) if counts.encoded else None
-                    done += stale[slide_id]
-                    bar.update(stale[slide_id])
-                    left_s = (total - done) * (now - started) / max(done, 1)
-                    _tell(f"slide {number}/{len(jobs)} {slide_id}", counts, rate, left_s)
-                rows.append(self._index_row(job, rate))
-        return rows
+        with (
+            exact_arithmetic(),
+            ReadAhead(sources, self.threads) as reading,
+            tqdm(total=sum(stale.values()), unit="patch", disable=None, leave=False) as bar,
+        ):
+            progress = _Progress(sum(stale.values()))
+            for number, job in enumerate(todo, 1):
+                counts = self._write(job, reading)
+                bar.update(stale[job.status.slide_id])
+                progress.tell(number, len(todo), job, counts, stale[job.status.slide_id])
+        return [self._index_row(job) for job in jobs]
 
 
-def _tell(slide: str, counts: Counts, rate: float | None, left_s: float) -> None:
-    work = f"{counts.encoded} patches, {rate:.0f} patches/s" if rate else "nothing to encode"
-    log.info("%s: %d regions, %s, ETA %s", slide, counts.regions, work, timedelta(seconds=round(left_s)))
+class _Progress:
+    """A line a slide, with the time that is left."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.begun = total, 0, time.monotonic()
+
+    def tell(self, number: int, of: int, job: SlideJob, counts: Counts, patches: int) -> None:
+        self.done += patches
+        left_s = (self.total - self.done) * (time.monotonic() - self.begun) / max(self.done, 1)
+        speed, work = read_speed(job.file), "nothing to encode"
+        if counts.encoded and speed["patches_per_s"]:
+            rate, waits = speed["patches_per_s"], speed["wait_share"]
+            work = f"{counts.encoded} patches, {rate:.0f} patches/s, {waits:.0%} of the time spent waiting for pixels"
+        log.info(
+            "slide %d/%d %s: %d regions, %s, ETA %s",
+            *(number, of, job.status.slide_id, counts.regions, work, timedelta(seconds=round(left_s))),
+        )

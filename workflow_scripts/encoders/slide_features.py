@@ -1,11 +1,10 @@
-"""One slide from regions to pieces of its feature table; reading ahead in threads while the encoder works."""
+"""One slide from regions to pieces of its feature table."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +23,8 @@ from workflow_scripts.encoders.registry import Encoder
 
 REGIONS_A_PIECE = 32
 
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
+# a region's pixels, uint8 `[g*p, g*p, 3]`, and which of its patches could be read, bool `[g, g]`
+ReadPixels = Callable[[Region], tuple[np.ndarray, np.ndarray]]
 
 
 class ReadRegion(NamedTuple):
@@ -53,20 +52,13 @@ class Counts:
         return self.unreadable / self.inside if self.inside else 0.0
 
 
-def read_ahead(
-    function: Callable[[_Item], _Result], items: Iterable[_Item], threads: int, ahead: int = 2
-) -> Iterator[_Result]:
-    """`map` in threads, order kept, with at most `threads + ahead` results or calls under way."""
-    items = iter(items)
-    pool = ThreadPoolExecutor(threads)
-    try:
-        waiting = deque(pool.submit(function, item) for item in islice(items, threads + ahead))
-        while waiting:
-            result = waiting.popleft().result()
-            waiting.extend(pool.submit(function, item) for item in islice(items, 1))
-            yield result
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def read_patches(region: Region, read: ReadPixels, encode_glass: bool) -> ReadRegion:
+    """What the encoder needs of a region; called in the reading threads."""
+    rgb, read_ok = read(region)
+    grid = len(read_ok)
+    encoded = encoded_one_by_one(read_ok, region.tissue, encode_glass)
+    colour = np.where(read_ok[..., None], colour_statistics(rgb, grid), np.float32(0))
+    return ReadRegion(region, read_ok, encoded, colour, split_patches(rgb, grid)[encoded])
 
 
 @dataclass
@@ -77,8 +69,7 @@ class SlideExtraction:
         encoder: on the device that is to be used.
         schema: from `core.feature_store.feature_schema`.
         size: width and height of the slide, px at level 0.
-        read: gives a region's pixels, uint8 `[g*p, g*p, 3]`, and bool `[g, g]`; called from several threads.
-        encode_glass, batch_size: as in the configuration.
+        batch_size: patches encoded at once.
         glass: float16 `[D]`, the token of bare glass.
         counts: filled in while `pieces` runs.
     """
@@ -86,18 +77,9 @@ class SlideExtraction:
     encoder: Encoder
     schema: pa.Schema
     size: tuple[int, int]
-    read: Callable[[Region], tuple[np.ndarray, np.ndarray]]
-    encode_glass: bool
     batch_size: int
     glass: np.ndarray
     counts: Counts = field(default_factory=Counts)
-
-    def _prepare(self, region: Region) -> ReadRegion:
-        rgb, read_ok = self.read(region)
-        grid = len(read_ok)
-        encoded = encoded_one_by_one(read_ok, region.tissue, self.encode_glass)
-        colour = np.where(read_ok[..., None], colour_statistics(rgb, grid), np.float32(0))
-        return ReadRegion(region, read_ok, encoded, colour, split_patches(rgb, grid)[encoded])
 
     def _count(self, read: ReadRegion) -> None:
         region = read.region
@@ -136,16 +118,8 @@ class SlideExtraction:
             columns[part.name] = to_column(np.stack(values), part) if part.metadata else pa.array(values, part.type)
         return pa.table(columns, schema=self.schema)
 
-    def pieces(self, regions: Iterable[Region], threads: int) -> Iterator[pa.Table]:
-        """Tables of up to 32 regions each, in the order of `regions`; regions without a readable patch are left out.
-
-        Args:
-            regions: what to read.
-            threads: how many regions are read at once, ahead of the encoder.
-
-        Raises:
-            ReadFailure: from `read`.
-        """
-        rows = self._encoded(read_ahead(self._prepare, regions, threads))
+    def pieces(self, regions: Iterable[ReadRegion]) -> Iterator[pa.Table]:
+        """Tables of up to 32 regions each, in the order of `regions`; regions without a readable patch are left out."""
+        rows = self._encoded(regions)
         while piece := list(islice(rows, REGIONS_A_PIECE)):
             yield self._piece(piece)

@@ -7,13 +7,17 @@ from PIL import Image
 
 from workflow_scripts.config import Features
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.encoders.encode import encode_batch, encode_groups, prepare, to_device, white_token
+from workflow_scripts.encoders import device
+from workflow_scripts.encoders.device import CPU_BATCH, choose_batch_size, compiled, to_device
+from workflow_scripts.encoders.encode import encode_batch, encode_groups, prepare, white_token
 from workflow_scripts.encoders.registry import Encoder, build_encoder
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    return to_device(build_encoder(Features(model="efficientnet_lite0"), 48), torch.device("cpu"))
+    return to_device(build_encoder(Features(model="efficientnet_lite0", precision="float32"), 48), CPU)
 
 
 def _patches(count: int, px: int, seed: int = 0) -> np.ndarray:
@@ -68,13 +72,62 @@ def test_resizing_is_pillows_antialiased_bilinear(encoder, px):
         np.testing.assert_allclose(pixels, expected, atol=1.1 / 255)  # Pillow rounds after each axis
 
 
+def _smooth_patches(count: int, px: int) -> np.ndarray:
+    """Patches with structure, as tissue has and noise has not."""
+    coarse = np.random.default_rng(1).integers(90, 256, (count, 6, 6, 3), dtype=np.uint8)
+    return np.stack([np.asarray(Image.fromarray(one).resize((px, px), Image.Resampling.BICUBIC)) for one in coarse])
+
+
 def test_bfloat16_stays_close():
-    half = build_encoder(Features(model="efficientnet_lite0", precision="bfloat16"), 48)
-    full = build_encoder(Features(model="efficientnet_lite0"), 48)
-    patches = _patches(4, 48)
-    first, second = encode_batch(patches, half), encode_batch(patches, full)
-    assert not np.array_equal(first, second)
-    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.99
+    patches, features, px = _smooth_patches(16, 64), {}, 64
+    for precision in ("bfloat16", "float32"):
+        settings = Features(model="vit_tiny_patch16_224:random", precision=precision)
+        encoder = to_device(build_encoder(settings, px), CPU)
+        assert encoder.preprocessing["precision"] == precision
+        features[precision] = encode_batch(patches, encoder)
+    half, full = features["bfloat16"], features["float32"]
+    assert not np.array_equal(half, full)
+    cosine = (half * full).sum(axis=1) / np.linalg.norm(half, axis=1) / np.linalg.norm(full, axis=1)
+    assert cosine.mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("hardware", "model", "precision"),
+    [
+        (True, "test_vit:random", "bfloat16"),
+        (False, "test_vit:random", "float32"),
+        (True, "efficientnet_lite0", "float32"),  # its running sums would be bfloat16
+    ],
+)
+def test_auto_takes_bfloat16_where_there_is_some_and_sums_stay_in_float32(monkeypatch, hardware, model, precision):
+    monkeypatch.setattr(device, "multiplies_bfloat16", lambda kind: hardware and kind == "cpu")
+    encoder = to_device(build_encoder(Features(model=model, precision="auto"), 96), CPU)
+    assert encoder.precision == encoder.preprocessing["precision"] == precision
+
+
+def test_stored_bfloat16_weights_are_autocasts():
+    """Storing the weights of products as bfloat16 gives the bits of converting them in every batch."""
+    patches = _patches(3, 32)
+    settings = Features(model="test_vit:random", precision="bfloat16")
+    stored = to_device(build_encoder(settings, 32), CPU)
+    plain = build_encoder(settings, 32)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = plain.module(prepare(torch.from_numpy(patches), plain)).float().numpy()
+    np.testing.assert_array_equal(encode_batch(patches, stored), expected)
+
+
+def test_compiled_encoder_gives_the_same_features():
+    settings = Features(model="test_vit:random", precision="float32")
+    plain = to_device(build_encoder(settings, 32), CPU)
+    quick = compiled(plain, 4)
+    patches = _patches(10, 32)  # the last batch has two
+    first, second = (np.concatenate(list(encode_groups([patches], one, 4))) for one in (plain, quick))
+    assert second.shape == first.shape
+    np.testing.assert_allclose(second.astype(np.float32), first, atol=2e-3, rtol=2e-3)
+
+
+def test_batch_size_on_a_cpu_is_fixed(encoder):
+    assert choose_batch_size(encoder, 48) == CPU_BATCH
 
 
 def test_white_token_is_a_white_patch(encoder):

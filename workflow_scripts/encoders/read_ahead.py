@@ -1,0 +1,107 @@
+"""Regions of one slide after another, read in threads before the encoder asks for them."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, ExitStack
+from typing import Generic, NamedTuple, TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class Source(NamedTuple, Generic[_Item, _Result]):
+    """Items of one slide.
+
+    Attributes:
+        open: context manager of the function from an item to its result, which several threads call at once.
+        items: in the order in which the results are wanted.
+    """
+
+    open: Callable[[], AbstractContextManager[Callable[[_Item], _Result]]]
+    items: Iterable[_Item]
+
+
+class _Opened(Generic[_Item, _Result]):
+    def __init__(self, source: Source[_Item, _Result]) -> None:
+        self.stack = ExitStack()
+        self.read = self.stack.enter_context(source.open())
+        self.items = iter(source.items)
+        self.all_taken = False
+        self.futures: deque[Future[_Result]] = deque()
+
+    def close(self) -> None:
+        wait([future for future in self.futures if not future.cancel()])  # they still use the slide
+        self.stack.close()
+
+
+class ReadAhead(Generic[_Item, _Result]):
+    """Results of many sources, source by source, each in the order of its items.
+
+    The regions of the next slide are read while the last ones of this are encoded, so the encoder does not wait where a
+    slide ends. Use it in a `with` block.
+
+    Args:
+        sources: taken one after the other, when their turn comes.
+        threads: calls at once.
+        ahead: results kept beyond those being read; memory holds `threads + ahead` results at most.
+
+    Attributes:
+        waited_s: time that `results` has waited for a result, seconds.
+    """
+
+    def __init__(self, sources: Iterable[Source[_Item, _Result]], threads: int, ahead: int = 2) -> None:
+        self._sources = iter(sources)
+        self._limit = threads + ahead
+        self._pool = ThreadPoolExecutor(threads)
+        self._opened: deque[_Opened[_Item, _Result]] = deque()  # the first is the one whose results are taken
+        self._under_way = 0
+        self.waited_s = 0.0
+
+    def __enter__(self) -> "ReadAhead[_Item, _Result]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        while self._opened:
+            self._opened.popleft().close()
+        self._pool.shutdown(wait=True)
+
+    def _top_up(self) -> None:
+        while self._under_way < self._limit:
+            if not self._opened or self._opened[-1].all_taken:
+                source = next(self._sources, None)
+                if source is None:
+                    return
+                self._opened.append(_Opened(source))
+            last = self._opened[-1]
+            for item in last.items:
+                last.futures.append(self._pool.submit(last.read, item))
+                self._under_way += 1
+                break
+            else:
+                last.all_taken = True
+
+    def results(self) -> Iterator[_Result]:
+        """Results of the next source. Where they are not taken to the end, the rest of the source is left out.
+
+        Raises:
+            IndexError: there is no further source.
+            Exception: what reading an item raised, in its turn.
+        """
+        self._top_up()
+        source = self._opened[0]
+        try:
+            while source.futures:
+                begun = time.monotonic()
+                future = source.futures.popleft()
+                self._under_way -= 1
+                result = future.result()
+                self.waited_s += time.monotonic() - begun
+                self._top_up()
+                yield result
+        finally:
+            self._opened.popleft()
+            self._under_way -= len(source.futures)
+            source.close()
