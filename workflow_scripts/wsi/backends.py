@@ -1,30 +1,62 @@
-"""The decoders behind a slide: OpenSlide, the reader of record, and `plain_image` for plain images that it refuses.
-
-All give `properties`, `dimensions` (width, height of every level, finest first), `downsamples` as the decoder counts
-them, and `read(level, x, y, w, h)`: an RGB image of whole pixels of that level, inside it.
+"""The decoders behind a slide: OpenSlide, the reader of record, `direct` for the pixels of JPEG-tiled slides, and
+`plain_image` for plain images that OpenSlide refuses.
 """
 
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import openslide
-from PIL import Image
 
-from workflow_scripts.wsi.plain_image import PLAIN_IMAGES, PlainBackend, TiffBackend, flatten, open_plain
+from workflow_scripts.wsi.direct import DirectBackend, find_levels
+from workflow_scripts.wsi.plain_image import PLAIN_IMAGES, open_plain
 from workflow_scripts.wsi.slide_error import SlideError
+from workflow_scripts.wsi.tile_reader import flatten
+
+
+class Backend(Protocol):
+    """What a decoder gives.
+
+    Attributes:
+        properties: the file's metadata, names as in OpenSlide.
+        vendor: OpenSlide's vendor name, or `plain-image`.
+        dimensions: width and height of every level, finest first, px.
+        downsamples: one factor a level, as the decoder counts them.
+        tile_rows: rows of a tile of every level; reads that end on a multiple of it decode no tile twice.
+    """
+
+    properties: dict[str, str]
+    vendor: str
+    dimensions: list[tuple[int, int]]
+    downsamples: list[float]
+    tile_rows: list[int]
+
+    def read(self, level: int, x: int, y: int, w: int, h: int) -> np.ndarray:
+        """Whole pixels of a level, inside it, uint8 `[h, w, 3]`; what is transparent lies on white.
+
+        Raises:
+            SlideError: `read_error`; the backend stays usable.
+        """
+        ...
+
+    def close(self) -> None: ...
 
 
 class OpenSlideBackend:
     """A slide opened by OpenSlide. A read error kills an OpenSlide handle, so it is reopened after one."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path = path
         self._handle = openslide.OpenSlide(path)
         self.properties = dict(self._handle.properties)
         self.vendor = self.properties.get("openslide.vendor", "unknown")
         self.dimensions = list(self._handle.level_dimensions)
         self.downsamples = list(self._handle.level_downsamples)
+        self.tile_rows = [
+            int(self.properties.get(f"openslide.level[{i}].tile-height", 1)) for i in range(len(self.dimensions))
+        ]
 
-    def read(self, level: int, x: int, y: int, w: int, h: int) -> Image.Image:
+    def read(self, level: int, x: int, y: int, w: int, h: int) -> np.ndarray:
         # OpenSlide wants the corner in level-0 px and divides it by its own downsample again.
         step = self.downsamples[level]
         try:
@@ -32,11 +64,11 @@ class OpenSlideBackend:
         except openslide.OpenSlideError as error:
             self._handle.close()
             try:
-                self._handle = openslide.OpenSlide(self._path)  # a handle is dead after an error
+                self._handle = openslide.OpenSlide(self.path)  # a handle is dead after an error
             except openslide.OpenSlideError as gone:
                 raise SlideError("read_error", f"the file cannot be opened again ({gone}); fetch it again") from gone
             raise SlideError("read_error", f"pixels cannot be read ({error}); fetch the file again") from error
-        return flatten(pixels)
+        return np.asarray(flatten(pixels))
 
     def close(self) -> None:
         self._handle.close()
@@ -59,8 +91,17 @@ def _looks_like(head: bytes) -> str:
     return "its content is no known slide format"
 
 
-def open_backend(path: str) -> OpenSlideBackend | TiffBackend | PlainBackend:
-    """Open with OpenSlide, else as a plain image.
+def _open_openslide(path: str, threads: int) -> Backend:
+    reference = OpenSlideBackend(path)
+    levels = find_levels(reference)
+    return DirectBackend(reference, levels, threads) if levels else reference
+
+
+def open_backend(path: str, threads: int = 1) -> Backend:
+    """Open with OpenSlide, else as a plain image; JPEG tiles are decoded straight from the file where that is safe.
+
+    Args:
+        threads: tiles decoded at once where tiles are decoded here.
 
     Raises:
         SlideError: `missing_file`, `unreadable_file`, or `not_brightfield` for a plain image that is not RGB.
@@ -68,7 +109,7 @@ def open_backend(path: str) -> OpenSlideBackend | TiffBackend | PlainBackend:
     if not Path(path).is_file():
         raise SlideError("missing_file", f"{path} does not exist or is no file; check the column path of the manifest")
     try:
-        return OpenSlideBackend(path)
+        return _open_openslide(path, threads)
     except openslide.OpenSlideError as error:
         first_error = _one_line(error)
     try:
@@ -79,7 +120,7 @@ def open_backend(path: str) -> OpenSlideBackend | TiffBackend | PlainBackend:
     # A vendor's file that OpenSlide refuses has lost its directories: what is left of it is no slide.
     if head.startswith(PLAIN_IMAGES):
         try:
-            backend = open_plain(path, head)
+            backend = open_plain(path, head, threads)
         except SlideError:
             raise
         except Exception as error:  # decoders raise many kinds over a broken file

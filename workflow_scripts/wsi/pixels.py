@@ -32,12 +32,19 @@ class _Canvas:
 
     def __init__(self, slide: Slide, x: float, y: float, px_x: float, px_y: float, shape: tuple[int, int], cell: int):
         self.slide, self.x, self.y, self.px_x, self.px_y, self.cell = slide, x, y, px_x, px_y, cell
-        self.rgb = np.full((*shape, 3), 255, np.uint8)
+        self.shape, self._rgb = shape, None
         # Whole canvas pixels inside the slide; a pixel that the slide's edge cuts stays white.
         self.left, self.right = _inside(x, px_x, shape[1], slide.width)
         self.top, self.bottom = _inside(y, px_y, shape[0], slide.height)
         self.read_ok = np.ones((-(-shape[0] // cell), -(-shape[1] // cell)), bool)
         self.error: SlideError | None = None
+
+    @property
+    def rgb(self) -> np.ndarray:
+        """uint8 `[*shape, 3]`; laid out in white only where one read did not give all of it."""
+        if self._rgb is None:
+            self._rgb = np.full((*self.shape, 3), 255, np.uint8)
+        return self._rgb
 
     def fill(self, row0: int, row1: int, col0: int, col1: int) -> None:
         """Read cells `[row0:row1, col0:col1]`; on an error halve the block until single cells fail."""
@@ -46,7 +53,7 @@ class _Canvas:
         if bottom <= top or right <= left:
             return
         try:
-            self.rgb[top:bottom, left:right] = self.slide.read(
+            pixels = self.slide.read(
                 self.x + left * self.px_x,
                 self.y + top * self.px_y,
                 (right - left) * self.px_x,
@@ -63,6 +70,11 @@ class _Canvas:
             for r0, r1 in rows:
                 for c0, c1 in cols:
                     self.fill(r0, r1, c0, c1)
+        else:
+            if pixels.shape[:2] == self.shape and pixels.flags.writeable:
+                self._rgb = pixels
+            else:
+                self.rgb[top:bottom, left:right] = pixels
 
 
 def _halves(first: int, last: int) -> list[tuple[int, int]]:

@@ -1,29 +1,29 @@
 """Plain and OME TIFF, PNG and JPEG as slides, for what OpenSlide refuses.
 
-TIFF tiles are decoded by tifffile: libvips turns JPEG tiles that hold RGB into false colours.
+TIFF tiles are decoded one by one: libvips turns JPEG tiles that hold RGB into false colours. Large PNG and JPEG images,
+which can only be decoded from the top, are decoded once by libvips into a temporary file.
 """
+
+import os
+from threading import Lock
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import numpy as np
 from PIL import Image
 
 from workflow_scripts.wsi.slide_error import SlideError
+from workflow_scripts.wsi.tiff_layout import parse_level
+from workflow_scripts.wsi.tile_reader import TileReader, flatten
+
+if TYPE_CHECKING:
+    import pyvips
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PLAIN_IMAGES = (*_TIFF, b"\x89PNG", b"\xff\xd8\xff")
-WHITE = (255, 255, 255)
-_JPEG = (6, 7, 33007, 34892)  # TIFF compressions whose tiles share tables
 _UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF's ResolutionUnit: inch, cm
-
-
-def flatten(pixels: Image.Image) -> Image.Image:
-    """An RGB or RGBA image on white."""
-    if pixels.mode == "RGB":
-        return pixels
-    if pixels.getextrema()[3][0] == 255:
-        return pixels.convert("RGB")
-    flat = Image.new("RGB", pixels.size, WHITE)
-    flat.paste(pixels, mask=pixels.getchannel("A"))
-    return flat
+_IN_MEMORY_PX = 64_000_000  # a PNG or JPEG up to this is held in memory, 4 bytes a px
+_ROWS = 256  # of an untiled image, read at once
 
 
 def _refuse_unless_rgb(what: str, rgb: bool) -> None:
@@ -39,15 +39,45 @@ class PlainBackend:
     def __init__(self, path: str) -> None:
         with Image.open(path) as image:
             _refuse_unless_rgb(f"of mode {image.mode}", image.mode in ("RGB", "RGBA", "P"))
-            self._image = flatten(image.convert("RGB") if image.mode == "RGB" else image.convert("RGBA"))
-        self.dimensions, self.downsamples = [self._image.size], [1.0]
+            self.dimensions = [image.size]
+            self._vips = _decode_to_disk(path) if image.width * image.height > _IN_MEMORY_PX else None
+            if self._vips is None:
+                self._image = flatten(image.convert("RGB") if image.mode == "RGB" else image.convert("RGBA"))
+        self.downsamples, self.tile_rows = [1.0], [_ROWS]
         self.properties: dict[str, str] = {}
 
-    def read(self, level: int, x: int, y: int, w: int, h: int) -> Image.Image:
-        return self._image.crop((x, y, x + w, y + h))
+    def read(self, level: int, x: int, y: int, w: int, h: int) -> np.ndarray:
+        if self._vips is not None:
+            return self._vips.crop(x, y, w, h).numpy()
+        return np.asarray(self._image.crop((x, y, x + w, y + h)))
 
     def close(self) -> None:
-        self._image.close()
+        self._vips = self._image = None
+
+
+_on_disk: WeakValueDictionary = WeakValueDictionary()
+_on_disk_lock = Lock()
+
+
+def _decode_to_disk(path: str) -> "pyvips.Image":
+    """The image as 8-bit RGB in a temporary file of its full size, shared by all who have it open, then removed.
+
+    Raises:
+        pyvips.Error: the image is damaged.
+    """
+    import pyvips
+
+    found = os.stat(path)
+    key = (os.path.realpath(path), found.st_mtime_ns, found.st_size)
+    with _on_disk_lock:
+        if (decoded := _on_disk.get(key)) is None:
+            image = pyvips.Image.new_from_file(path, access="sequential", fail_on="warning").colourspace("srgb")
+            if image.hasalpha():
+                image = image.flatten(background=255)
+            decoded = pyvips.Image.new_temp_file("%s.v")
+            image.cast("uchar").write(decoded)
+            _on_disk[key] = decoded
+        return decoded
 
 
 class TiffBackend:
@@ -55,52 +85,26 @@ class TiffBackend:
 
     vendor = "plain-image"
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, threads: int = 1) -> None:
         import tifffile
 
-        self._file = tifffile.TiffFile(path)
-        self._pages = [level.keyframe for level in self._file.series[0].levels]
-        first = self._pages[0]
-        rgb = all(page.dtype == np.uint8 and page.axes == "YXS" and page.shape[2] in (3, 4) for page in self._pages)
-        if first.compression not in tifffile.TIFF.DECOMPRESSORS:
-            raise ValueError(f"unsupported TIFF compression {int(first.compression)}")
-        _refuse_unless_rgb(f"{first.dtype} with the axes {first.axes} {first.shape}", rgb)
-        self.dimensions = [(page.imagewidth, page.imagelength) for page in self._pages]
-        self.downsamples = [first.imagewidth / page.imagewidth for page in self._pages]
-        self.properties = {"tiff.ImageDescription": first.description} | _resolution(first)
+        with tifffile.TiffFile(path) as file:
+            pages = [level.keyframe for level in file.series[0].levels]
+            first = pages[0]
+            rgb = all(page.dtype == np.uint8 and page.axes == "YXS" and page.shape[2] in (3, 4) for page in pages)
+            levels = [parse_level(page) for page in pages]
+            _refuse_unless_rgb(f"{first.dtype} with the axes {first.axes} {first.shape}", rgb)
+            self.dimensions = [(page.imagewidth, page.imagelength) for page in pages]
+            self.properties = {"tiff.ImageDescription": first.description} | _resolution(first)
+        self.downsamples = [first.imagewidth / page.imagewidth for page in pages]
+        self.tile_rows = [layout.tile_h for layout in levels]
+        self._tiles = TileReader(path, levels, threads)
 
-    def read(self, level: int, x: int, y: int, w: int, h: int) -> Image.Image:
-        page = self._pages[level]
-        pixels = np.full((h, w, page.shape[2]), 255, np.uint8)
-        try:
-            for index in _segments(page, x, y, w, h):
-                self._paste(page, index, pixels, x, y)
-        except Exception as error:  # each codec raises its own kind
-            raise SlideError("read_error", f"pixels cannot be read ({error}); fetch the file again") from error
-        return flatten(Image.fromarray(pixels))
-
-    def _paste(self, page, index: int, pixels: np.ndarray, x: int, y: int) -> None:
-        """Decode one tile or strip and copy what the canvas at (x, y) needs of it."""
-        if not page.databytecounts[index]:
-            return  # a sparse tile: background
-        self._file.filehandle.seek(page.dataoffsets[index])
-        data = self._file.filehandle.read(page.databytecounts[index])
-        tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if page.compression in _JPEG else {}
-        segment, (_, _, top, left, _), (_, rows, cols, _) = page.decode(data, index, **tables)
-        y0, y1 = max(y, top), min(y + pixels.shape[0], top + rows)
-        x0, x1 = max(x, left), min(x + pixels.shape[1], left + cols)
-        pixels[y0 - y : y1 - y, x0 - x : x1 - x] = segment[0, y0 - top : y1 - top, x0 - left : x1 - left]
+    def read(self, level: int, x: int, y: int, w: int, h: int) -> np.ndarray:
+        return self._tiles.read(level, x, y, w, h)
 
     def close(self) -> None:
-        self._file.close()
-
-
-def _segments(page, x: int, y: int, w: int, h: int) -> list[int]:
-    """Indices of the tiles or strips that a rectangle touches."""
-    tile_w, tile_h = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
-    across = -(-page.imagewidth // tile_w)
-    columns = range(x // tile_w, (x + w - 1) // tile_w + 1)
-    return [row * across + column for row in range(y // tile_h, (y + h - 1) // tile_h + 1) for column in columns]
+        self._tiles.close()
 
 
 def _resolution(page) -> dict[str, str]:
@@ -114,11 +118,11 @@ def _resolution(page) -> dict[str, str]:
     return found
 
 
-def open_plain(path: str, head: bytes) -> PlainBackend | TiffBackend:
-    """Open a plain image by the first bytes of its file.
+def open_plain(path: str, head: bytes, threads: int = 1) -> PlainBackend | TiffBackend:
+    """Open a plain image by the first bytes of its file; `threads` decode the tiles of a TIFF.
 
     Raises:
         SlideError: `not_brightfield` where it is not 8-bit RGB.
         Exception: the decoders' own kinds where it is broken.
     """
-    return TiffBackend(path) if head.startswith(_TIFF) else PlainBackend(path)
+    return TiffBackend(path, threads) if head.startswith(_TIFF) else PlainBackend(path)

@@ -1,18 +1,20 @@
 """A slide as a plane of pixels: any rectangle of level 0 at any size, from the nearest finer pyramid level."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from workflow_scripts.wsi.backends import open_backend
+from workflow_scripts.wsi.resample import block_mean, filtered
 from workflow_scripts.wsi.slide_error import SlideError
 
 __all__ = ["Slide", "SlideError", "open_slide"]
 
 _LEVEL_SLACK = 1e-3  # a level coarser than wanted by less than this counts as fine enough
-_MAX_SOURCE_PX = 32_000_000  # decoded at once; larger reads go in strips
+_MAX_SOURCE_PX = 4_000_000  # resampled at once; larger reads go in strips of at least one row of tiles
 Image.MAX_IMAGE_PIXELS = None  # the limit above stands in for Pillow's
 
 
@@ -38,9 +40,9 @@ class Slide:
         properties: the file's metadata, names as in OpenSlide.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, threads: int = 1) -> None:
         self.path = str(path)
-        self._backend = open_backend(self.path)
+        self._backend = open_backend(self.path, threads)
         self.vendor = self._backend.vendor
         self.properties: dict[str, str] = self._backend.properties
         self.width, self.height = self._backend.dimensions[0]
@@ -82,53 +84,95 @@ class Slide:
             raise ValueError(f"rectangle {(x, y, w, h)} is empty or not inside the {self.width} x {self.height} slide")
         level = self._level_for(w / out_w, h / out_h)
         (step_x, step_y), (level_w, level_h) = self._steps[level], self._backend.dimensions[level]
-        rows = max(1, int(_MAX_SOURCE_PX / (w / step_x) / (h / step_y / out_h)))
-        strips = []
-        for top in range(0, out_h, rows):
-            bottom = min(top + rows, out_h)
-            box_x = (max(x, 0) / step_x, min((x + w) / step_x, level_w))
-            box_y = (max(y + h * top / out_h, 0) / step_y, min((y + h * bottom / out_h) / step_y, level_h))
-            strips.append(self._resample(level, box_x, box_y, out_w, bottom - top))
-        return strips[0] if len(strips) == 1 else np.concatenate(strips)
+        box_x = _Axis(max(x, 0) / step_x, min((x + w) / step_x, level_w), out_w, level_w)
+        box_y = _Axis(max(y, 0) / step_y, min((y + h) / step_y, level_h), out_h, level_h)
+        if box_x.is_copy and box_y.is_copy:
+            return self._backend.read(level, round(box_x.first), round(box_y.first), out_w, out_h)
+        return self._resample(level, box_x, box_y)
 
-    def _resample(
-        self, level: int, box_x: tuple[float, float], box_y: tuple[float, float], out_w: int, out_h: int
-    ) -> np.ndarray:
-        """One strip, its box in px of `level`."""
-        scale_x, scale_y = (box_x[1] - box_x[0]) / out_w, (box_y[1] - box_y[0]) / out_h
-        whole = _is_whole(box_x[0]) and _is_whole(box_y[0]) and _is_whole(scale_x) and _is_whole(scale_y)
-        if whole and round(scale_x) == round(scale_y) == 1:
-            pixels = self._backend.read(level, round(box_x[0]), round(box_y[0]), out_w, out_h)
-            return np.asarray(pixels)
-        source_x = _source_span(box_x, 0 if whole else scale_x, self._backend.dimensions[level][0])
-        source_y = _source_span(box_y, 0 if whole else scale_y, self._backend.dimensions[level][1])
-        pixels = self._backend.read(level, source_x[0], source_y[0], source_x[1], source_y[1])
-        box = (
-            box_x[0] - source_x[0],
-            box_y[0] - source_y[0],
-            min(box_x[1] - source_x[0], source_x[1]),
-            min(box_y[1] - source_y[0], source_y[1]),
-        )
-        kernel = Image.Resampling.BOX if whole else Image.Resampling.HAMMING
-        return np.asarray(pixels.resize((out_w, out_h), kernel, box))
+    def _resample(self, level: int, box_x: "_Axis", box_y: "_Axis") -> np.ndarray:
+        """Strip by strip, so that memory stays bounded; the rows that two strips need are decoded once.
+
+        A read of the decoder ends with a row of its tiles wherever that is not too many rows, so that no tile is
+        decoded twice either.
+        """
+        whole = box_x.is_whole and box_y.is_whole
+        first, width = box_x.span(0, box_x.count, whole)
+        end = sum(box_y.span(0, box_y.count, whole))
+        tile_rows = self._backend.tile_rows[level]
+        if tile_rows * width > 4 * _MAX_SOURCE_PX:
+            tile_rows = 1
+        rows = max(1, int(max(_MAX_SOURCE_PX / width, tile_rows) / box_y.scale))
+        out = np.empty((box_y.count, box_x.count, 3), np.uint8)
+        pixels, start = np.empty((0, width, 3), np.uint8), box_y.span(0, 1, whole)[0]
+        for top in range(0, box_y.count, rows):
+            bottom = min(top + rows, box_y.count)
+            needed, needed_rows = box_y.span(top, bottom, whole)
+            pixels, start = pixels[needed - start :], needed
+            have = start + len(pixels)
+            if needed + needed_rows > have:
+                until = min(end, -(-(needed + needed_rows) // tile_rows) * tile_rows)
+                more = self._backend.read(level, first, have, width, until - have)
+                pixels = np.concatenate([pixels, more]) if len(pixels) else more
+            strip = pixels[:needed_rows]
+            if whole:
+                out[top:bottom] = block_mean(strip, round(box_y.scale), round(box_x.scale))
+            else:
+                left, right = box_x.inside(first, 0, box_x.count)
+                upper, lower = box_y.inside(start, top, bottom)
+                out[top:bottom] = filtered(strip, (box_x.count, bottom - top), (left, upper, right, lower))
+        return out
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """A read along one axis: from `first` to `last` px of a level of `size` px, as `count` px."""
+
+    first: float
+    last: float
+    count: int
+    size: int
+
+    @property
+    def scale(self) -> float:
+        return (self.last - self.first) / self.count
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every output pixel covers whole pixels, or so nearly that the far end is off by 0.25 px at most."""
+        drift = abs(self.last - self.first - round(self.scale) * self.count)
+        return _is_whole(self.first) and _is_whole(self.scale) and round(self.scale) > 0 and drift <= 0.25
+
+    @property
+    def is_copy(self) -> bool:
+        return self.is_whole and round(self.scale) == 1
+
+    def span(self, start: int, stop: int, whole: bool) -> tuple[int, int]:
+        """First pixel and count that outputs `start:stop` need, with the filter's support unless they are whole."""
+        if whole:
+            return round(self.first) + start * round(self.scale), (stop - start) * round(self.scale)
+        margin = math.ceil(max(self.scale, 1.0))
+        first = max(0, math.floor(self.first + start * self.scale + 1e-4) - margin)
+        last = min(self.size, math.ceil(self.first + stop * self.scale - 1e-4) + margin)
+        return first, last - first
+
+    def inside(self, origin: int, start: int, stop: int) -> tuple[float, float]:
+        """Outputs `start:stop` as a stretch of the pixels from `origin`."""
+        low, high = self.first + start * self.scale - origin, self.first + stop * self.scale - origin
+        return max(low, 0.0), min(high, float(self.size - origin))
 
 
 def _is_whole(value: float) -> bool:
     return abs(value - round(value)) < 1e-4
 
 
-def _source_span(box: tuple[float, float], scale: float, size: int) -> tuple[int, int]:
-    """First pixel and count that a box needs with the filter's support around it, inside the level."""
-    margin = math.ceil(max(scale, 1.0)) if scale else 0
-    first = max(0, math.floor(box[0] + 1e-4) - margin)
-    last = min(size, math.ceil(box[1] - 1e-4) + margin)
-    return first, last - first
-
-
-def open_slide(path: str | Path) -> Slide:
+def open_slide(path: str | Path, threads: int = 1) -> Slide:
     """Open a slide.
+
+    Args:
+        threads: tiles of one read decoded at once, where the tiles are decoded here (JPEG-tiled slides, plain TIFF).
 
     Raises:
         SlideError: `missing_file`, `unreadable_file` or `not_brightfield`; the detail says what the file seems to be.
     """
-    return Slide(path)
+    return Slide(path, threads)

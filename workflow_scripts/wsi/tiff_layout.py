@@ -1,0 +1,137 @@
+"""Where a TIFF keeps the tiles of its pyramid and how each is decoded: all that reading pixels needs, parsed once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import simplejpeg
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+_JPEG = 7
+_RGB, _YCBCR = 2, 6  # PhotometricInterpretation
+_TABLES_APART = (6, 7, 33007, 34892)  # TIFF compressions whose tiles share JPEG tables
+# Adobe's marker tells a JPEG decoder whether the three components are RGB (0) or YCbCr (1).
+_ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
+_SOI, _EOI, _SOS, _COMMENT = 0xD8, 0xD9, 0xDA, 0xFE
+
+
+@dataclass(frozen=True)
+class TiffLevel:
+    """One level of a pyramid; a strip is a tile as wide as the level.
+
+    Attributes:
+        width, height: px of the level.
+        tile_w, tile_h: px of a tile.
+        offsets, counts: int64 `[tiles]`, bytes in the file, row by row; a count of 0 is a tile that was never stored.
+        decode: from the bytes of tile `index` to its uint8 pixels `[h, w, 3 or 4]`; raises where they are damaged.
+        jpeg: decoded by libjpeg-turbo, which refuses whatever it would have to guess.
+    """
+
+    width: int
+    height: int
+    tile_w: int
+    tile_h: int
+    offsets: np.ndarray
+    counts: np.ndarray
+    decode: Callable[[bytes, int], np.ndarray]
+    jpeg: bool
+
+    @property
+    def across(self) -> int:
+        """Tiles in a row."""
+        return -(-self.width // self.tile_w)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the file lists as many tiles as the level has."""
+        return len(self.offsets) == len(self.counts) == self.across * -(-self.height // self.tile_h)
+
+
+def parse_level(page: "TiffPage") -> TiffLevel:
+    """Layout of one page of 8-bit RGB or RGBA.
+
+    Raises:
+        ValueError: tifffile has no decoder for its compression.
+    """
+    tiled = page.is_tiled
+    jpeg = _is_plain_jpeg(page)
+    return TiffLevel(
+        width=page.imagewidth,
+        height=page.imagelength,
+        tile_w=page.tilewidth if tiled else page.imagewidth,
+        tile_h=page.tilelength if tiled else min(page.rowsperstrip, page.imagelength),
+        offsets=np.array(page.dataoffsets, np.int64),
+        counts=np.array(page.databytecounts, np.int64),
+        decode=_jpeg_decoder(page) if jpeg else _other_decoder(page),
+        jpeg=jpeg,
+    )
+
+
+def _is_plain_jpeg(page: "TiffPage") -> bool:
+    return (
+        page.compression == _JPEG
+        and page.photometric in (_RGB, _YCBCR)
+        and page.samplesperpixel == 3
+        and page.bitspersample == 8
+        and page.planarconfig == 1
+        and not page.extrasamples
+        and page.jpegheader is None
+    )
+
+
+def _jpeg_decoder(page: "TiffPage") -> Callable[[bytes, int], np.ndarray]:
+    """Decoder of JPEG tiles whose colours are as the TIFF's tags say, whatever markers the tiles hold.
+
+    The tables that the tiles share are put before each. The decoder is strict: where libjpeg warns, and fills with
+    grey, it raises, as OpenSlide does.
+    """
+    space = page.photometric
+    if space == _RGB and page.is_jfif:
+        space = _YCBCR  # a JFIF tile is YCbCr; some writers tag what they handed over, not what was stored
+    head = b"\xff\xd8" + _ADOBE + (b"\x00" if space == _RGB else b"\x01") + _without_app_markers(page.jpegtables or b"")
+
+    def decode(data: bytes, _index: int) -> np.ndarray:
+        stream = head + _without_app_markers(data) + b"\xff\xd9"  # a missing end is no damage
+        return simplejpeg.decode_jpeg(stream, "RGB", fastdct=False, fastupsample=False, strict=True)
+
+    return decode
+
+
+def _without_app_markers(data: bytes) -> bytes:
+    """A JPEG stream, or a stream of tables, without its start, APP and comment markers, and tables without their end.
+
+    Raises:
+        ValueError: there is no stream of markers.
+    """
+    if not data:
+        return b""
+    if data[:2] != b"\xff\xd8":
+        raise ValueError(f"Not a JPEG file: starts with {data[:2].hex(' ')}")
+    kept, at = [], 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] not in (_SOS, _EOI):
+        kind, end = data[at + 1], at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if not (0xE0 <= kind <= 0xEF or kind == _COMMENT):
+            kept.append(data[at:end])
+        at = end
+    tail = data[at:]
+    return b"".join(kept) + (b"" if tail[:2] == b"\xff\xd9" else tail)
+
+
+def _other_decoder(page: "TiffPage") -> Callable[[bytes, int], np.ndarray]:
+    """tifffile's decoder of one page: no compression, LZW, deflate, JPEG 2000, WebP and more."""
+    import tifffile
+
+    if page.compression not in tifffile.TIFF.DECOMPRESSORS:
+        raise ValueError(f"unsupported TIFF compression {int(page.compression)}")
+    shared = page.compression in _TABLES_APART
+    tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if shared else {}
+    page_decode = page.decode
+
+    def decode(data: bytes, index: int) -> np.ndarray:
+        segment, _, (_, rows, cols, _) = page_decode(data, index, **tables)
+        return segment[0, :rows, :cols]
+
+    return decode
