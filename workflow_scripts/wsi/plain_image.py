@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from workflow_scripts.wsi.slide_error import SlideError
-from workflow_scripts.wsi.tiff_layout import parse_level
+from workflow_scripts.wsi.tiff_layout import TiffLevel, parse_level
 from workflow_scripts.wsi.tile_reader import TileReader, flatten
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PLAIN_IMAGES = (*_TIFF, b"\x89PNG", b"\xff\xd8\xff")
 _UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF's ResolutionUnit: inch, cm
 _IN_MEMORY_PX = 64_000_000  # a PNG or JPEG up to this is held in memory, 4 bytes a px
-_ROWS = 256  # of an untiled image, read at once
 
 
 def _refuse_unless_rgb(what: str, rgb: bool) -> None:
@@ -36,23 +35,33 @@ class PlainBackend:
 
     vendor = "plain-image"
 
-    def __init__(self, path: str) -> None:
-        with Image.open(path) as image:
-            _refuse_unless_rgb(f"of mode {image.mode}", image.mode in ("RGB", "RGBA", "P"))
-            self.dimensions = [image.size]
-            self._vips = _decode_to_disk(path) if image.width * image.height > _IN_MEMORY_PX else None
-            if self._vips is None:
-                self._image = flatten(image.convert("RGB") if image.mode == "RGB" else image.convert("RGBA"))
-        self.downsamples, self.tile_rows = [1.0], [_ROWS]
+    def __init__(self, image: Image.Image) -> None:
+        self._image = flatten(image.convert("RGB") if image.mode == "RGB" else image.convert("RGBA"))
+        self.dimensions, self.downsamples, self.tile_rows = [image.size], [1.0], [1]
         self.properties: dict[str, str] = {}
 
     def read(self, level: int, x: int, y: int, w: int, h: int) -> np.ndarray:
-        if self._vips is not None:
-            return self._vips.crop(x, y, w, h).numpy()
         return np.asarray(self._image.crop((x, y, x + w, y + h)))
 
     def close(self) -> None:
-        self._vips = self._image = None
+        self._image.close()
+
+
+class DiskBackend:
+    """An image that can only be decoded from its top and is too large for memory: decoded into a temporary file."""
+
+    vendor = "plain-image"
+
+    def __init__(self, path: str, properties: dict[str, str]) -> None:
+        self._image = _decode_to_disk(path)
+        self.dimensions, self.downsamples, self.tile_rows = [(self._image.width, self._image.height)], [1.0], [1]
+        self.properties = properties
+
+    def read(self, level: int, x: int, y: int, w: int, h: int) -> np.ndarray:
+        return self._image.crop(x, y, w, h).numpy()
+
+    def close(self) -> None:
+        self._image = None
 
 
 _on_disk: WeakValueDictionary = WeakValueDictionary()
@@ -81,24 +90,16 @@ def _decode_to_disk(path: str) -> "pyvips.Image":
 
 
 class TiffBackend:
-    """First series of a TIFF with its pyramid, tiles or strips decoded as they are needed."""
+    """A pyramid of TIFF pages, tiles or strips decoded as they are needed."""
 
     vendor = "plain-image"
 
-    def __init__(self, path: str, threads: int = 1) -> None:
-        import tifffile
-
-        with tifffile.TiffFile(path) as file:
-            pages = [level.keyframe for level in file.series[0].levels]
-            first = pages[0]
-            rgb = all(page.dtype == np.uint8 and page.axes == "YXS" and page.shape[2] in (3, 4) for page in pages)
-            levels = [parse_level(page) for page in pages]
-            _refuse_unless_rgb(f"{first.dtype} with the axes {first.axes} {first.shape}", rgb)
-            self.dimensions = [(page.imagewidth, page.imagelength) for page in pages]
-            self.properties = {"tiff.ImageDescription": first.description} | _resolution(first)
-        self.downsamples = [first.imagewidth / page.imagewidth for page in pages]
-        self.tile_rows = [layout.tile_h for layout in levels]
+    def __init__(self, path: str, levels: list[TiffLevel], properties: dict[str, str], threads: int = 1) -> None:
         self._tiles = TileReader(path, levels, threads)
+        self.dimensions = [(layout.width, layout.height) for layout in levels]
+        self.downsamples = [levels[0].width / layout.width for layout in levels]
+        self.tile_rows = [layout.tile_h for layout in levels]
+        self.properties = properties
 
     def read(self, level: int, x: int, y: int, w: int, h: int) -> np.ndarray:
         return self._tiles.read(level, x, y, w, h)
@@ -118,11 +119,33 @@ def _resolution(page) -> dict[str, str]:
     return found
 
 
-def open_plain(path: str, head: bytes, threads: int = 1) -> PlainBackend | TiffBackend:
+def _open_tiff(path: str, threads: int) -> TiffBackend | DiskBackend:
+    """The first series of a TIFF."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        pages = [level.keyframe for level in file.series[0].levels]
+        first = pages[0]
+        levels = [parse_level(page) for page in pages]
+        rgb = all(page.dtype == np.uint8 and page.axes == "YXS" and page.shape[2] in (3, 4) for page in pages)
+        _refuse_unless_rgb(f"{first.dtype} with the axes {first.axes} {first.shape}", rgb)
+        properties = {"tiff.ImageDescription": first.description} | _resolution(first)
+    # One strip that holds a whole slide; its JPEG form, which libvips may show in false colours, is left to memory.
+    if levels[0].tile_w * levels[0].tile_h > _IN_MEMORY_PX and not levels[0].jpeg:
+        return DiskBackend(path, properties)
+    return TiffBackend(path, levels, properties, threads)
+
+
+def open_plain(path: str, head: bytes, threads: int = 1) -> PlainBackend | DiskBackend | TiffBackend:
     """Open a plain image by the first bytes of its file; `threads` decode the tiles of a TIFF.
 
     Raises:
         SlideError: `not_brightfield` where it is not 8-bit RGB.
         Exception: the decoders' own kinds where it is broken.
     """
-    return TiffBackend(path, threads) if head.startswith(_TIFF) else PlainBackend(path)
+    if head.startswith(_TIFF):
+        return _open_tiff(path, threads)
+    with Image.open(path) as image:
+        _refuse_unless_rgb(f"of mode {image.mode}", image.mode in ("RGB", "RGBA", "P"))
+        large = image.width * image.height > _IN_MEMORY_PX
+        return DiskBackend(path, {}) if large else PlainBackend(image)

@@ -15,6 +15,7 @@ __all__ = ["Slide", "SlideError", "open_slide"]
 
 _LEVEL_SLACK = 1e-3  # a level coarser than wanted by less than this counts as fine enough
 _MAX_SOURCE_PX = 4_000_000  # resampled at once; larger reads go in strips of at least one row of tiles
+_MAX_TILE_ROW_PX = 160_000_000  # a row of larger tiles is read in parts: 1024 px tiles over 150,000 px still fit
 Image.MAX_IMAGE_PIXELS = None  # the limit above stands in for Pillow's
 
 
@@ -100,7 +101,7 @@ class Slide:
         first, width = box_x.span(0, box_x.count, whole)
         end = sum(box_y.span(0, box_y.count, whole))
         tile_rows = self._backend.tile_rows[level]
-        if tile_rows * width > 4 * _MAX_SOURCE_PX:
+        if tile_rows * width > _MAX_TILE_ROW_PX:
             tile_rows = 1
         rows = max(1, int(max(_MAX_SOURCE_PX / width, tile_rows) / box_y.scale))
         out = np.empty((box_y.count, box_x.count, 3), np.uint8)

@@ -5,7 +5,7 @@ import tifffile
 from PIL import Image
 
 from workflow_scripts.wsi import slide as slide_module
-from workflow_scripts.wsi.plain_image import TiffBackend
+from workflow_scripts.wsi.plain_image import open_plain
 from workflow_scripts.wsi.slide import Slide, SlideError, open_slide, true_downsample
 
 
@@ -126,7 +126,7 @@ def test_plain_tiffs_of_every_layout(tmp_path):
     layouts = {"tiles": {"tile": (64, 48)}, "strips": {"rowsperstrip": 7}, "deflate": {"compression": "zlib"}}
     for name, options in layouts.items():
         tifffile.imwrite(tmp_path / f"{name}.ome.tif", pixels, photometric="rgb", **options)
-        backend = TiffBackend(str(tmp_path / f"{name}.ome.tif"))
+        backend = open_plain(str(tmp_path / f"{name}.ome.tif"), b"II*\0")
         for x, y, w, h in ((0, 0, 210, 150), (47, 63, 2, 2), (100, 33, 110, 117)):
             np.testing.assert_array_equal(np.asarray(backend.read(0, x, y, w, h)), pixels[y : y + h, x : x + w])
 
@@ -136,7 +136,7 @@ def test_an_ome_pyramid_gives_its_levels(tmp_path):
         big = np.full((256, 384, 3), 100, np.uint8)
         writer.write(big, subifds=1, photometric="rgb", tile=(64, 64), resolution=(20_000, 20_000), resolutionunit=3)
         writer.write(big[::2, ::2] + 1, subfiletype=1, photometric="rgb", tile=(64, 64))
-    backend = TiffBackend(str(tmp_path / "p.ome.tif"))
+    backend = open_plain(str(tmp_path / "p.ome.tif"), b"II*\0")
     assert backend.dimensions == [(384, 256), (192, 128)]
     assert backend.properties["tiff.mpp-x"] == "0.5"
     assert (np.asarray(backend.read(1, 100, 100, 20, 20)) == 101).all()
