@@ -11,7 +11,7 @@ import openslide
 from workflow_scripts.wsi.direct import DirectBackend, find_levels
 from workflow_scripts.wsi.plain_image import PLAIN_IMAGES, open_plain
 from workflow_scripts.wsi.slide_error import SlideError
-from workflow_scripts.wsi.tile_reader import flatten
+from workflow_scripts.wsi.tile_reader import filled, flatten
 
 
 class Backend(Protocol):
@@ -31,8 +31,11 @@ class Backend(Protocol):
     downsamples: list[float]
     tile_rows: list[int]
 
-    def read(self, level: int, x: int, y: int, w: int, h: int) -> np.ndarray:
+    def read(self, level: int, x: int, y: int, w: int, h: int, out: np.ndarray | None = None) -> np.ndarray:
         """Whole pixels of a level, inside it, uint8 `[h, w, 3]`; what is transparent lies on white.
+
+        Args:
+            out: filled and returned, instead of a new array.
 
         Raises:
             SlideError: `read_error`; the backend stays usable.
@@ -56,7 +59,7 @@ class OpenSlideBackend:
             int(self.properties.get(f"openslide.level[{i}].tile-height", 1)) for i in range(len(self.dimensions))
         ]
 
-    def read(self, level: int, x: int, y: int, w: int, h: int) -> np.ndarray:
+    def read(self, level: int, x: int, y: int, w: int, h: int, out: np.ndarray | None = None) -> np.ndarray:
         # OpenSlide wants the corner in level-0 px and divides it by its own downsample again.
         step = self.downsamples[level]
         try:
@@ -68,7 +71,7 @@ class OpenSlideBackend:
             except openslide.OpenSlideError as gone:
                 raise SlideError("read_error", f"the file cannot be opened again ({gone}); fetch it again") from gone
             raise SlideError("read_error", f"pixels cannot be read ({error}); fetch the file again") from error
-        return np.asarray(flatten(pixels))
+        return filled(out, np.asarray(flatten(pixels)))
 
     def close(self) -> None:
         self._handle.close()

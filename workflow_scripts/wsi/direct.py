@@ -34,8 +34,8 @@ class DirectBackend:
         self.dimensions, self.downsamples = reference.dimensions, reference.downsamples
         self.tile_rows = [layout.tile_h for layout in levels]
 
-    def read(self, level: int, x: int, y: int, w: int, h: int) -> np.ndarray:
-        return (self._tiles if self.is_direct(level) else self._reference).read(level, x, y, w, h)
+    def read(self, level: int, x: int, y: int, w: int, h: int, out: np.ndarray | None = None) -> np.ndarray:
+        return (self._tiles if self.is_direct(level) else self._reference).read(level, x, y, w, h, out)
 
     def is_direct(self, level: int) -> bool:
         """Whether a level is decoded from its tiles."""

@@ -6,7 +6,6 @@ which can only be decoded from the top, are decoded once by libvips into a tempo
 
 import os
 from threading import Lock
-from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -14,10 +13,7 @@ from PIL import Image
 
 from workflow_scripts.wsi.slide_error import SlideError
 from workflow_scripts.wsi.tiff_layout import TiffLevel, parse_level
-from workflow_scripts.wsi.tile_reader import TileReader, flatten
-
-if TYPE_CHECKING:
-    import pyvips
+from workflow_scripts.wsi.tile_reader import TileReader, filled, flatten
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PLAIN_IMAGES = (*_TIFF, b"\x89PNG", b"\xff\xd8\xff")
@@ -40,8 +36,8 @@ class PlainBackend:
         self.dimensions, self.downsamples, self.tile_rows = [image.size], [1.0], [1]
         self.properties: dict[str, str] = {}
 
-    def read(self, level: int, x: int, y: int, w: int, h: int) -> np.ndarray:
-        return np.asarray(self._image.crop((x, y, x + w, y + h)))
+    def read(self, level: int, x: int, y: int, w: int, h: int, out: np.ndarray | None = None) -> np.ndarray:
+        return filled(out, np.asarray(self._image.crop((x, y, x + w, y + h))))
 
     def close(self) -> None:
         self._image.close()
@@ -54,38 +50,45 @@ class DiskBackend:
 
     def __init__(self, path: str, properties: dict[str, str]) -> None:
         self._image = _decode_to_disk(path)
-        self.dimensions, self.downsamples, self.tile_rows = [(self._image.width, self._image.height)], [1.0], [1]
+        pixels = self._image.pixels
+        self.dimensions, self.downsamples, self.tile_rows = [(pixels.width, pixels.height)], [1.0], [1]
         self.properties = properties
 
-    def read(self, level: int, x: int, y: int, w: int, h: int) -> np.ndarray:
-        return self._image.crop(x, y, w, h).numpy()
+    def read(self, level: int, x: int, y: int, w: int, h: int, out: np.ndarray | None = None) -> np.ndarray:
+        return filled(out, self._image.pixels.crop(x, y, w, h).numpy())
 
     def close(self) -> None:
         self._image = None
 
 
-_on_disk: WeakValueDictionary = WeakValueDictionary()
-_on_disk_lock = Lock()
-
-
-def _decode_to_disk(path: str) -> "pyvips.Image":
-    """The image as 8-bit RGB in a temporary file of its full size, shared by all who have it open, then removed.
+class _OnDisk:
+    """The image as 8-bit RGB in a temporary file of its full size, removed when the last that has it open lets go.
 
     Raises:
         pyvips.Error: the image is damaged.
     """
-    import pyvips
 
+    def __init__(self, path: str) -> None:
+        import pyvips
+
+        image = pyvips.Image.new_from_file(path, access="sequential", fail_on="warning").colourspace("srgb")
+        if image.hasalpha():
+            image = image.flatten(background=255)
+        self.pixels = pyvips.Image.new_temp_file("%s.v")
+        image.cast("uchar").write(self.pixels)
+
+
+_on_disk: WeakValueDictionary[tuple, _OnDisk] = WeakValueDictionary()
+_on_disk_lock = Lock()
+
+
+def _decode_to_disk(path: str) -> _OnDisk:
+    """The decoded form of a file, shared by all in this process who have it open."""
     found = os.stat(path)
     key = (os.path.realpath(path), found.st_mtime_ns, found.st_size)
     with _on_disk_lock:
         if (decoded := _on_disk.get(key)) is None:
-            image = pyvips.Image.new_from_file(path, access="sequential", fail_on="warning").colourspace("srgb")
-            if image.hasalpha():
-                image = image.flatten(background=255)
-            decoded = pyvips.Image.new_temp_file("%s.v")
-            image.cast("uchar").write(decoded)
-            _on_disk[key] = decoded
+            decoded = _on_disk[key] = _OnDisk(path)
         return decoded
 
 
@@ -101,8 +104,8 @@ class TiffBackend:
         self.tile_rows = [layout.tile_h for layout in levels]
         self.properties = properties
 
-    def read(self, level: int, x: int, y: int, w: int, h: int) -> np.ndarray:
-        return self._tiles.read(level, x, y, w, h)
+    def read(self, level: int, x: int, y: int, w: int, h: int, out: np.ndarray | None = None) -> np.ndarray:
+        return self._tiles.read(level, x, y, w, h, out)
 
     def close(self) -> None:
         self._tiles.close()

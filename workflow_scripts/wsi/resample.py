@@ -1,9 +1,12 @@
 """Coarser pixels from finer ones: the block mean for whole factors, Hamming's filter for all others."""
 
+import math
+
 import numpy as np
 from PIL import Image
 
-_BLOCK_BYTES = 1_000_000  # of source at once: stays in the processor's cache
+_BLOCK_BYTES = 1_000_000  # of source whose mean is taken at once: stays in the processor's cache
+_FILTER_BYTES = 24_000_000  # of source filtered at once: Pillow needs as much again, and a third more
 
 
 def block_mean(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -41,6 +44,21 @@ def _sum_of(block: np.ndarray, rows: int, dtype: type) -> np.ndarray:
 def filtered(pixels: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
     """A rectangle (left, top, right, bottom, px with fractions) of an image at a size (width, height), uint8 RGB.
 
-    Hamming's filter is close to the block mean and leaves less aliasing (Pillow's documentation of filters).
+    Hamming's filter is close to the block mean and leaves less aliasing (Pillow's documentation of filters). A wide
+    image goes through it in parts, side by side, so that it needs little memory.
     """
-    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.HAMMING, box))
+    (count, rows), (left, top, right, bottom) = size, box
+    scale = (right - left) / count
+    margin = math.ceil(max(scale, 1.0)) + 1  # the filter reaches one output px, and one source px at least
+    step = max(16, int(_FILTER_BYTES / (3 * len(pixels) * scale)))
+    out = np.empty((rows, count, 3), np.uint8)
+    for first in range(0, count, step):
+        last = min(first + step, count)
+        low, high = left + first * scale, min(left + last * scale, right)
+        start = max(0, math.floor(low) - margin)
+        part = np.ascontiguousarray(pixels[:, start : math.ceil(high) + margin])
+        image = Image.fromarray(part).resize(
+            (last - first, rows), Image.Resampling.HAMMING, (low - start, top, min(high - start, part.shape[1]), bottom)
+        )
+        out[:, first:last] = np.asarray(image)
+    return out

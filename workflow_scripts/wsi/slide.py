@@ -1,12 +1,12 @@
 """A slide as a plane of pixels: any rectangle of level 0 at any size, from the nearest finer pyramid level."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from workflow_scripts.wsi.axis import Axis, plan_strips
 from workflow_scripts.wsi.backends import open_backend
 from workflow_scripts.wsi.resample import block_mean, filtered
 from workflow_scripts.wsi.slide_error import SlideError
@@ -85,86 +85,40 @@ class Slide:
             raise ValueError(f"rectangle {(x, y, w, h)} is empty or not inside the {self.width} x {self.height} slide")
         level = self._level_for(w / out_w, h / out_h)
         (step_x, step_y), (level_w, level_h) = self._steps[level], self._backend.dimensions[level]
-        box_x = _Axis(max(x, 0) / step_x, min((x + w) / step_x, level_w), out_w, level_w)
-        box_y = _Axis(max(y, 0) / step_y, min((y + h) / step_y, level_h), out_h, level_h)
+        box_x = Axis(max(x, 0) / step_x, min((x + w) / step_x, level_w), out_w, level_w)
+        box_y = Axis(max(y, 0) / step_y, min((y + h) / step_y, level_h), out_h, level_h)
         if box_x.is_copy and box_y.is_copy:
             return self._backend.read(level, round(box_x.first), round(box_y.first), out_w, out_h)
         return self._resample(level, box_x, box_y)
 
-    def _resample(self, level: int, box_x: "_Axis", box_y: "_Axis") -> np.ndarray:
-        """Strip by strip, so that memory stays bounded; the rows that two strips need are decoded once.
-
-        A read of the decoder ends with a row of its tiles wherever that is not too many rows, so that no tile is
-        decoded twice either.
-        """
+    def _resample(self, level: int, box_x: Axis, box_y: Axis) -> np.ndarray:
+        """Strip by strip, so that memory stays bounded; no row is read twice, so no tile is decoded twice."""
         whole = box_x.is_whole and box_y.is_whole
         first, width = box_x.span(0, box_x.count, whole)
-        end = sum(box_y.span(0, box_y.count, whole))
         tile_rows = self._backend.tile_rows[level]
         if tile_rows * width > _MAX_TILE_ROW_PX:
             tile_rows = 1
-        rows = max(1, int(max(_MAX_SOURCE_PX / width, tile_rows) / box_y.scale))
+        strips = plan_strips(box_y, whole, tile_rows, _MAX_SOURCE_PX // width)
         out = np.empty((box_y.count, box_x.count, 3), np.uint8)
-        pixels, start = np.empty((0, width, 3), np.uint8), box_y.span(0, 1, whole)[0]
-        for top in range(0, box_y.count, rows):
-            bottom = min(top + rows, box_y.count)
-            needed, needed_rows = box_y.span(top, bottom, whole)
-            pixels, start = pixels[needed - start :], needed
-            have = start + len(pixels)
-            if needed + needed_rows > have:
-                until = min(end, -(-(needed + needed_rows) // tile_rows) * tile_rows)
-                more = self._backend.read(level, first, have, width, until - have)
-                pixels = np.concatenate([pixels, more]) if len(pixels) else more
-            strip = pixels[:needed_rows]
+        # One buffer for all strips: fresh memory costs more than what is done with it.
+        buffer = np.empty((max(strip.until - strip.first for strip in strips), width, 3), np.uint8)
+        start = until = strips[0].first  # rows of the level that the buffer holds
+        for strip in strips:
+            kept = max(0, until - strip.first)
+            buffer[:kept] = buffer[strip.first - start : until - start]
+            start, until = strip.first, max(until, strip.until)
+            if until - start > kept:
+                self._backend.read(
+                    level, first, start + kept, width, until - start - kept, buffer[kept : until - start]
+                )
+            rows, target = buffer[: strip.last - start], out[strip.top : strip.bottom]
             if whole:
-                out[top:bottom] = block_mean(strip, round(box_y.scale), round(box_x.scale))
+                target[...] = block_mean(rows, round(box_y.scale), round(box_x.scale))
             else:
                 left, right = box_x.inside(first, 0, box_x.count)
-                upper, lower = box_y.inside(start, top, bottom)
-                out[top:bottom] = filtered(strip, (box_x.count, bottom - top), (left, upper, right, lower))
+                upper, lower = box_y.inside(start, strip.top, strip.bottom)
+                target[...] = filtered(rows, target.shape[1::-1], (left, upper, right, lower))
         return out
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """A read along one axis: from `first` to `last` px of a level of `size` px, as `count` px."""
-
-    first: float
-    last: float
-    count: int
-    size: int
-
-    @property
-    def scale(self) -> float:
-        return (self.last - self.first) / self.count
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every output pixel covers whole pixels, or so nearly that the far end is off by 0.25 px at most."""
-        drift = abs(self.last - self.first - round(self.scale) * self.count)
-        return _is_whole(self.first) and _is_whole(self.scale) and round(self.scale) > 0 and drift <= 0.25
-
-    @property
-    def is_copy(self) -> bool:
-        return self.is_whole and round(self.scale) == 1
-
-    def span(self, start: int, stop: int, whole: bool) -> tuple[int, int]:
-        """First pixel and count that outputs `start:stop` need, with the filter's support unless they are whole."""
-        if whole:
-            return round(self.first) + start * round(self.scale), (stop - start) * round(self.scale)
-        margin = math.ceil(max(self.scale, 1.0))
-        first = max(0, math.floor(self.first + start * self.scale + 1e-4) - margin)
-        last = min(self.size, math.ceil(self.first + stop * self.scale - 1e-4) + margin)
-        return first, last - first
-
-    def inside(self, origin: int, start: int, stop: int) -> tuple[float, float]:
-        """Outputs `start:stop` as a stretch of the pixels from `origin`."""
-        low, high = self.first + start * self.scale - origin, self.first + stop * self.scale - origin
-        return max(low, 0.0), min(high, float(self.size - origin))
-
-
-def _is_whole(value: float) -> bool:
-    return abs(value - round(value)) < 1e-4
 
 
 def open_slide(path: str | Path, threads: int = 1) -> Slide:

@@ -26,6 +26,14 @@ def flatten(pixels: Image.Image) -> Image.Image:
     return flat
 
 
+def filled(out: np.ndarray | None, pixels: np.ndarray) -> np.ndarray:
+    """`out` with the pixels in it, or the pixels themselves where there is none."""
+    if out is None:
+        return pixels
+    out[...] = pixels
+    return out
+
+
 class TileReader:
     """Reads from one file descriptor by position, so several threads may read at once.
 
@@ -68,8 +76,11 @@ class TileReader:
         pixels = layout.decode(data, index)
         return pixels if pixels.shape[2] == 3 else np.asarray(flatten(Image.fromarray(pixels)))
 
-    def read(self, level: int, x: int, y: int, w: int, h: int) -> np.ndarray:
+    def read(self, level: int, x: int, y: int, w: int, h: int, out: np.ndarray | None = None) -> np.ndarray:
         """A rectangle of whole pixels inside a level, uint8 `[h, w, 3]`; tiles that were never stored are white.
+
+        Args:
+            out: filled and returned, instead of a new array.
 
         Raises:
             SlideError: `read_error` where a tile is damaged; all others of the rectangle were tried.
@@ -81,7 +92,7 @@ class TileReader:
         known = self._damaged[level]
         if known and (error := next((known[i] for i in indices if i in known), None)):
             raise error
-        canvas = np.empty((h, w, 3), np.uint8)
+        canvas = np.empty((h, w, 3), np.uint8) if out is None else out
         errors = list((self._pool.map if self._pool else map)(lambda i: self._place(level, i, canvas, x, y), indices))
         for error in errors:
             if error is not None:
