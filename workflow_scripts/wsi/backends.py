@@ -94,6 +94,18 @@ def _looks_like(head: bytes) -> str:
     return "its content is no known slide format"
 
 
+def _file_of(path: str) -> str:
+    """The file itself, or the first DICOM file of a folder: OpenSlide finds the rest of its series beside it."""
+    if Path(path).is_dir():
+        found = sorted(Path(path).glob("*.dcm"))
+        if not found:
+            raise SlideError("missing_file", f"{path} is a folder without *.dcm; give the slide's file in column path")
+        return str(found[0])
+    if not Path(path).is_file():
+        raise SlideError("missing_file", f"{path} does not exist or is no file; check the column path of the manifest")
+    return path
+
+
 def _open_openslide(path: str, threads: int) -> Backend:
     reference = OpenSlideBackend(path)
     levels = find_levels(reference)
@@ -109,8 +121,7 @@ def open_backend(path: str, threads: int = 1) -> Backend:
     Raises:
         SlideError: `missing_file`, `unreadable_file`, or `not_brightfield` for a plain image that is not RGB.
     """
-    if not Path(path).is_file():
-        raise SlideError("missing_file", f"{path} does not exist or is no file; check the column path of the manifest")
+    path = _file_of(path)
     try:
         return _open_openslide(path, threads)
     except openslide.OpenSlideError as error:

@@ -11,11 +11,15 @@ from pydicom.sequence import Sequence
 from pydicom.uid import JPEGBaseline8Bit, VLWholeSlideMicroscopyImageStorage, generate_uid
 
 
-def write_dicom_slide(folder: Path, pixels: np.ndarray, mpp: float, tile: int = 256, levels: int = 2) -> list[np.ndarray]:
-    """Write a series into a folder; gives the pixels of every level as its JPEG tiles hold them."""
+def write_dicom_slide(
+    folder: Path, pixels: np.ndarray, mpp: float, tile: int = 256, levels: int = 2
+) -> list[np.ndarray]:
+    """Write a series of two levels into a folder; gives the pixels of every level as its JPEG tiles hold them."""
     series = {"study": generate_uid(), "series": generate_uid(), "frame": generate_uid()}
     return [
-        _write_level(folder / f"level_{level}.dcm", pixels[:: 2**level, :: 2**level], mpp * 2**level, tile, level, series)
+        _write_level(
+            folder / f"level_{level}.dcm", pixels[:: 2**level, :: 2**level], mpp * 2**level, tile, level, series
+        )
         for level in range(levels)
     ]
 
@@ -45,7 +49,12 @@ def _write_level(path: Path, pixels: np.ndarray, mpp: float, tile: int, level: i
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
     data.StudyInstanceUID, data.SeriesInstanceUID = uids["study"], uids["series"]
     data.FrameOfReferenceUID, data.Modality = uids["frame"], "SM"
-    data.ImageType = ["ORIGINAL" if level == 0 else "DERIVED", "PRIMARY", "VOLUME", "NONE" if level == 0 else "RESAMPLED"]
+    data.ImageType = [
+        "ORIGINAL" if level == 0 else "DERIVED",
+        "PRIMARY",
+        "VOLUME",
+        "NONE" if level == 0 else "RESAMPLED",
+    ]
     data.TotalPixelMatrixColumns, data.TotalPixelMatrixRows = pixels.shape[1], pixels.shape[0]
     data.TotalPixelMatrixFocalPlanes, data.NumberOfOpticalPaths = 1, 1
     data.DimensionOrganizationType, data.InstanceNumber = "TILED_FULL", level + 1
