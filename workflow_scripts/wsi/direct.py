@@ -1,5 +1,6 @@
 """JPEG-tiled slides decoded straight from the file, where it is certain that the pixels are OpenSlide's own."""
 
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,14 +29,19 @@ class DirectBackend:
 
     def __init__(self, reference: "OpenSlideBackend", levels: list[TiffLevel], threads: int = 1) -> None:
         self._reference = reference
-        self._tiles = TileReader(reference.path, levels, threads, reference.read)
+        self._lock = Lock()  # after an error OpenSlide's handle is closed and opened again: one reader at a time
+        self._tiles = TileReader(reference.path, levels, threads, self._ask)
         self._same: dict[int, bool] = {}
         self.properties, self.vendor = reference.properties, reference.vendor
         self.dimensions, self.downsamples = reference.dimensions, reference.downsamples
         self.tile_rows = [layout.tile_h for layout in levels]
 
     def read(self, level: int, x: int, y: int, w: int, h: int, out: np.ndarray | None = None) -> np.ndarray:
-        return (self._tiles if self.is_direct(level) else self._reference).read(level, x, y, w, h, out)
+        return self._tiles.read(level, x, y, w, h, out) if self.is_direct(level) else self._ask(level, x, y, w, h, out)
+
+    def _ask(self, level: int, x: int, y: int, w: int, h: int, out: np.ndarray | None = None) -> np.ndarray:
+        with self._lock:
+            return self._reference.read(level, x, y, w, h, out)
 
     def is_direct(self, level: int) -> bool:
         """Whether a level is decoded from its tiles."""
@@ -55,7 +61,7 @@ class DirectBackend:
             w, h = min(layout.tile_w, layout.width - x), min(layout.tile_h, layout.height - y)
             try:
                 mine = self._tiles.tile(level, int(index))
-                theirs = self._reference.read(level, x, y, w, h)
+                theirs = self._ask(level, x, y, w, h)
             except Exception:  # damaged by either account
                 continue
             return mine is not None and np.array_equal(mine[:h, :w], theirs)

@@ -31,7 +31,7 @@ def true_downsample(size: int, level_size: int) -> float:
 
 
 class Slide:
-    """An open slide; use it in a `with` block.
+    """An open slide; use it in a `with` block, and open one for each thread that reads.
 
     Attributes:
         path: the file.

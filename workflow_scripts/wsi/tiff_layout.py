@@ -15,7 +15,8 @@ _RGB, _YCBCR = 2, 6  # PhotometricInterpretation
 _TABLES_APART = (6, 7, 33007, 34892)  # TIFF compressions whose tiles share JPEG tables
 # Adobe's marker tells a JPEG decoder whether the three components are RGB (0) or YCbCr (1).
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
-_SOI, _EOI, _SOS, _COMMENT = 0xD8, 0xD9, 0xDA, 0xFE
+_EOI, _SOS, _COMMENT = 0xD9, 0xDA, 0xFE
+_FRAMES = (0xC0, 0xC1, 0xC2)  # start of a baseline, extended or progressive frame: 2 bytes size, 1 depth, rows, columns
 
 
 @dataclass(frozen=True)
@@ -93,18 +94,23 @@ def _jpeg_decoder(page: "TiffPage") -> Callable[[bytes, int], np.ndarray]:
         space = _YCBCR  # a JFIF tile is YCbCr; some writers tag what they handed over, not what was stored
     head = b"\xff\xd8" + _ADOBE + (b"\x00" if space == _RGB else b"\x01") + _without_app_markers(page.jpegtables or b"")
 
+    largest = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+
     def decode(data: bytes, _index: int) -> np.ndarray:
-        stream = head + _without_app_markers(data) + b"\xff\xd9"  # a missing end is no damage
+        stream = head + _without_app_markers(data, largest) + b"\xff\xd9"  # a missing end is no damage
         return simplejpeg.decode_jpeg(stream, "RGB", fastdct=False, fastupsample=False, strict=True)
 
     return decode
 
 
-def _without_app_markers(data: bytes) -> bytes:
+def _without_app_markers(data: bytes, largest: tuple[int, int] | None = None) -> bytes:
     """A JPEG stream, or a stream of tables, without its start, APP and comment markers, and tables without their end.
 
+    Args:
+        largest: rows and columns that the JPEG may have; a damaged header could ask for gigabytes.
+
     Raises:
-        ValueError: there is no stream of markers.
+        ValueError: there is no stream of markers, or it is larger.
     """
     if not data:
         return b""
@@ -115,6 +121,10 @@ def _without_app_markers(data: bytes) -> bytes:
         kind, end = data[at + 1], at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if not (0xE0 <= kind <= 0xEF or kind == _COMMENT):
             kept.append(data[at:end])
+        if largest and kind in _FRAMES:
+            rows, columns = int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+            if rows > largest[0] or columns > largest[1]:
+                raise ValueError(f"a tile says it has {columns} x {rows} px")
         at = end
     tail = data[at:]
     return b"".join(kept) + (b"" if tail[:2] == b"\xff\xd9" else tail)

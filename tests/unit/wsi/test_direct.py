@@ -1,4 +1,5 @@
 import shutil
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -260,3 +261,21 @@ def test_a_slide_with_only_damaged_tiles_is_told_as_before(bad):
         for read in (probe, lambda s: read_overview(s, 138, 185)):
             with pytest.raises(SlideError, match="extraneous bytes"):  # OpenSlide's own words
                 read(slide)
+
+
+def test_a_damaged_header_that_asks_for_gigabytes_is_refused_before_it_gets_them(tmp_path, written):
+    path = tmp_path / "large.tiff"
+    shutil.copy(written["ycbcr_420_256"], path)
+    with tifffile.TiffFile(path) as file:
+        start = file.pages[0].dataoffsets[3]
+    data = bytearray(path.read_bytes())
+    frame = data.index(b"\xff\xc0\x00\x11\x08", start)
+    data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    tracemalloc.start()
+    with open_slide(path) as slide:
+        region = read_region(slide, 0, 0, 1024, 1024, 4, 256)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50_000_000  # numpy's arrays are traced
+    np.testing.assert_array_equal(np.argwhere(~region.read_ok), [[0, 3]])
