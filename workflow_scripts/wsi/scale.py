@@ -1,6 +1,7 @@
 """The true scale of a slide in um/px, where it comes from, and whether it can be believed."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -8,8 +9,14 @@ from workflow_scripts.config import Slides
 from workflow_scripts.wsi.slide_error import SlideError
 
 _MEND = "give the true value in the column mpp of the manifest"
-_UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4}
+_UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
+_UM |= {"Å": 1e-4, "in": 25_400.0, "inch": 25_400.0}
+_UM_PER_UNIT = {"inch": 25_400.0, "centimeter": 10_000.0}  # TIFF's ResolutionUnit, as OpenSlide names it
 _OBJECTIVE_MPP = 10.0  # um/px times objective power, the common rule: 20x is 0.5, 40x is 0.25
+_OBJECTIVE_FACTOR = 1.5  # 40x scanners record 0.17 to 0.27, 20x ones 0.44 to 0.52: half way to the next power
+_DISAGREE_FACTOR = 1.1  # two records of one scale, or its two axes, differ by less on real scanners
+_NAMES = {"vendor": "the vendor's tags", "ome_xml": "its OME-XML", "tiff_resolution": "its TIFF resolution"}
+_QUANTITY = re.compile(r"([-+]?[\d.,]*\d(?:[eE][-+]?\d+)?|[-+]?inf|nan)\s*([^\d\s/]*)\s*(?:/\s*(?:px|pixel))?", re.I)
 
 
 class Scale(NamedTuple):
@@ -18,7 +25,7 @@ class Scale(NamedTuple):
     Attributes:
         mpp_x, mpp_y: um/px.
         source: `manifest`, `vendor`, `ome_xml`, `tiff_resolution` or `objective_guess`.
-        note: a doubt to tell a person about, or empty.
+        note: doubts to tell a person about, or empty.
     """
 
     mpp_x: float
@@ -27,89 +34,158 @@ class Scale(NamedTuple):
     note: str = ""
 
 
-def _number(text: str | None) -> float | None:
-    """A number as slides write it, a decimal comma included; NaN for other text, None for nothing."""
+class _Claim(NamedTuple):
+    """What one source says, um/px; NaN for what is no number."""
+
+    mpp_x: float
+    mpp_y: float
+    source: str
+
+
+def _number(text: str | None, units: Mapping[str, float] = _UM) -> float | None:
+    """A number as slides write it, decimal comma and unit included; NaN for other text, None for nothing."""
     if text is None or not text.strip():
         return None
+    found = _QUANTITY.fullmatch(text.strip())
+    factor = units.get(found.group(2)) if found and found.group(2) else 1.0
     try:
-        return float(text.strip().replace(",", "."))
-    except ValueError:
+        return float(found.group(1).replace(",", ".")) * factor
+    except (AttributeError, TypeError, ValueError):
         return math.nan
 
 
-def _pair(properties: Mapping[str, str], key_x: str, key_y: str) -> tuple[float, float] | None:
-    x, y = _number(properties.get(key_x)), _number(properties.get(key_y))
+def _claim(x: float | None, y: float | None, source: str) -> list[_Claim]:
+    """One axis stands for both where the other is missing; nothing where both are."""
     if x is None and y is None:
-        return None
-    return (y if x is None else x, x if y is None else y)
+        return []
+    return [_Claim(y if x is None else x, x if y is None else y, source)]
 
 
-def _from_ome_xml(description: str) -> tuple[float, float] | None:
-    """PhysicalSizeX and Y of an OME-XML block's first image; the default unit is um."""
+def _from_ome_xml(description: str) -> list[_Claim]:
+    """PhysicalSizeX and Y of an OME-XML block's first image; the default unit is um, an unknown one says nothing."""
     if "<OME" not in description:
-        return None
+        return []
     from xml.etree import ElementTree
 
     try:
-        root = ElementTree.fromstring(description.encode())
+        root = ElementTree.fromstring(description.strip().encode())
     except ElementTree.ParseError:
-        return None
+        return []
     pixels = next((node for node in root.iter() if node.tag.rpartition("}")[2] == "Pixels"), None)
     if pixels is None:
-        return None
-    sizes = {}
+        return []
+    sizes = []
     for axis in "XY":
         unit = _UM.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         value = _number(pixels.get(f"PhysicalSize{axis}"))
-        sizes[axis] = None if unit is None or value is None else str(value * unit)
-    return _pair({k: v for k, v in sizes.items() if v is not None}, "X", "Y")
+        sizes.append(None if unit is None or value is None else value * unit)
+    return _claim(*sizes, "ome_xml")
 
 
-def _recorded(properties: Mapping[str, str]) -> tuple[tuple[float, float], str] | None:
-    """The first scale that the file itself records, with its source."""
-    vendor = _pair(properties, "openslide.mpp-x", "openslide.mpp-y") or _pair(properties, "aperio.MPP", "aperio.MPP")
-    if vendor:
-        # For a generic TIFF OpenSlide computes mpp from the resolution tags.
-        return vendor, "tiff_resolution" if properties.get("openslide.vendor") == "generic-tiff" else "vendor"
-    ome = _from_ome_xml(properties.get("tiff.ImageDescription", ""))
-    if ome:
-        return ome, "ome_xml"
-    tiff = _pair(properties, "tiff.mpp-x", "tiff.mpp-y")
-    return (tiff, "tiff_resolution") if tiff else None
+def _from_tiff(properties: Mapping[str, str]) -> list[_Claim]:
+    """um/px by the TIFF resolution tags, pixels per inch or cm; nothing where they have no unit or are 0."""
+    unit = _UM_PER_UNIT.get(properties.get("tiff.ResolutionUnit", ""))
+    sizes = []
+    for axis in "xy":
+        size = _number(properties.get(f"tiff.mpp-{axis}"))
+        density = _number(properties.get(f"tiff.{axis.upper()}Resolution"))
+        sizes.append(unit / density if size is None and unit and density else size)
+    return _claim(*sizes, "tiff_resolution")
 
 
-def _objective_note(properties: Mapping[str, str], mpp: float) -> str:
-    power = _number(properties.get("openslide.objective-power"))
-    if power is None or not power > 0:
-        return ""
-    expected = _OBJECTIVE_MPP / power
-    if max(expected / mpp, mpp / expected) <= 1.5:
-        return ""
-    return (
-        f"the objective power {power:g} suggests {expected:.3g} um/px but the scale is {mpp:.3g}; "
-        f"if that is wrong, {_MEND}"
-    )
+def _recorded(properties: Mapping[str, str]) -> list[_Claim]:
+    """What the file itself records, the most trusted first."""
+    named = _number(properties.get("openslide.mpp-x")), _number(properties.get("openslide.mpp-y"))
+    # For a generic TIFF OpenSlide computes mpp from the resolution tags, so OME-XML goes before it.
+    generic = properties.get("openslide.vendor") == "generic-tiff"
+    aperio = _number(properties.get("aperio.MPP"))
+    description = properties.get("tiff.ImageDescription") or properties.get("openslide.comment") or ""
+    return [
+        *([] if generic else _claim(*named, "vendor")),
+        *_claim(aperio, aperio, "vendor"),
+        *_from_ome_xml(description),
+        *(_claim(*named, "tiff_resolution") if generic else []),
+        *_from_tiff(properties),
+    ]
 
 
-def resolve_scale(properties: Mapping[str, str], override_mpp: float | None, settings: Slides) -> Scale:
+def _power(properties: Mapping[str, str]) -> float | None:
+    """Objective power, None where none is recorded."""
+    power = _number(properties.get("openslide.objective-power"), {"x": 1.0, "X": 1.0})
+    return power if power and 0 < power < math.inf else None
+
+
+def _apart(a: float, b: float) -> float:
+    return max(a / b, b / a)
+
+
+def _told(claim: _Claim) -> str:
+    both = f"{claim.mpp_x:.4g}" if claim.mpp_x == claim.mpp_y else f"{claim.mpp_x:.4g} x {claim.mpp_y:.4g}"
+    return f"{_NAMES[claim.source]} say{'' if claim.source == 'vendor' else 's'} {both} um/px"
+
+
+def _notes(
+    chosen: _Claim, passed: list[_Claim], others: list[_Claim], properties: Mapping[str, str], power: float | None
+) -> list[str]:
+    """Doubts about a scale: implausible or contradicting records, a decimal comma, unequal axes, the objective."""
+    notes = [f"{_told(claim)}, which is implausible and passed over" for claim in dict.fromkeys(passed)]
+    notes += [
+        f"{_told(claim)}, but the scale taken is {chosen.mpp_x:.4g} ({chosen.source})"
+        for claim in dict.fromkeys(others)
+        if max(_apart(claim.mpp_x, chosen.mpp_x), _apart(claim.mpp_y, chosen.mpp_y)) > _DISAGREE_FACTOR
+    ]
+    for key in ("openslide.mpp-x", "aperio.MPP"):
+        if chosen.source == "vendor" and "," in properties.get(key, ""):
+            notes.append(f"{key} is written {properties[key]}, read as {chosen.mpp_x:g}")
+            break
+    if _apart(chosen.mpp_x, chosen.mpp_y) > _DISAGREE_FACTOR:
+        notes.append(f"the scale is {chosen.mpp_x:.4g} um/px along x but {chosen.mpp_y:.4g} along y")
+    mpp = math.sqrt(chosen.mpp_x * chosen.mpp_y)
+    if power and chosen.source != "objective_guess" and _apart(_OBJECTIVE_MPP / power, mpp) > _OBJECTIVE_FACTOR:
+        notes.append(
+            f"the objective power {power:g} suggests {_OBJECTIVE_MPP / power:.3g} um/px but the scale is {mpp:.3g}"
+        )
+    return notes
+
+
+def resolve_scale(
+    properties: Mapping[str, str], override_mpp: float | tuple[float, float] | None, settings: Slides
+) -> Scale:
     """Scale of level 0: the manifest's, else the vendor's, else OME-XML or TIFF resolution, else (if allowed) a guess.
 
-    The guess is 10 / objective power. An objective power that contradicts the scale by more than 1.5 times is noted.
+    A record outside mpp_min..mpp_max is passed over for the next one, which the note tells; a manifest's is refused.
+    The guess is 10 / objective power. What contradicts the scale is noted: an objective power by more than 1.5 times,
+    another record by more than 1.1 times.
+
+    Args:
+        properties: as in `Slide.properties`.
+        override_mpp: the manifest's um/px, for both axes or as (x, y).
 
     Raises:
-        SlideError: `no_mpp` where none is recorded, `implausible_mpp` outside mpp_min..mpp_max.
+        SlideError: `no_mpp` where none is recorded, `implausible_mpp` where none is inside mpp_min..mpp_max.
     """
-    found = _recorded(properties) if override_mpp is None else ((override_mpp, override_mpp), "manifest")
-    power = _number(properties.get("openslide.objective-power"))
-    if found is None and settings.mpp_from_objective and power and power > 0:
-        found = (_OBJECTIVE_MPP / power, _OBJECTIVE_MPP / power), "objective_guess"
-    if found is None:
+    recorded, power = _recorded(properties), _power(properties)
+    claims = recorded
+    if override_mpp is not None:
+        both = override_mpp if isinstance(override_mpp, tuple | list) else (override_mpp, override_mpp)
+        claims = [_Claim(*both, "manifest")]
+    elif settings.mpp_from_objective and power:
+        claims = [*recorded, _Claim(_OBJECTIVE_MPP / power, _OBJECTIVE_MPP / power, "objective_guess")]
+    if not claims:
         raise SlideError("no_mpp", f"the file records no scale in um/px; {_MEND}")
-    (mpp_x, mpp_y), source = found
-    if not all(settings.mpp_min <= mpp <= settings.mpp_max for mpp in (mpp_x, mpp_y)):
+
+    def plausible(claim: _Claim) -> bool:
+        return all(settings.mpp_min <= mpp <= settings.mpp_max for mpp in claim[:2])
+
+    chosen = next(filter(plausible, claims), None)
+    if chosen is None:
         raise SlideError(
             "implausible_mpp",
-            f"the scale is {mpp_x:g} x {mpp_y:g} um/px (source: {source}), outside "
+            f"the scale is {claims[0].mpp_x:g} x {claims[0].mpp_y:g} um/px (source: {claims[0].source}), outside "
             f"{settings.mpp_min:g}..{settings.mpp_max:g}; {_MEND}",
         )
-    return Scale(mpp_x, mpp_y, source, _objective_note(properties, math.sqrt(mpp_x * mpp_y)))
+    passed = [] if override_mpp is not None else claims[: claims.index(chosen)]
+    others = [claim for claim in recorded if plausible(claim) and claim != chosen]
+    notes = _notes(chosen, passed, others, properties, power)
+    mend = "check the column mpp of the manifest" if chosen.source == "manifest" else f"if that is wrong, {_MEND}"
+    return Scale(*chosen, note=f"{'; '.join(notes)}; {mend}" if notes else "")
