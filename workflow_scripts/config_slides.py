@@ -49,8 +49,14 @@ class Regions(Section):
     """Patches along each side of a region: 16 patches of 256 px are the paper's 4096 px region."""
     min_tissue_fraction: Fraction = 0.1
     """Regions with less tissue than this are left out."""
+    min_patch_tissue: Fraction = 0.0
+    """Patches with less tissue than this count as glass: they take the glass token, and their fraction is 0."""
     stride_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Step between regions as a fraction of their width; below 1 they overlap."""
+    max_per_slide: Count | None = None
+    """Regions kept of a slide at most, drawn by chance among those with enough tissue; null keeps all."""
+    seed: int = 0
+    """Seed of that draw, which depends on the slide's own regions alone."""
 
 
 class Features(Section):

@@ -3,19 +3,20 @@
 from workflow_scripts.config import Regions
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
-from workflow_scripts.core.status import excluded
+from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table, status_meta, write_table
 from workflow_scripts.wsi.polygons import from_wkb, rasterise
-from workflow_scripts.wsi.regions import region_rows
+from workflow_scripts.wsi.regions import enlargement_note, region_rows
 
 
-def find_regions(check_path: str, tissue_path: str, settings: Regions) -> list[dict]:
-    """Rows of `schemas.REGIONS` of a usable slide."""
+def find_regions(check_path: str, tissue_path: str, settings: Regions) -> tuple[list[dict], str]:
+    """Rows of `schemas.REGIONS` of a usable slide, and a doubt about its scale or nothing."""
     check = read_table(check_path).to_pylist()[0]
     size = check["width"], check["height"]
     polygons = from_wkb(read_table(tissue_path, ["geometry"])["geometry"])
     mask = rasterise(polygons, tuple(read_meta(tissue_path)["raster"]), *size)
-    return region_rows(check["slide_id"], mask, *size, check["mpp_x"], check["mpp_y"], settings)
+    scale = check["mpp_x"], check["mpp_y"]
+    return region_rows(check["slide_id"], mask, *size, *scale, settings), enlargement_note(*scale, settings)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -28,10 +29,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, help="regions/{slide}.parquet")
     args = parse_entry(parser, argv)
     status = read_status(args.tissue)
-    rows = find_regions(args.check, args.tissue, args.config) if status.ok else []
+    rows, note = find_regions(args.check, args.tissue, args.config) if status.ok else ([], "")
     if status.ok and not rows:
         status = excluded(status.slide_id, "no_regions", "no region holds any tissue; look at the tissue overlay")
-    log.info("slide %s: %d regions %s", status.slide_id, len(rows), status.reason)
+    elif note:
+        status = SlideStatus(status.slide_id, detail="; ".join(filter(None, (status.detail, note))))
+    log.info("slide %s: %d regions %s", status.slide_id, len(rows), status.reason or status.detail)
     facts = {"tissue_mm2": read_meta(args.tissue)["tissue_mm2"]}
     write_table(args.output, rows, schemas.REGIONS, status_meta(status) | facts)
 

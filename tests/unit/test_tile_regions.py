@@ -42,3 +42,10 @@ def test_an_exclusion_is_carried_on(tmp_path):
     status = excluded("s", "no_mpp", "mend it")
     main(["--config", "{}", *_inputs(tmp_path, status, []), "--output", str(tmp_path / "r.parquet")])
     assert read_status(tmp_path / "r.parquet") == status and len(read_table(tmp_path / "r.parquet")) == 0
+
+
+def test_a_coarse_slide_is_used_and_told(tmp_path):
+    args = _inputs(tmp_path, SlideStatus("s", detail="an earlier doubt"), [shapely.box(0, 0, 8000, 4000)])
+    main(["--config", '{"mpp": 0.25}', *args, "--output", str(tmp_path / "r.parquet")])
+    status = read_status(tmp_path / "r.parquet")
+    assert status.ok and status.detail.startswith("an earlier doubt; the slide has 0.5 um/px")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workflow_scripts.config import Regions
-from workflow_scripts.wsi.regions import TissueArea, patch_edges, region_grid, region_rows
+from workflow_scripts.wsi.regions import TissueArea, enlargement_note, patch_edges, region_grid, region_rows
 
 DEFAULT = Regions()
 SMALL = Regions(grid=4, patch_px=32)
@@ -120,3 +120,88 @@ def test_no_tissue_is_lost_between_regions(seed, mpp):
     rows = region_rows("s", mask, width, height, mpp, mpp, Regions(grid=4, patch_px=32, min_tissue_fraction=0))
     area = sum(row["tissue_fraction"] * row["size_x"] * row["size_y"] for row in rows)
     assert area == pytest.approx(mask.mean() * width * height, rel=1e-6)
+
+
+def _two_squares():
+    mask = np.zeros((2000, 1800), bool)
+    mask[300:900, 200:700], mask[1200:1300, 1000:1700] = True, True
+    return mask, 51234, 57001
+
+
+def test_glass_holds_no_tissue_at_all_and_tissue_is_counted_exactly():
+    mask, width, height = _two_squares()
+    px_x, px_y = width / 1800, height / 2000
+    boxes = [(200, 300, 700, 900), (1000, 1200, 1700, 1300)]
+    plan = Regions(grid=8, patch_px=96, min_tissue_fraction=0)
+    rows = region_rows("s", mask, width, height, 0.2651, 0.2648, plan)
+    edges_x, edges_y = patch_edges(0.2651, plan), patch_edges(0.2648, plan)
+    for row in rows:
+        x, y = row["x"] + edges_x, row["y"] + edges_y
+        covered = np.zeros((8, 8))
+        for left, top, right, bottom in boxes:  # overlaps of intervals, in closed form
+            across = np.minimum(x[1:], right * px_x) - np.maximum(x[:-1], left * px_x)
+            down = np.minimum(y[1:], bottom * px_y) - np.maximum(y[:-1], top * px_y)
+            covered += np.maximum(across, 0)[None, :] * np.maximum(down, 0)[:, None]
+        exact = covered / (np.diff(x)[None, :] * np.diff(y)[:, None])
+        patches = row["patch_tissue"].reshape(8, 8)
+        assert np.abs(patches - exact).max() < 1e-5
+        assert (patches[exact == 0] == 0).all()  # not even a rounding error, or glass would be encoded
+    assert sum((row["patch_tissue"] > 0).sum() for row in rows) > 9000
+
+
+def test_patches_with_too_little_tissue_count_as_glass():
+    mask = np.zeros((64, 64), bool)
+    mask[:, :12] = True  # 48 px of level 0: one and a half patches
+
+    def found(least):
+        return region_rows("s", mask, 256, 256, 0.5, 0.5, SMALL.model_copy(update={"min_patch_tissue": least}))
+
+    assert found(0)[0]["patch_tissue"].reshape(4, 4).tolist() == [[1, 0.5, 0, 0]] * 4
+    assert found(0.5)[0]["patch_tissue"].reshape(4, 4).tolist() == [[1, 0.5, 0, 0]] * 4
+    assert found(0.51)[0]["patch_tissue"].reshape(4, 4).tolist() == [[1, 0, 0, 0]] * 4
+    assert found(0.51)[0]["tissue_fraction"] == pytest.approx(0.375)  # the region's own is untouched
+    mask[:, 8:], mask[:, :8] = False, False
+    mask[:, :2] = True
+    assert len(found(0.06)) == 1 and len(found(0.25)) == 1 and found(0.26) == []  # a region of glass alone is none
+
+
+def test_a_capped_slide_keeps_the_same_sample_whatever_else_changes():
+    mask = np.ones((50, 50), bool)
+
+    def ids(most, seed=0, slide="s", height=1280):
+        plan = SMALL.model_copy(update={"max_per_slide": most, "seed": seed})
+        return [row["region_id"] for row in region_rows(slide, mask, 1280, height, 0.5, 0.5, plan)]
+
+    everything = ids(None)
+    assert len(everything) == 100 and ids(100) == everything and ids(1000) == everything
+    ten, thirty = ids(10), ids(30)
+    assert len(ten) == 10 and len(thirty) == 30 and set(ten) < set(thirty)  # a larger sample holds the smaller
+    assert ten == [name for name in everything if name in ten]  # in the grid's order
+    assert ids(10) == ten and ids(10, seed=1) != ten
+    assert {name[1:] for name in ids(10, slide="t")} != {name[1:] for name in ten}
+    # pinned: another draw would silently change every capped cohort
+    assert ids(3) == ["s_r000_c002", "s_r002_c007", "s_r008_c001"]
+    # 10 of 100 by chance: each region is taken about as often over many seeds
+    counts = np.zeros(100)
+    for seed in range(300):
+        counts[[everything.index(name) for name in ids(10, seed=seed)]] += 1
+    assert counts.sum() == 3000 and counts.min() > 10 and counts.max() < 55  # mean 30, deviation 5.2
+
+
+def test_half_steps_of_an_odd_region_do_not_drift():
+    plan = Regions(grid=5, patch_px=41, stride_fraction=0.5)  # 205 px a region
+    starts = sorted({place.x for place in region_grid(205 * 40, 10, 0.5, 0.5, plan)})
+    assert starts[::2] == [205 * k for k in range(40)]  # every second region meets its neighbour exactly
+
+
+@pytest.mark.parametrize(("grid", "patch_px", "mpp"), [(2, 16, 0.05), (64, 512, 0.5), (7, 61, 0.37)])
+def test_any_size_of_region_gives_whole_rows(grid, patch_px, mpp):
+    plan = Regions(grid=grid, patch_px=patch_px, mpp=mpp, min_tissue_fraction=0)
+    rows = region_rows("s", np.ones((5, 5), bool), 9, 11, 1.0, 1.0, plan)
+    assert rows and all(row["size_x"] >= 1 and row["patch_tissue"].shape == (grid * grid,) for row in rows)
+    assert all(np.isfinite(row["patch_tissue"]).all() and 0 < row["tissue_fraction"] <= 1 for row in rows)
+
+
+def test_a_slide_coarser_than_its_regions_is_told():
+    assert "2 um/px" in enlargement_note(0.5, 2.0, DEFAULT) and "4 times" in enlargement_note(0.5, 2.0, DEFAULT)
+    assert enlargement_note(0.54, 0.5, DEFAULT) == "" and enlargement_note(0.25, 0.25, DEFAULT) == ""
