@@ -25,6 +25,27 @@ rule make_demo_slide:
         " --output {output.slide} --truth {output.truth} --log {log}"
 
 
+# Fetches one remote slide and records what came; there is no code to rerun for, the file is that of its address.
+rule fetch_slide:
+    output:
+        record="results/{cohort}/fetched/{slide}.json",
+    log:
+        "results/{cohort}/logs/fetched/{slide}.log",
+    localrule: True
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=120,
+        fetch=1,
+    params:
+        row=fetch_row,
+    shell:
+        "python -m workflow_scripts.fetch_slide --row {params.row:q} --cohort {wildcards.cohort}"
+        " --output {output.record} --log {log}"
+
+
 # Opens one slide and records its format, size, scale and whether it can be used.
 rule check_slide:
     input:

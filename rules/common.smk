@@ -11,6 +11,7 @@ sys.path.insert(0, workflow.basedir)
 from workflow_scripts.config import load_config, result_settings
 from workflow_scripts.core.digest import code_digest, value_digest
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.fetched import fetched_path, is_remote, read_record
 from workflow_scripts.core.manifest import read_manifest, shard_of
 from workflow_scripts.interchange.places import find_files
 
@@ -34,12 +35,27 @@ def check_files(rows):
                 f"looked for is {source_files(next(iter(rows))).looked[0]}; check source.folder and the slide_ids"
             )
         return
-    if not any(is_demo(row.path) or os.path.exists(row.path) for row in rows):
+    if not any(is_demo(row.path) or is_remote(row.path) or os.path.exists(row.path) for row in rows):
         first = next(iter(rows)).path
         raise UserError(
             f"none of the {len(rows)} slide files of the manifest {MANIFEST} exists, the first is {first}; "
             "check its column path, the folder that the command is run in, and that the slides' disk is mounted"
         )
+
+
+def check_network(rows):
+    """Refuse remote slides that are not fetched yet, unless the config allows the network."""
+    wanted = [row for row in rows if is_remote(row.path) and read_record(local_path(row)) is None]
+    if wanted and not CFG.cohort.allow_network and not CFG.source.kind:
+        raise UserError(
+            f"{len(wanted)} slides of the manifest {MANIFEST} are remote, the first is {wanted[0].path}; "
+            "set cohort.allow_network: true to fetch them"
+        )
+
+
+def local_path(row):
+    """A slide's file: the manifest's path, or where a remote slide is fetched to."""
+    return fetched_path(CFG.cohort.name, row.slide_id, row.path) if is_remote(row.path) else row.path
 
 
 # Jobs start with `python -m workflow_scripts.X` from any working directory, in any environment.
@@ -51,8 +67,12 @@ try:
     MANIFEST = CFG.cohort.manifest
     SLIDES = {row.slide_id: row for row in read_manifest(MANIFEST)}
     check_files(SLIDES.values())
+    check_network(SLIDES.values())
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+if CFG.cohort.allow_network:
+    shell.prefix(f"export PYTHONPATH={shlex.quote(workflow.basedir)} SLPD_NETWORK=1; ")
 
 COHORT = CFG.cohort.name
 ENCODER = CFG.features.encoder
@@ -111,6 +131,8 @@ def of_shard(pattern):
 def slide_file(wildcards):
     """The slide's file, or nothing where it is missing: a missing file is a bad slide, not a failed run."""
     path = SLIDES[wildcards.slide].path
+    if is_remote(path):  # features of another tool stand in for the slides, which are not fetched for pictures alone
+        return [] if CFG.source.kind else [f"results/{COHORT}/fetched/{wildcards.slide}.json"]
     return [path] if is_demo(path) or os.path.exists(path) else []
 
 
@@ -120,7 +142,17 @@ def source_inputs(wildcards):
 
 def slide_row(wildcards):
     row = SLIDES[wildcards.slide]
-    return settings({"slide_id": row.slide_id, "path": row.path, "mpp": row.mpp})
+    mpp = row.mpp if row.mpp_y is None else [row.mpp, row.mpp_y]
+    return settings({"slide_id": row.slide_id, "path": local_path(row), "mpp": mpp})
+
+
+def fetch_row(wildcards):
+    """What is fetched; only what could not be fetched depends on `cohort.fetch_attempt`."""
+    row = SLIDES[wildcards.slide]
+    record = read_record(local_path(row))
+    attempt = record.attempt if record and not record.reason else CFG.cohort.fetch_attempt
+    check = {"size_bytes": row.size_bytes, "sha256": row.sha256, "attempt": attempt}
+    return settings({"slide_id": row.slide_id, "url": row.path} | check)
 
 
 def run_of(wildcards):
@@ -243,7 +275,12 @@ def report_settings():
             "encoder": ENCODER,
             "settings": CFG.model_dump(
                 mode="json",
-                exclude={"cohort": {"max_failed_fraction"}, "features": {"batch_size"}, "pretrain": {"micro_batch"}},
+                exclude={
+                    "cohort": {"max_failed_fraction", "allow_network", "fetch_attempt"},
+                    "slides": {"keep_fetched"},
+                    "features": {"batch_size"},
+                    "pretrain": {"micro_batch"},
+                },
             ),
         }
     )

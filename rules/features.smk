@@ -19,6 +19,7 @@ rule extract_features:
         runtime=720,
         # cannot change a result, so not a param
         batch_size=CFG.features.batch_size or 0,
+        keep_fetched=int(CFG.slides.keep_fetched),
     params:
         cfg=settings(CFG.features),
         regions_cfg=settings(CFG.regions),
@@ -30,7 +31,8 @@ rule extract_features:
         "python -m workflow_scripts.extract_features --config {params.cfg:q} --regions-config {params.regions_cfg:q}"
         " --manifest {params.manifest:q} --shard {wildcards.shard} --code {params.code}"
         " --check-folder {params.check_folder} --regions-folder {params.region_folder}"
-        " --output {output.index} --batch-size {resources.batch_size} --gpu {resources.gpu} --log {log}"
+        " --output {output.index} --batch-size {resources.batch_size} --gpu {resources.gpu}"
+        " --keep-fetched {resources.keep_fetched} --log {log}"
 
 
 # Writes the patch features of all usable slides in the layouts of other tools.

@@ -8,16 +8,17 @@ from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entr
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import status_meta, write_table
+from workflow_scripts.wsi.fetch import local_slide
 from workflow_scripts.wsi.pixels import probe
 from workflow_scripts.wsi.scale import resolve_scale
 from workflow_scripts.wsi.slide import SlideError, open_slide
 
 
-def check(slide_id: str, path: str, mpp: float | None, settings: Slides) -> dict:
+def check(slide_id: str, path: str, mpp: float | list[float] | None, settings: Slides) -> dict:
     """Row of `schemas.CHECK`; what could be learnt before a failure is filled in."""
     row = {"slide_id": slide_id, "path": path}
     try:
-        with open_slide(path) as slide:
+        with open_slide(local_slide(path)) as slide:
             row |= {
                 "vendor": slide.vendor,
                 "width": slide.width,
@@ -29,6 +30,8 @@ def check(slide_id: str, path: str, mpp: float | None, settings: Slides) -> dict
             probe(slide)
     except SlideError as error:
         return row | {"status": "excluded", "reason": error.reason, "detail": error.detail}
+    except UserError:
+        raise
     except Exception as error:  # whatever a decoder does with one file, the other slides go on
         log.exception("slide %s", slide_id)
         detail = f"{path} cannot be opened ({type(error).__name__}: {error})"
@@ -40,7 +43,9 @@ def _manifest_row(text: str) -> dict:
     row = json.loads(text)
     missing = {"slide_id", "path"} - set(row)
     if missing:
-        raise UserError(f"--row has no {' and '.join(sorted(missing))}; give slide_id, path and mpp (or null)")
+        raise UserError(
+            f"--row has no {' and '.join(sorted(missing))}; give slide_id, path and mpp (a number, [x, y] or null)"
+        )
     return row
 
 

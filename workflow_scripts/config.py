@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from workflow_scripts.config_base import (
+    Count,
     Fraction,
     Name,
     Section,
@@ -64,6 +65,10 @@ class Cohort(Section):
     """CSV with the columns slide_id and path, and optionally patient_id, mpp and label columns."""
     max_failed_fraction: Fraction = free(0.5)
     """The run stops after the features when more than this fraction of the slides is excluded."""
+    allow_network: bool = free(False)
+    """Allow slides of the manifest to be fetched from https:// and s3://."""
+    fetch_attempt: Count = 1
+    """Raise it to try remote slides again that could not be fetched; the others stay as they are."""
 
 
 class Demo(Section):

@@ -11,6 +11,7 @@ _RUN = "pretrain.defaults"
 RERUNS = {
     "cohort": "all rules, into a new folder",
     "cohort.manifest": "extract_features, summarise_cohort, split_patients, fit_head",
+    "cohort.fetch_attempt": "fetch_slide and all after it, for what could not be fetched",
     "demo": "make_demo_slide",
     "slides": "check_slide; import_features where source is set",
     "tissue": "segment_tissue",

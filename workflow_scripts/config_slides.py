@@ -14,6 +14,8 @@ class Slides(Section):
     """Coarsest plausible scale in um/px."""
     mpp_from_objective: bool = False
     """Where no scale is recorded, guess it as 10 / objective power (20x: 0.5 um/px); recorded as a guess."""
+    keep_fetched: bool = free(True)
+    """Keep remote slides; false removes each after its features, and fetches it again only if it is needed again."""
 
 
 class Tissue(Section):

@@ -11,10 +11,12 @@ from workflow_scripts.config import Features, Regions
 from workflow_scripts.config_fit import refuse_misfit
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.gpu import lease_devices
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.encoders.plan import common_digest, plan_shard, remove_leftovers
 from workflow_scripts.encoders.region import ReadFailure, Region
+from workflow_scripts.wsi.fetch import local_slide, remove_fetched
 from workflow_scripts.wsi.pixels import read_region
 from workflow_scripts.wsi.slide import SlideError, open_slide
 
@@ -28,10 +30,12 @@ def _open_pixels(path: str, grid: int, patch_px: int) -> Iterator:
         def read(region: Region) -> tuple[np.ndarray, np.ndarray]:
             try:
                 if not hasattr(thread, "slide"):
-                    thread.slide = opened.enter_context(open_slide(path))
+                    thread.slide = opened.enter_context(open_slide(local_slide(path)))
                 return read_region(thread.slide, region.x, region.y, region.size_x, region.size_y, grid, patch_px)
             except SlideError as error:
                 raise ReadFailure(error.detail) from error
+            except UserError:
+                raise
             except Exception as error:  # whatever a decoder does with one slide, the others go on
                 log.exception("%s, region %s", path, region.region_id)
                 raise ReadFailure(f"{path} cannot be read ({type(error).__name__}: {error})") from error
@@ -70,6 +74,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=0, help="patches encoded at once; 0 chooses")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 runs on the CPU")
     parser.add_argument("--readers", type=int, default=2, help="regions read at once, ahead of the encoder")
+    parser.add_argument("--keep-fetched", type=int, default=1, help="0 removes the remote slides that were fetched")
     args = parse_entry(parser, argv)
     settings, regions, folder = args.config, args.regions_config, args.output.parent
     refuse_misfit(settings, regions)
@@ -94,6 +99,8 @@ def main(argv: list[str] | None = None) -> None:
     rows = run.run(jobs)
     meta = {"encoder": settings.model_dump(mode="json"), "regions": regions.model_dump(mode="json"), "code": args.code}
     write_table(args.output, rows, schemas.FEATURE_INDEX, meta)
+    if not args.keep_fetched:
+        log.info("%d fetched slides removed", sum(remove_fetched(job.check["path"]) for job in jobs))
 
 
 if __name__ == "__main__":

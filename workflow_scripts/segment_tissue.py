@@ -5,9 +5,11 @@ from typing import Any
 
 from workflow_scripts.config import Tissue
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.files import write_text
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_status, read_table, status_meta, write_table
+from workflow_scripts.wsi.fetch import local_slide
 from workflow_scripts.wsi.overlay import draw_outline, draw_reason, picture_size, save_picture
 from workflow_scripts.wsi.pixels import read_overview
 from workflow_scripts.wsi.polygons import TISSUE_SCHEMA, geojson, mask_polygons, tissue_rows
@@ -22,7 +24,7 @@ def find_tissue(check: dict[str, Any], settings: Tissue) -> tuple[list, dict[str
         SlideError: `not_brightfield`, `no_tissue`, or what opening and reading the slide raise.
     """
     mpp_x, mpp_y = check["mpp_x"], check["mpp_y"]
-    with open_slide(check["path"]) as slide:
+    with open_slide(local_slide(check["path"])) as slide:
         width, height = slide.width, slide.height
         columns = max(1, round(width * mpp_x / settings.mpp))
         rows = max(1, round(height * mpp_y / settings.mpp))
@@ -63,6 +65,8 @@ def main(argv: list[str] | None = None) -> None:
             polygons, facts, picture = find_tissue(check, args.config)
         except SlideError as error:
             status = excluded(status.slide_id, error.reason, error.detail)
+        except UserError:
+            raise
         except Exception as error:  # whatever a decoder does with one file, the other slides go on
             log.exception("slide %s", status.slide_id)
             detail = f"{check['path']} cannot be segmented ({type(error).__name__}: {error})"

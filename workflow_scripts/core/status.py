@@ -6,6 +6,7 @@ from typing import Literal
 Reason = Literal[
     "",
     "missing_file",
+    "fetch_failed",
     "unreadable_file",
     "not_brightfield",
     "no_mpp",

@@ -12,6 +12,7 @@ from workflow_scripts.config_encoders import FOLDER, is_plug_in
 from workflow_scripts.core.digest import value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_file import slide_file
+from workflow_scripts.core.fetched import read_record
 from workflow_scripts.core.manifest import read_manifest, shard_of
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table
@@ -61,7 +62,10 @@ class SlideJob:
     @property
     def kept(self) -> bool:
         """Whether the slide's file is gone (an archive, a folder not mounted) but its features are there to keep."""
-        return self.status.reason == "missing_file" and self._stored().get("status", {}).get("status") == "ok"
+        return (
+            self.status.reason in ("missing_file", "fetch_failed")
+            and self._stored().get("status", {}).get("status") == "ok"
+        )
 
     def patches_to_encode(self, encode_glass: bool) -> int:
         """Patches that are encoded one by one if all can be read."""
@@ -99,6 +103,9 @@ def common_digest(settings: Features, regions: Regions, code: str) -> str:
 
 def _slide_identity(check: dict[str, Any]) -> list[Any]:
     path = check["path"]
+    fetched = read_record(path) if path else None
+    if fetched:  # known by its record, for the file may be removed
+        return [path, check["width"], check["height"], fetched.sha256]
     on_disk = sampled_digest(Path(path)) if path and Path(path).is_file() else None
     return [path, check["width"], check["height"], on_disk]
 

@@ -8,6 +8,7 @@ from workflow_scripts.report.pictures import jpeg_uri, read_picture
 
 REASONS = {
     "missing_file": "the file is not there",
+    "fetch_failed": "the file could not be fetched",
     "unreadable_file": "the file cannot be opened",
     "not_brightfield": "not a brightfield slide",
     "no_mpp": "no scale (µm/px) is recorded",

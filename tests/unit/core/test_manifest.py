@@ -82,3 +82,38 @@ def test_shards_are_stable_and_even():
     # pinned: another hash would move every slide of a running cohort to another job
     first_bytes = [0xCA978112, 0x341616BE]  # of the sha256 of the ids
     assert [shard_of(slide, 1000) for slide in ("a", "slide1")] == [number % 1000 for number in first_bytes]
+
+
+def test_both_axes_and_remote_slides(tmp_path):
+    digest = "AB" * 32
+    text = f"slide_id,path,mpp,mpp_x,mpp_y,size_bytes,sha256,label\na,https://h/a.svs,,0.25,0.26,12,{digest},x\n"
+    (row,) = read_manifest(manifest(tmp_path, text + "b,b.svs,0.5,,,,,y\n"))[:1]
+    assert (row.mpp, row.mpp_y, row.size_bytes, row.sha256) == (0.25, 0.26, 12, digest.lower())
+    assert row.labels == {"label": "x"}
+    assert read_manifest(manifest(tmp_path, text + "b,b.svs,0.5,,,,,y\n"))[1][3:] == (
+        0.5,
+        {"label": "y"},
+        None,
+        None,
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "words"),
+    [
+        ("mpp,mpp_x,mpp_y", "0.5,0.5,0.5", "either mpp"),
+        ("mpp_x", "0.5", "mpp_x and mpp_y"),
+        ("mpp_x,mpp_y", "0.5,0", "mpp_y is '0'"),
+        ("size_bytes", "1e9", "size_bytes is '1e9'"),
+        ("sha256", "abc", "sha256 is 'abc'"),
+    ],
+)
+def test_wrong_axes_and_checksums(tmp_path, columns, cells, words):
+    with pytest.raises(UserError, match=words):
+        read_manifest(manifest(tmp_path, f"slide_id,path,{columns}\na,x.svs,{cells}\n"))
+
+
+def test_other_schemes_are_refused(tmp_path):
+    with pytest.raises(UserError, match="line 2: slides cannot be fetched by ftp://"):
+        read_manifest(manifest(tmp_path, "slide_id,path\na,ftp://h/x.svs\n"))
