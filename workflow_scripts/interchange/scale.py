@@ -1,5 +1,6 @@
 """The true size of another tool's patches, and whether it is the size that regions are made of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,7 @@ class Placed:
 
 
 def level0_scale(
-    patches: SourcePatches, check: dict[str, Any], manifest_mpp: float | None, slides: Slides
+    patches: SourcePatches, check: dict[str, Any], manifest_mpp: float | Sequence[float] | None, slides: Slides
 ) -> tuple[float, float, str] | None:
     """um/px at level 0 in x and y and its source, from the slide, else the manifest, else the tool's files.
 
@@ -42,6 +43,7 @@ def level0_scale(
 
     Args:
         check: the slide's row of `core.schemas.CHECK`; without a scale where the slide could not be opened.
+        manifest_mpp: um/px of both axes, or of x and y.
 
     Raises:
         SourceError: `implausible_mpp`: outside `slides.mpp_min` to `mpp_max`.
@@ -50,18 +52,20 @@ def level0_scale(
     if check.get("mpp_x"):
         return check["mpp_x"], check["mpp_y"], check["mpp_source"]
     if manifest_mpp:
-        found = (manifest_mpp, "manifest")
+        both = manifest_mpp if isinstance(manifest_mpp, Sequence) else (manifest_mpp, manifest_mpp)
+        found = (*both, "manifest")
     elif patches.mpp:
-        found = (patches.mpp, "source")
+        found = (patches.mpp, patches.mpp, "source")
     elif patches.magnification and slides.mpp_from_objective:
-        found = (10 / patches.magnification, "objective_guess")
-    if found and not slides.mpp_min <= found[0] <= slides.mpp_max:
-        raise SourceError(
-            "implausible_mpp",
-            f"{found[0]:g} um/px ({found[1]}) is outside {slides.mpp_min:g} to {slides.mpp_max:g}; give the column mpp "
-            "in the manifest",
-        )
-    return (found[0], found[0], found[1]) if found else None
+        found = (10 / patches.magnification, 10 / patches.magnification, "objective_guess")
+    for mpp in found[:2] if found else ():
+        if not slides.mpp_min <= mpp <= slides.mpp_max:
+            raise SourceError(
+                "implausible_mpp",
+                f"{mpp:g} um/px ({found[2]}) is outside {slides.mpp_min:g} to {slides.mpp_max:g}; give the column mpp "
+                "in the manifest",
+            )
+    return found
 
 
 def place(patches: SourcePatches, known: tuple[float, float, str] | None, source: Source, regions: Regions) -> Placed:

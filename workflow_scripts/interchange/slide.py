@@ -1,5 +1,6 @@
 """One slide of another tool: from its files to regions and a feature file as extract_features writes them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,7 +45,7 @@ def import_slide(
     slide_id: str,
     files: SourceFiles,
     check: dict[str, Any],
-    manifest_mpp: float | None,
+    manifest_mpp: float | Sequence[float] | None,
     source: Source,
     slides: Slides,
     regions: Regions,
@@ -54,7 +55,7 @@ def import_slide(
     Args:
         files: from `find_files`.
         check: the slide's row of `core.schemas.CHECK`.
-        manifest_mpp: um/px at level 0 that the manifest gives.
+        manifest_mpp: um/px at level 0 that the manifest gives, of both axes or of x and y.
 
     Raises:
         SourceError: the slide cannot be used, see the parts.

@@ -21,6 +21,7 @@ def test_the_slide_comes_before_the_manifest_before_the_files():
     slide = {"mpp_x": 0.25, "mpp_y": 0.26, "mpp_source": "vendor"}
     assert level0_scale(told, slide, 0.2, Slides()) == (0.25, 0.26, "vendor")
     assert level0_scale(told, UNKNOWN, 0.2, Slides()) == (0.2, 0.2, "manifest")
+    assert level0_scale(told, UNKNOWN, [0.2, 0.3], Slides()) == (0.2, 0.3, "manifest")
     assert level0_scale(told, UNKNOWN, None, Slides()) == (0.3, 0.3, "source")
 
 
