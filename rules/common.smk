@@ -12,6 +12,7 @@ from workflow_scripts.config import load_config, result_settings
 from workflow_scripts.core.digest import code_digest, value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import fetched_path, is_remote, read_record
+from workflow_scripts.core.mask_files import find_masks, orphan_warning
 from workflow_scripts.core.manifest import read_manifest, shard_of
 from workflow_scripts.interchange.places import find_files
 
@@ -60,7 +61,8 @@ def local_path(row):
 
 # Jobs start with `python -m workflow_scripts.X` from any working directory, in any environment.
 # A plug-in encoder may lie in a PYTHONPATH of the user's own.
-shell.prefix(f"export PYTHONPATH={shlex.quote(workflow.basedir)}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
+PREFIX = f"export PYTHONPATH={shlex.quote(workflow.basedir)}${{{{PYTHONPATH:+:$PYTHONPATH}}}};"
+shell.prefix(f"{PREFIX} ")
 
 try:
     CFG = load_config(config)
@@ -68,11 +70,15 @@ try:
     SLIDES = {row.slide_id: row for row in read_manifest(MANIFEST)}
     check_files(SLIDES.values())
     check_network(SLIDES.values())
+    MASKS, ORPHANS = find_masks(CFG.tissue.masks, SLIDES)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
+if ORPHANS:
+    logger.warning(orphan_warning(ORPHANS))
+
 if CFG.cohort.allow_network:
-    shell.prefix(f"export PYTHONPATH={shlex.quote(workflow.basedir)} SLPD_NETWORK=1; ")
+    shell.prefix(f"{PREFIX} export SLPD_NETWORK=1; ")
 
 COHORT = CFG.cohort.name
 ENCODER = CFG.features.encoder
@@ -153,6 +159,16 @@ def fetch_row(wildcards):
     attempt = record.attempt if record and not record.reason else CFG.cohort.fetch_attempt
     check = {"size_bytes": row.size_bytes, "sha256": row.sha256, "attempt": attempt}
     return settings({"slide_id": row.slide_id, "url": row.path} | check)
+
+
+def user_masks(wildcards):
+    """The user's own mask of the slide, or nothing."""
+    return MASKS.get(wildcards.slide, [])
+
+
+def tissue_settings():
+    """Section `tissue` without the folder of masks: a mask counts for its own slide, as its input."""
+    return settings({key: value for key, value in result_settings(CFG.tissue).items() if key != "masks"})
 
 
 def run_of(wildcards):
@@ -288,6 +304,10 @@ def report_settings():
 
 def check_folder(wildcards):
     return f"results/{wildcards.cohort}/check"
+
+
+def tissue_folder(wildcards):
+    return f"results/{wildcards.cohort}/tissue"
 
 
 def region_folder(wildcards):

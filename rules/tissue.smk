@@ -1,10 +1,11 @@
 """Tissue: where the slide is not glass."""
 
 
-# Segments the tissue of one slide at a fixed physical scale, as polygons and as an overlay to look at.
+# Segments the tissue of one slide at a fixed physical scale, or takes the user's mask; polygons, and an overlay.
 rule segment_tissue:
     input:
         check="results/{cohort}/check/{slide}.parquet",
+        mask=user_masks,
     output:
         tissue="results/{cohort}/tissue/{slide}.parquet",
         geojson="results/{cohort}/tissue/{slide}.geojson",
@@ -18,8 +19,8 @@ rule segment_tissue:
         mem_mb=4000,
         runtime=20,
     params:
-        cfg=settings(CFG.tissue),
+        cfg=tissue_settings(),
         code=code("segment_tissue"),
     shell:
-        "python -m workflow_scripts.segment_tissue --config {params.cfg:q} --check {input.check}"
+        "python -m workflow_scripts.segment_tissue --config {params.cfg:q} --check {input.check} --mask {input.mask:q}"
         " --tissue {output.tissue} --geojson {output.geojson} --overlay {output.overlay} --log {log}"

@@ -15,6 +15,7 @@ RERUNS = {
     "demo": "make_demo_slide",
     "slides": "check_slide; import_features where source is set",
     "tissue": "segment_tissue",
+    "tissue.masks": "segment_tissue of the slides whose mask comes, goes or changes",
     "regions": "tile_regions, extract_features; import_features where source is set",
     "features": "extract_features",
     "features.encoder": "extract_features and all after it",

@@ -1,6 +1,6 @@
 """The configuration of the stages from a slide to its features."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,28 +18,78 @@ class Slides(Section):
     """Keep remote slides; false removes each after its features, and fetches it again only if it is needed again."""
 
 
+# CLAM's presets (https://github.com/mahmoodlab/CLAM, presets/*.csv and the defaults of create_patches_fp.py): sthresh,
+# mthresh, close, a_t, a_h, max_n_holes. They count pixels of the level nearest to 64 and areas in patches of 512 px at
+# level 0; both are taken at 0.25 um/px (40x), so a pixel of the mask is 16 um and a patch 128 um wide.
+_CLAM = {
+    "generic": (8, 7, 4, 100, 16, 8),
+    "tcga": (8, 7, 4, 16, 4, 8),
+    "bwh_biopsy": (15, 11, 2, 1, 1, 2),
+    "bwh_resection": (15, 11, 4, 100, 16, 8),
+}
+_CLAM_PX_UM, _CLAM_PATCH_UM = 64 * 0.25, 512 * 0.25
+
+
+def clam_preset(name: str) -> dict[str, Any]:
+    """Values of section `tissue` that stand for one of CLAM's presets, in physical units."""
+    sthresh, mthresh, close, area, hole, holes = _CLAM[name]
+    return {
+        "threshold": sthresh / 255,
+        "smooth_um": mthresh * _CLAM_PX_UM,
+        "closing_um": close * _CLAM_PX_UM / 2,
+        "min_area_um2": area * _CLAM_PATCH_UM**2,
+        "min_hole_um2": hole * _CLAM_PATCH_UM**2,
+        "max_holes": holes,
+    }
+
+
 class Tissue(Section):
     method: Name = "saturation"
-    """What is thresholded: `saturation` (HSV) or `optical_density` (mean); a file wsi/tissue_{method}.py."""
+    """`saturation` (HSV), `optical_density` (mean), or `clam` (CLAM's recipe); a file wsi/tissue_{method}.py."""
+    preset: Literal["generic", "tcga", "bwh_biopsy", "bwh_resection"] | None = None
+    """CLAM's preset (method clam): it sets threshold, smooth_um, closing_um, min_area_um2, min_hole_um2, max_holes."""
+    masks: str | None = None
+    """Folder with masks of your own, {slide_id}.geojson (QuPath) or .png, .tif, .tiff; they replace segmentation."""
     mpp: Positive = 8.0
     """Scale at which the slide is segmented, um/px, the same for every slide."""
     threshold: Literal["otsu"] | float = "otsu"
     """`otsu` (one threshold a slide), or a fixed value: saturation 0..1, optical density from 0."""
     threshold_min: float = 0.04
     """Otsu's threshold is never taken below this, so that clean glass gives no tissue."""
+    pale_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Away from dense tissue, this fraction of Otsu's threshold suffices, as fat needs; 1 switches it off."""
     smooth_um: float = Field(16.0, ge=0)
-    """Width of the median filter before thresholding, um; 0 switches it off."""
+    """Smoothing before thresholding, um: full width at half maximum (clam: width of its median filter); 0: none."""
     closing_um: float = Field(32.0, ge=0)
     """Radius of the morphological closing, um."""
     min_area_um2: float = Field(50_000.0, ge=0)
     """Tissue pieces smaller than this are dropped, um2."""
     min_hole_um2: float = Field(50_000.0, ge=0)
     """Holes smaller than this are filled, um2."""
+    max_holes: Annotated[int, Field(ge=0)] | None = None
+    """Holes kept in each piece, the largest; null keeps all."""
+    remove_pen: bool = True
+    """Pen ink is not counted as tissue, unless most of the tissue has its colour, as with some stains."""
+    focus_min: float = Field(0.012, ge=0)
+    """Fields of tissue with a focus measure below this count as blurred; 0 switches the measure off."""
+    focus_fields: Count = 100
+    """Fields of 256 um that are measured, at most, spread over the tissue."""
 
     @field_validator("method")
     @classmethod
     def _known_method(cls, value: str) -> str:
         return known("method", value, names_in("wsi", "tissue_"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_preset(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        preset = values.get("preset")
+        if preset is not None and values.get("method") != "clam":
+            raise ValueError("preset: the presets are CLAM's; set method: clam, or preset: null")
+        # It wins over the keys: a config that is laid over another cannot take that one's keys away.
+        return {**values, **clam_preset(preset)} if preset in _CLAM else values
 
 
 class Regions(Section):

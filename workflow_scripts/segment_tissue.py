@@ -1,6 +1,5 @@
 """Find the tissue of a slide: polygons as GeoParquet and QuPath GeoJSON, and an overlay picture."""
 
-import math
 from typing import Any
 
 from workflow_scripts.config import Tissue
@@ -10,49 +9,46 @@ from workflow_scripts.core.files import write_text
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_status, read_table, status_meta, write_table
 from workflow_scripts.wsi.fetch import local_slide
-from workflow_scripts.wsi.overlay import draw_outline, draw_reason, picture_size, save_picture
+from workflow_scripts.wsi.overlay import draw_findings, draw_outline, draw_reason, picture_size, save_picture
+from workflow_scripts.wsi.overview import read_at_scale
 from workflow_scripts.wsi.pixels import read_overview
-from workflow_scripts.wsi.polygons import TISSUE_SCHEMA, geojson, mask_polygons, tissue_rows
+from workflow_scripts.wsi.polygons import TISSUE_SCHEMA, geojson, tissue_rows
 from workflow_scripts.wsi.slide import SlideError, open_slide
-from workflow_scripts.wsi.tissue import segment
+from workflow_scripts.wsi.slide_tissue import find_outline, judge_artefacts
 
 
-def find_tissue(check: dict[str, Any], settings: Tissue) -> tuple[list, dict[str, Any], Any]:
+def find_tissue(check: dict[str, Any], masks: list[str], settings: Tissue) -> tuple[list, dict[str, Any], Any]:
     """Polygons (level-0 px), facts for the table's metadata, and the overlay picture.
 
     Raises:
-        SlideError: `not_brightfield`, `no_tissue`, or what opening and reading the slide raise.
+        SlideError: `not_brightfield`, `no_tissue`, `bad_mask`, or what opening and reading the slide raise.
     """
     mpp_x, mpp_y = check["mpp_x"], check["mpp_y"]
     with open_slide(local_slide(check["path"])) as slide:
-        width, height = slide.width, slide.height
-        columns = max(1, round(width * mpp_x / settings.mpp))
-        rows = max(1, round(height * mpp_y / settings.mpp))
-        rgb, read_ok = read_overview(slide, columns, rows)
-        picture = read_overview(slide, *picture_size(width, height))[0]
-    # Rounding to whole pixels moves the scale a little; areas are measured at the true one.
-    um_per_px = math.sqrt(width * mpp_x / columns * height * mpp_y / rows)
-    mask, threshold = segment(rgb, um_per_px, settings)
-    if not mask.any():
-        raise SlideError(
-            "no_tissue",
-            f"no piece of tissue of at least {settings.min_area_um2:g} um2 above {settings.method} {threshold:.3f}; "
-            "look at the slide, then at tissue.threshold and tissue.min_area_um2",
-        )
-    polygons = mask_polygons(mask, width, height)
+        view = read_at_scale(slide, mpp_x, mpp_y, settings.mpp)
+        picture = read_overview(slide, *picture_size(slide.width, slide.height))[0]
+        outline = find_outline(view, masks, slide.width, slide.height, settings)
+        artefacts = judge_artefacts(slide, view, outline, mpp_x, mpp_y, settings)
+        size = slide.width, slide.height
     facts = {
-        "tissue_mm2": float(mask.sum()) * um_per_px**2 / 1e6,
-        "threshold": threshold,
-        "raster": [rows, columns],
-        "unreadable_fraction": float(1 - read_ok.mean()),
+        "tissue_mm2": sum(polygon.area for polygon in outline.polygons) * mpp_x * mpp_y / 1e6,
+        "threshold": outline.threshold,
+        "mask": masks[0] if masks else None,
+        "raster": list(outline.mask.shape),
+        "unreadable_fraction": float(1 - view.read_ok.mean()),
+        "pen_fraction": artefacts.pen_fraction,
+        "blurred_fraction": artefacts.blurred_fraction,
+        "note": artefacts.note,
     }
-    return polygons, facts, draw_outline(picture, polygons, width, height)
+    drawn = draw_outline(picture, outline.polygons, *size)
+    return outline.polygons, facts, draw_findings(drawn, artefacts.pen, artefacts.blurred, *size)
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     parser.add_argument("--config", type=Tissue.model_validate_json, required=True, help="config section tissue, JSON")
     parser.add_argument("--check", required=True, help="check/{slide}.parquet")
+    parser.add_argument("--mask", nargs="*", default=[], help="the user's own mask of the slide, if there is one")
     parser.add_argument("--tissue", required=True, help="polygons to write, GeoParquet")
     parser.add_argument("--geojson", required=True, help="the same for QuPath")
     parser.add_argument("--overlay", required=True, help="picture of the slide with its outline, PNG")
@@ -62,7 +58,8 @@ def main(argv: list[str] | None = None) -> None:
     polygons, facts = [], {"tissue_mm2": 0.0}
     if status.ok:
         try:
-            polygons, facts, picture = find_tissue(check, args.config)
+            polygons, facts, picture = find_tissue(check, args.mask, args.config)
+            status = SlideStatus(status.slide_id, detail="; ".join(filter(None, (status.detail, facts["note"]))))
         except SlideError as error:
             status = excluded(status.slide_id, error.reason, error.detail)
         except UserError:

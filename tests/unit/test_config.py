@@ -265,7 +265,7 @@ def test_shipped_files_are_valid(preset):
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        ({"tissue": {"method": "magic"}}, "tissue.method: method: magic is none of optical_density, saturation"),
+        ({"tissue": {"method": "magic"}}, "tissue.method: method: magic is none of clam, optical_density, saturation"),
         ({"benchmark": {"heads": {"classification": ["svn"]}}}, "heads: svn is none of abmil, cox, knn, logistic"),
         ({"benchmark": {"heads": {"survival": ["cox"]}}}, "there is none for classification tasks, which subtype is"),
         ({"benchmark": {"tasks": {"subtype": None}}}, "benchmark.tasks"),

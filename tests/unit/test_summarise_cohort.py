@@ -26,6 +26,8 @@ def _cohort(folder: Path, reasons: dict[str, str], not_indexed: tuple[str, ...] 
         # A slide that fails late passed its check.
         late = {"status": "ok", "reason": "", "detail": ""} if reason == "read_error" else status
         write_table(folder / f"check/{name}.parquet", [check | late], schemas.CHECK)
+        meta = {} if reason else {"pen_fraction": 0.125, "blurred_fraction": None}
+        write_table(folder / f"tissue/{name}.parquet", [], schemas.CHECK, meta)
         row = {"slide_id": name, "n_regions": 0 if reason else 7, "unreadable_fraction": 0.25, "tissue_mm2": 2.5}
         if name not in not_indexed:
             index[shard_of(name, SHARDS)].append(row | status)
@@ -38,6 +40,7 @@ def _run(folder: Path, limit: float = 0.5) -> list[dict]:
     summarise_cohort.main(
         [
             *("--manifest", str(folder / "slides.csv"), "--check-folder", str(folder / "check")),
+            *("--tissue-folder", str(folder / "tissue")),
             *("--features-folder", str(folder / "features"), "--shards", str(SHARDS)),
             *("--max-failed-percent", str(100 * limit), "--output", str(output), "--log", str(folder / "log.txt")),
         ]
@@ -63,6 +66,8 @@ def test_one_row_a_slide_in_manifest_order(tmp_path):
     expected |= {"width": 100, "height": 50, "mpp_x": 0.5, "unreadable_fraction": 0.25, "tissue_mm2": 2.5}
     assert {key: rows[1][key] for key in expected} == expected
     assert rows[0]["n_regions"] == 7
+    assert [row["pen_fraction"] for row in rows] == [0.125, None, 0.125, 0.125]
+    assert {row["blurred_fraction"] for row in rows} == {None}
     log = (tmp_path / "log.txt").read_text()
     assert "slide a is excluded: read_error, a is broken" in log
     assert "3 of 4 slides are usable" in log

@@ -32,6 +32,8 @@ SLIDES = pa.schema(
         pa.field("tissue_mm2", pa.float64()),
         pa.field("n_regions", pa.int64()),
         pa.field("unreadable_fraction", pa.float64()),
+        pa.field("pen_fraction", pa.float64()),  # pen ink over tissue and ink
+        pa.field("blurred_fraction", pa.float64()),  # of the measured fields of tissue; null where none was
     ]
 )
 REGIONS = pa.schema(

@@ -11,6 +11,7 @@ Reason = Literal[
     "not_brightfield",
     "no_mpp",
     "implausible_mpp",
+    "bad_mask",
     "no_tissue",
     "no_regions",
     "read_error",

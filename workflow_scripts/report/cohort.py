@@ -13,6 +13,7 @@ REASONS = {
     "not_brightfield": "not a brightfield slide",
     "no_mpp": "no scale (µm/px) is recorded",
     "implausible_mpp": "the recorded scale is implausible",
+    "bad_mask": "the given tissue mask cannot be used",
     "no_tissue": "no tissue found",
     "no_regions": "no region has enough tissue",
     "read_error": "pixels could not be read",

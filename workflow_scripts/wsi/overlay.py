@@ -12,6 +12,8 @@ from workflow_scripts.core.files import whole_file
 MAX_WIDTH_PX, MAX_HEIGHT_PX = 1000, 2000
 _OUTLINE = (0, 160, 80)
 _HOLE = (30, 90, 220)
+_INK = (230, 0, 200)
+_BLURRED = (255, 140, 0)
 
 
 def picture_size(width: int, height: int) -> tuple[int, int]:
@@ -29,6 +31,19 @@ def draw_outline(rgb: np.ndarray, polygons: list[shapely.Polygon], width: int, h
         for ring, colour in ((polygon.exterior, _OUTLINE), *((hole, _HOLE) for hole in polygon.interiors)):
             points = shapely.get_coordinates(ring) * scale
             pen.line([tuple(point) for point in points], fill=colour, width=2)
+    return picture
+
+
+def draw_findings(
+    picture: Image.Image, ink: list[shapely.Polygon], blurred: np.ndarray, width: int, height: int
+) -> Image.Image:
+    """The same picture with pen marks outlined and out-of-focus fields (float64 `[n, 4]`, level-0 px) framed."""
+    scale = np.array([picture.width / width, picture.height / height])
+    pen = ImageDraw.Draw(picture)
+    for ring in (ring for polygon in ink for ring in (polygon.exterior, *polygon.interiors)):
+        pen.line([tuple(point) for point in shapely.get_coordinates(ring) * scale], fill=_INK, width=3)
+    for box in np.asarray(blurred).reshape(-1, 2, 2) * scale:
+        pen.rectangle([tuple(corner) for corner in box], outline=_BLURRED, width=2)
     return picture
 
 

@@ -1,19 +1,43 @@
 """Where the tissue is: one threshold a slide, shapes cleaned in physical units."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage
 
 from workflow_scripts.config import Tissue
+from workflow_scripts.wsi.shapes import close_mask, drop_small, fill_small_holes, grow, keep_largest_holes
 from workflow_scripts.wsi.slide_error import SlideError
+from workflow_scripts.wsi.tissue_clam import blurred_saturation
 from workflow_scripts.wsi.tissue_optical_density import FULL_SCALE, optical_density
 from workflow_scripts.wsi.tissue_saturation import saturation
 
-# Name in the config -> (score as uint8 0..255, score that 255 stands for).
-METHODS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
-    "saturation": (saturation, 1.0),
-    "optical_density": (optical_density, FULL_SCALE),
+_FWHM = math.sqrt(8 * math.log(2))  # full width at half maximum of a Gaussian, in standard deviations
+
+
+def smooth_colours(rgb: np.ndarray, width_px: float) -> np.ndarray:
+    """uint8 `[h, w, 3]` under a Gaussian of that full width at half maximum, rounded.
+
+    Colours are smoothed and not scores: noise of compression averages out in them, whereas saturation turns noise of
+    either sign into a positive score.
+    """
+    if width_px <= 0:
+        return rgb
+    sigma = width_px / _FWHM
+    planes = [ndimage.gaussian_filter(rgb[..., c].astype(np.float32), sigma, mode="nearest") for c in range(3)]
+    return np.rint(np.stack(planes, axis=2)).astype(np.uint8)
+
+
+def _smoothed(score: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray, float], np.ndarray]:
+    return lambda rgb, width_px: score(smooth_colours(rgb, width_px))
+
+
+# Name in the config -> (score of colours and smoothing width in px, as uint8 0..255; score that 255 stands for).
+METHODS: dict[str, tuple[Callable[[np.ndarray, float], np.ndarray], float]] = {
+    "saturation": (_smoothed(saturation), 1.0),
+    "optical_density": (_smoothed(optical_density), FULL_SCALE),
+    "clam": (blurred_saturation, 1.0),
 }
 _BLACK = 24  # a pixel with no channel above this is padding or ink; its saturation is noise
 
@@ -46,44 +70,35 @@ def _refuse_dark_background(rgb: np.ndarray) -> None:
         )
 
 
-def close_mask(mask: np.ndarray, radius: float) -> np.ndarray:
-    """Morphological closing of a bool mask with a disc of `radius` px, by distance transforms."""
-    if radius < 1 or not mask.any():
-        return mask
-    margin = int(np.ceil(radius)) + 2
-    wide = np.pad(mask, margin)
-    grown = ndimage.distance_transform_edt(~wide) <= radius
-    closed = ndimage.distance_transform_edt(grown) > radius
-    return closed[margin:-margin, margin:-margin]
+def _above(score: np.ndarray, threshold: float, unit: float) -> np.ndarray:
+    return score > round(threshold / unit, 6)  # a threshold of 8/255 is 8, not a little less
 
 
-def drop_small(mask: np.ndarray, min_px: float) -> np.ndarray:
-    """Mask without the pieces (joined by edges) of fewer than `min_px` pixels."""
-    labels, count = ndimage.label(mask)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    keep = sizes >= min_px
-    keep[0] = False
-    return keep[labels]
+def _otsu_mask(score: np.ndarray, unit: float, rim_px: float, settings: Tissue) -> tuple[np.ndarray, float]:
+    """Mask and threshold by Otsu, with pale tissue.
+
+    Otsu's threshold lies midway between glass and dense tissue, which is right for the outline of dense tissue and too
+    high for fat. What is paler counts too, except within `rim_px` of dense tissue: there it is the smoothed outline.
+    """
+    found = (otsu(np.bincount(score.ravel(), minlength=256)) + 0.5) * unit
+    threshold = max(found, settings.threshold_min)
+    dense = _above(score, threshold, unit)
+    if settings.pale_factor == 1:
+        return dense, threshold
+    pale = _above(score, max(settings.pale_factor * found, settings.threshold_min), unit)
+    return dense | (pale & ~grow(dense, max(1.0, rim_px))), threshold
 
 
-def fill_small_holes(mask: np.ndarray, min_px: float) -> np.ndarray:
-    """Mask with the holes of fewer than `min_px` pixels filled; what touches the border is no hole."""
-    labels, count = ndimage.label(~mask)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    fill = sizes < min_px
-    fill[0] = True
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        fill[edge[edge > 0]] = False
-    return fill[labels]
-
-
-def segment(rgb: np.ndarray, um_per_px: float, settings: Tissue) -> tuple[np.ndarray, float]:
+def segment(
+    rgb: np.ndarray, um_per_px: float, settings: Tissue, ink: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
     """Tissue of a whole slide and the threshold that was used.
 
     Args:
         rgb: uint8 `[h, w, 3]`, the slide at `um_per_px`.
         um_per_px: scale of `rgb`.
         settings: config section `tissue`.
+        ink: bool `[h, w]`, what is not to be tissue; see `pen_ink`.
 
     Returns:
         bool `[h, w]`, and the threshold in the method's unit (saturation 0..1, optical density from 0).
@@ -93,20 +108,23 @@ def segment(rgb: np.ndarray, um_per_px: float, settings: Tissue) -> tuple[np.nda
     """
     _refuse_dark_background(rgb)
     method, full_scale = METHODS[settings.method]
-    score = method(rgb)
+    score = method(rgb, settings.smooth_um / um_per_px)
     score[rgb.max(axis=2) <= _BLACK] = 0
-    width = 2 * int(settings.smooth_um / um_per_px / 2) + 1
-    if width > 1:
-        score = ndimage.median_filter(score, size=width, mode="nearest")
+    if ink is not None:
+        score[ink] = 0
     unit = full_scale / 255
     if settings.threshold == "otsu":
-        found = (otsu(np.bincount(score.ravel(), minlength=256)) + 0.5) * unit
-        threshold = max(found, settings.threshold_min)
+        mask, threshold = _otsu_mask(score, unit, settings.smooth_um / um_per_px / 2, settings)
     else:
-        threshold = settings.threshold
-    mask = close_mask(score * unit > threshold, settings.closing_um / um_per_px)
+        mask, threshold = _above(score, settings.threshold, unit), settings.threshold
+    mask = close_mask(mask, settings.closing_um / um_per_px)
+    if ink is not None:
+        mask &= ~ink
     mask = drop_small(mask, settings.min_area_um2 / um_per_px**2)
-    return fill_small_holes(mask, settings.min_hole_um2 / um_per_px**2), float(threshold)
+    if settings.max_holes is not None:
+        mask = keep_largest_holes(mask, settings.max_holes)
+    mask = fill_small_holes(mask, settings.min_hole_um2 / um_per_px**2)
+    return (mask if ink is None else mask & ~ink), float(threshold)
 
 
 def tissue_mask(rgb: np.ndarray, um_per_px: float, settings: Tissue) -> np.ndarray:

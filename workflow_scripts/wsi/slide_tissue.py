@@ -1,0 +1,113 @@
+"""A slide's tissue as it is handed on: the outline, found or given, and what is wrong with it."""
+
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+
+from workflow_scripts.config import Tissue
+from workflow_scripts.wsi.focus import measure_focus
+from workflow_scripts.wsi.overview import Overview
+from workflow_scripts.wsi.pen_ink import find_ink
+from workflow_scripts.wsi.polygons import mask_polygons, rasterise
+from workflow_scripts.wsi.slide import Slide
+from workflow_scripts.wsi.slide_error import SlideError
+from workflow_scripts.wsi.tissue import segment
+from workflow_scripts.wsi.user_masks import read_user_mask
+
+_TOLD = 0.01  # fractions from here on are worth a note
+
+
+class Outline(NamedTuple):
+    """Tissue of a slide.
+
+    Attributes:
+        polygons: level-0 px, not overlapping.
+        mask: bool `[h, w]`, the same on the raster.
+        ink: bool `[h, w]`, pen strokes.
+        pen_fraction: their share of tissue and ink together.
+        threshold: that was used; null for a mask of the user's.
+        note: what is to be told of the pen, or empty.
+    """
+
+    polygons: list[shapely.Polygon]
+    mask: np.ndarray
+    ink: np.ndarray
+    pen_fraction: float
+    threshold: float | None
+    note: str
+
+
+class Artefacts(NamedTuple):
+    """What is wrong with a slide.
+
+    Attributes:
+        pen: outlines of ink, level-0 px.
+        blurred: float64 `[n, 4]`, fields out of focus, level-0 px.
+        pen_fraction: area of ink over that of tissue and ink together.
+        blurred_fraction: of the measured fields; null where none was measured.
+        note: one sentence, or empty.
+    """
+
+    pen: list[shapely.Polygon]
+    blurred: np.ndarray
+    pen_fraction: float
+    blurred_fraction: float | None
+    note: str
+
+
+def find_outline(view: Overview, masks: list[str], width: int, height: int, settings: Tissue) -> Outline:
+    """The user's mask of a slide of `width x height` px where there is one, else what is found.
+
+    Raises:
+        SlideError: `not_brightfield`, `no_tissue` or `bad_mask`.
+    """
+    shape = view.rgb.shape[:2]
+    ink = find_ink(view.rgb, view.um_per_px)
+    if masks:
+        polygons = read_user_mask(masks, shape, width, height)
+        if not polygons:
+            raise SlideError("no_tissue", f"the mask {masks[0]} leaves no tissue; delete it to have the tissue found")
+        mask = rasterise(polygons, shape, width, height)
+        ink &= mask
+        return Outline(polygons, mask, ink, _share(ink, mask), None, _pen_note(_share(ink, mask), kept=True))
+    mask, threshold = segment(view.rgb, view.um_per_px, settings, ink if settings.remove_pen else None)
+    pen_fraction = _share(ink, mask)
+    if not mask.any():
+        raise SlideError("no_tissue", _nothing(settings, threshold, pen_fraction))
+    note = _pen_note(pen_fraction, kept=not settings.remove_pen)
+    return Outline(mask_polygons(mask, width, height), mask, ink, pen_fraction, threshold, note)
+
+
+def _share(ink: np.ndarray, tissue: np.ndarray) -> float:
+    return float(ink.sum() / max(1, (ink | tissue).sum()))
+
+
+def _pen_note(fraction: float, kept: bool) -> str:
+    if fraction < _TOLD:
+        return ""
+    return f"{fraction:.0%} of what looks like tissue is pen ink, {'kept as tissue' if kept else 'left out'}"
+
+
+def _nothing(settings: Tissue, threshold: float, pen_fraction: float) -> str:
+    pen = " that is not of a colour of pen ink" if settings.remove_pen and pen_fraction else ""
+    return (
+        f"no piece of tissue of at least {settings.min_area_um2:g} um2 above {settings.method} {threshold:.3f}{pen}; "
+        f"look at the slide, then at tissue.threshold{', tissue.remove_pen' if pen else ''} and tissue.min_area_um2"
+    )
+
+
+def judge_artefacts(
+    slide: Slide, view: Overview, outline: Outline, mpp_x: float, mpp_y: float, settings: Tissue
+) -> Artefacts:
+    """Pen marks and blurred fields of a slide at `mpp_x`, `mpp_y` um/px."""
+    blurred, fraction = np.empty((0, 4)), None
+    if settings.focus_min > 0:
+        fields = measure_focus(slide, outline.mask, mpp_x, mpp_y, settings.focus_fields)
+        blurred = fields.boxes[fields.focus < settings.focus_min]
+        fraction = len(blurred) / len(fields.focus) if len(fields.focus) else None
+    notes = [outline.note]
+    if fraction is not None and fraction >= _TOLD:
+        notes.append(f"{fraction:.0%} of the fields of tissue are out of focus")
+    pen = mask_polygons(outline.ink, slide.width, slide.height)
+    return Artefacts(pen, blurred, outline.pen_fraction, fraction, "; ".join(filter(None, notes)))
