@@ -56,10 +56,10 @@ class Tissue(Section):
     """`otsu` (one threshold a slide), or a fixed value: saturation 0..1, optical density from 0."""
     threshold_min: float = 0.04
     """Otsu's threshold is never taken below this, so that clean glass gives no tissue."""
-    pale_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+    pale_factor: Annotated[float, Field(gt=0, le=1)] = 0.55
     """Away from dense tissue, this fraction of Otsu's threshold suffices, as fat needs; 1 switches it off."""
     smooth_um: float = Field(16.0, ge=0)
-    """Smoothing before thresholding, um: full width at half maximum (clam: width of its median filter); 0: none."""
+    """Width of the smoothing before the threshold, um: a Gaussian (clam: the median filter); 0 switches it off."""
     closing_um: float = Field(32.0, ge=0)
     """Radius of the morphological closing, um."""
     min_area_um2: float = Field(50_000.0, ge=0)

@@ -122,7 +122,11 @@ def read_overview(slide: Slide, out_w: int, out_h: int) -> tuple[np.ndarray, np.
     """
     cell = _OVERVIEW_CELL_PX
     canvas = _Canvas(slide, 0, 0, slide.width / out_w, slide.height / out_h, (out_h, out_w), cell)
-    canvas.fill(0, canvas.read_ok.shape[0], 0, canvas.read_ok.shape[1])
+    rows, cols = canvas.read_ok.shape
+    # The last cells on their own: a level without the odd last px of the finer one is stretched in them alone.
+    for row0, row1 in ((0, rows - 1), (rows - 1, rows)):
+        for col0, col1 in ((0, cols - 1), (cols - 1, cols)):
+            canvas.fill(row0, row1, col0, col1)
     if canvas.error and not canvas.read_ok.any():
         raise canvas.error
     return canvas.rgb, np.kron(canvas.read_ok, np.ones((cell, cell), bool))[:out_h, :out_w]

@@ -1,6 +1,5 @@
 """Where the tissue is: one threshold a slide, shapes cleaned in physical units."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -13,19 +12,20 @@ from workflow_scripts.wsi.tissue_clam import blurred_saturation
 from workflow_scripts.wsi.tissue_optical_density import FULL_SCALE, optical_density
 from workflow_scripts.wsi.tissue_saturation import saturation
 
-_FWHM = math.sqrt(8 * math.log(2))  # full width at half maximum of a Gaussian, in standard deviations
+_SIGMA = 3 / 8  # standard deviation of the Gaussian, of the smoothing width
 
 
 def smooth_colours(rgb: np.ndarray, width_px: float) -> np.ndarray:
-    """uint8 `[h, w, 3]` under a Gaussian of that full width at half maximum, rounded.
+    """uint8 `[h, w, 3]` under a Gaussian with 3/8 of `width_px` as standard deviation, rounded.
 
     Colours are smoothed and not scores: noise of compression averages out in them, whereas saturation turns noise of
     either sign into a positive score.
     """
     if width_px <= 0:
         return rgb
-    sigma = width_px / _FWHM
-    planes = [ndimage.gaussian_filter(rgb[..., c].astype(np.float32), sigma, mode="nearest") for c in range(3)]
+    planes = [
+        ndimage.gaussian_filter(rgb[..., c].astype(np.float32), _SIGMA * width_px, mode="nearest") for c in range(3)
+    ]
     return np.rint(np.stack(planes, axis=2)).astype(np.uint8)
 
 
