@@ -13,13 +13,14 @@ from workflow_scripts.core.tables import read_meta, read_status, read_table
 def walk(tmp_path):
     """Runs check, tissue and regions on one slide, as the rules do; returns the folder with their files."""
 
-    def run(path, mpp=None, tissue="{}", regions="{}"):
+    def run(path, mpp=None, tissue="{}", regions="{}", mask=None):
         files = {name: str(tmp_path / name) for name in ("c.parquet", "t.parquet", "t.geojson", "t.png", "r.parquet")}
         row = json.dumps({"slide_id": "s", "path": str(path), "mpp": mpp})
         check_slide.main(["--config", "{}", "--row", row, "--output", files["c.parquet"]])
         shared = ["--check", files["c.parquet"], "--tissue", files["t.parquet"]]
         outputs = ["--geojson", files["t.geojson"], "--overlay", files["t.png"]]
-        segment_tissue.main(["--config", tissue, *shared, *outputs])
+        masks = ["--mask", *([str(mask)] if mask else [])]
+        segment_tissue.main(["--config", tissue, *masks, *shared, *outputs])
         tile_regions.main(["--config", regions, *shared, "--output", files["r.parquet"]])
         return tmp_path
 
@@ -85,3 +86,67 @@ def test_twice_the_same_bytes(data, walk):
     names = ("t.parquet", "t.geojson", "t.png", "r.parquet")
     first = {name: (walk(path, mpp=0.25) / name).read_bytes() for name in names}
     assert first == {name: (walk(path, mpp=0.25) / name).read_bytes() for name in names}
+
+
+def test_a_mask_of_the_users_replaces_segmentation(data, walk, tmp_path):
+    path = data / "slides" / "CMU-1-Small-Region.svs"
+    found = read_meta(walk(path) / "t.parquet")
+    drawn = {"type": "Polygon", "coordinates": [[[100, 200], [1100, 200], [1100, 1200], [100, 1200], [100, 200]]]}
+    mask = tmp_path / "s.geojson"
+    mask.write_text(json.dumps([{"type": "Feature", "geometry": drawn, "properties": {}}]))
+    out = walk(path, mask=mask)
+    meta = read_meta(out / "t.parquet")
+    assert meta["tissue_mm2"] == pytest.approx((1000 * 0.499e-3) ** 2) and meta["tissue_mm2"] < found["tissue_mm2"]
+    assert (meta["mask"], meta["threshold"]) == (str(mask), None) and found["mask"] is None
+    (row,) = read_table(out / "r.parquet").to_pylist()
+    assert row["tissue_fraction"] * (4104 * 0.499) ** 2 / 1e6 == pytest.approx(meta["tissue_mm2"], rel=0.02)
+    # What is written for QuPath is a mask again, and the same one.
+    again = tmp_path / "again" / "s.geojson"
+    again.parent.mkdir()
+    again.write_bytes((out / "t.geojson").read_bytes())
+    before = read_table(out / "t.parquet")
+    assert read_table(walk(path, mask=again) / "t.parquet").equals(before)
+
+
+def test_a_broken_mask_excludes_the_slide_and_names_the_file(data, walk, tmp_path):
+    mask = tmp_path / "s.geojson"
+    mask.write_text("{}")
+    status = read_status(walk(data / "slides" / "CMU-1-Small-Region.svs", mask=mask) / "r.parquet")
+    assert status.reason == "bad_mask" and str(mask) in status.detail
+
+
+def test_the_table_is_geoparquet_1_1(data, walk):
+    import shapely
+
+    out = walk(data / "composed" / "ln_c16_cc0" / "ln_01.svs")
+    file = pq.ParquetFile(out / "t.parquet")
+    geo = json.loads(file.schema_arrow.metadata[b"geo"])
+    column = geo["columns"][geo["primary_column"]]
+    # The required keys and values of https://geoparquet.org/releases/v1.1.0/.
+    assert geo["version"] == "1.1.0" and geo["primary_column"] == "geometry"
+    assert column["encoding"] == "WKB" and column["crs"] is None and column["edges"] == "planar"
+    shapes = shapely.from_wkb(file.read()["geometry"].to_pylist())
+    assert {shape.geom_type for shape in shapes} == set(column["geometry_types"]) and shapely.is_valid(shapes).all()
+    areas = [shape.area * 0.243**2 for shape in shapes]
+    assert file.read()["area_um2"].to_pylist() == pytest.approx(areas, rel=0.001)
+
+
+def test_pen_and_blur_are_told(data, walk, tmp_path):
+    import numpy as np
+    import pyvips
+    from scipy import ndimage
+
+    with Image.open(data / "slides" / "CMU-1-Small-Region.svs") as source:
+        pixels = np.array(source.convert("RGB"))
+    half = pixels.shape[0] // 2
+    for channel in range(3):
+        pixels[half:, :, channel] = ndimage.gaussian_filter(pixels[half:, :, channel].astype(float), 8)
+    pixels[100:700, 300:2000] = (40, 70, 190)
+    pyvips.Image.new_from_array(pixels).tiffsave(str(tmp_path / "s.tif"), tile=True, compression="deflate")
+    out = walk(tmp_path / "s.tif", mpp=0.499)
+    meta, status = read_meta(out / "t.parquet"), read_status(out / "r.parquet")
+    assert 0.2 < meta["pen_fraction"] < 0.8 and 0.3 <= meta["blurred_fraction"] <= 0.9
+    assert status.ok and "pen ink, left out" in status.detail and "out of focus" in status.detail
+    with Image.open(out / "t.png") as picture:
+        colours = {colour for _, colour in picture.getcolors(2**24)}
+    assert {(230, 0, 200), (255, 140, 0), (0, 160, 80)} <= colours

@@ -1,7 +1,6 @@
 """A binary picture over the whole slide, brought to the raster of the tissue."""
 
 import numpy as np
-from PIL import Image
 
 from workflow_scripts.wsi.slide_error import SlideError
 
@@ -62,6 +61,14 @@ def _strip(image, first: float, last: float, shape: tuple[int, int], values: set
     pixels = image.crop(0, top, image.width, bottom - top).numpy()
     values.update(np.unique(pixels).tolist())
     tissue = pixels != 0 if pixels.ndim == 2 else (pixels != 0).any(axis=2)
-    cover = Image.fromarray(tissue.astype(np.uint8) * 255)
-    box = (0, y0 - top, image.width, min(y1 - top, bottom - top))
-    return np.asarray(cover.resize(shape[::-1], Image.Resampling.BOX, box)) >= 128
+    edges = np.linspace(y0 - top, min(y1 - top, bottom - top), shape[0] + 1)
+    rows = _means(tissue, edges)
+    return _means(rows.T, np.linspace(0, image.width, shape[1] + 1)).T >= 0.5 - 1e-6
+
+
+def _means(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Means of rows between edges, float64 `[len(edges) - 1, columns]`; a row that an edge cuts counts by its part."""
+    sums = np.pad(np.cumsum(values, axis=0, dtype=np.float64), ((1, 0), (0, 0)))
+    whole = np.minimum(edges.astype(int), len(values) - 1)
+    at = sums[whole] + (edges - whole)[:, None] * values[whole]
+    return np.diff(at, axis=0) / np.diff(edges)[:, None]

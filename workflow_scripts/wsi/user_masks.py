@@ -58,7 +58,8 @@ def _from_geojson(file: str, width: int, height: int) -> list[shapely.Polygon]:
             f"lies mostly outside the slide of {width} x {height} px; coordinates must be px of its level 0",
         )
     tissue = shapely.difference(inside, shapely.union_all(cut)) if cut else inside
-    return [part for part in shapely.get_parts(tissue) if part.geom_type == "Polygon" and part.area > 0]
+    # Normal form, so that what is written for QuPath and read again is the same.
+    return [part for part in shapely.get_parts(shapely.normalize(tissue)) if part.geom_type == "Polygon" and part.area > 0]
 
 
 def _features(file: str) -> list[dict[str, Any]]:
@@ -82,8 +83,7 @@ def _polygon_shape(file: str, feature: dict[str, Any]) -> Any:
         return None
     try:
         shape = shapely.geometry.shape({"type": kind, "coordinates": geometry["coordinates"]})
-        bounds = np.array(shape.bounds)
-        if shape.is_empty or not np.isfinite(bounds).all():
+        if shape.is_empty or not np.isfinite(shapely.get_coordinates(shape)).all():
             raise ValueError("it is empty or has coordinates that are no numbers")
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, shapely.errors.ShapelyError) as error:
         raise _bad(file, f"has a broken {kind} ({error}); draw it again in QuPath and export it") from error
