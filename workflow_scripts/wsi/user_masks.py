@@ -59,7 +59,8 @@ def _from_geojson(file: str, width: int, height: int) -> list[shapely.Polygon]:
         )
     tissue = shapely.difference(inside, shapely.union_all(cut)) if cut else inside
     # Normal form, so that what is written for QuPath and read again is the same.
-    return [part for part in shapely.get_parts(shapely.normalize(tissue)) if part.geom_type == "Polygon" and part.area > 0]
+    parts = shapely.get_parts(shapely.normalize(tissue))
+    return [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
 
 
 def _features(file: str) -> list[dict[str, Any]]:
