@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 from workflow_scripts.report.pictures import jpeg_uri, read_picture
@@ -55,6 +56,24 @@ def cohort_summary(slides: list[dict[str, Any]], minimum: int | None) -> dict[st
         "minimum": minimum,
         "reasons": [(code, REASONS.get(code, ""), count) for code, count in sorted(reasons.items())],
         "sources": sorted(Counter(s["mpp_source"] or "none" for s in used).items()),
+    }
+
+
+def encoding_speed(rows: list[dict[str, Any]]) -> dict[str, float] | None:
+    """How fast slides were encoded, from the rows of the feature indices; None where nothing is known of it.
+
+    Returns:
+        slides that were measured, their patches, the median of patches per second, and the mean share of the time that
+        the encoder waited for pixels.
+    """
+    known = [row for row in rows if row.get("patches_per_s")]
+    if not known:
+        return None
+    return {
+        "slides": len(known),
+        "patches": sum(row["n_patches"] for row in known),
+        "rate": median(row["patches_per_s"] for row in known),
+        "wait_share": mean(row["wait_share"] for row in known),
     }
 
 

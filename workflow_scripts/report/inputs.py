@@ -39,6 +39,11 @@ class Results:
         """Rows of slides.parquet."""
         return self._needed("slides.parquet")
 
+    def encoding(self, encoder: str) -> list[Row]:
+        """Rows of the feature indices of an encoder."""
+        indices = sorted((self.root / "features" / encoder).glob("shard_*.parquet"))
+        return [row for index in indices for row in read_table(index).to_pylist()]
+
     def benchmark(self) -> list[Row]:
         """Rows of benchmark/results.parquet."""
         return self._needed("benchmark/results.parquet")

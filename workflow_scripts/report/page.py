@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from workflow_scripts.report import figures, prototypes, results, training
-from workflow_scripts.report.cohort import cohort_summary, excluded_first, overlay_grid
+from workflow_scripts.report.cohort import cohort_summary, encoding_speed, excluded_first, overlay_grid
 from workflow_scripts.report.curves import by_patient
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import line_styles
@@ -143,6 +143,7 @@ def render_report(inputs: Results, settings: ReportSettings, examples: list[Row]
             script=Markup(script),
             script_digest=digest,
             cohort=cohort_summary(slides, min(minimum) if minimum else None),
+            encoding=encoding_speed(inputs.encoding(settings.encoder)),
             slides=excluded_first(slides),
             overlays=overlay_grid(slides, inputs.overlay),
             training=_training(inputs, settings, styles),

@@ -1,7 +1,14 @@
 import numpy as np
 from PIL import Image
 
-from workflow_scripts.report.cohort import choose_overlays, cohort_summary, excluded_first, overlay_grid, spread
+from workflow_scripts.report.cohort import (
+    choose_overlays,
+    cohort_summary,
+    encoding_speed,
+    excluded_first,
+    overlay_grid,
+    spread,
+)
 
 
 def _slide(name, reason="", regions=40, patient=None):
@@ -27,6 +34,17 @@ def test_counts_leave_excluded_slides_out():
 def test_a_cohort_without_a_usable_slide_has_a_summary():
     summary = cohort_summary([_slide("a", "no_mpp")], None)
     assert summary["used"] == summary["regions"] == 0 and summary["regions_range"] is None
+
+
+def test_encoding_speed_is_of_the_slides_that_were_measured():
+    rows = [
+        {"n_patches": n, "patches_per_s": rate, "wait_share": wait}
+        for n, rate, wait in ((10, 5.0, 0.1), (20, 8.0, 0.3), (0, None, None), (70, 50.0, 0.2))
+    ]
+    found = encoding_speed(rows)
+    assert (found["slides"], found["patches"], found["rate"]) == (3, 100, 8.0)
+    assert abs(found["wait_share"] - 0.2) < 1e-12
+    assert encoding_speed([{"n_patches": 4}]) is None  # imported features
 
 
 def test_excluded_slides_come_first():
