@@ -73,7 +73,8 @@ rule check_slide:
 rule summarise_cohort:
     input:
         checks=per_slide("check/{slide}.parquet"),
-        tissue=per_slide("tissue/{slide}.parquet"),
+        # features of another tool come without pixels to look at
+        tissue=[] if CFG.source.kind else per_slide("tissue/{slide}.parquet"),
         features=SHARD_FILES,
     output:
         slides="results/{cohort}/slides.parquet",
@@ -92,10 +93,10 @@ rule summarise_cohort:
         patients=value_digest([(row.slide_id, row.patient_id) for row in SLIDES.values()]),
         code=code("summarise_cohort"),
         checks=check_folder,
-        tissue=tissue_folder,
+        tissue="" if CFG.source.kind else tissue_folder,
         features=feature_folder,
         shards=len(SHARDS),
     shell:
         "python -m workflow_scripts.summarise_cohort --manifest {params.manifest:q} --check-folder {params.checks}"
-        " --tissue-folder {params.tissue} --features-folder {params.features} --shards {params.shards}"
+        " --tissue-folder {params.tissue:q} --features-folder {params.features} --shards {params.shards}"
         " --max-failed-percent {resources.max_failed_percent} --output {output.slides} --log {log}"

@@ -30,8 +30,8 @@ def _told_by_source(file: Path) -> dict[str, dict[str, Any]]:
     return read_meta(file).get("slides", {})
 
 
-def _artefacts(file: Path) -> dict[str, float | None]:
-    meta = read_meta(file)  # which knows neither of an excluded slide
+def _artefacts(folder: str | None, slide_id: str) -> dict[str, float | None]:
+    meta = read_meta(Path(folder, f"{slide_id}.parquet")) if folder else {}  # which knows neither of an excluded slide
     return {name: meta.get(name) for name in ("pen_fraction", "blurred_fraction")}
 
 
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     parser.add_argument("--manifest", type=Path, required=True, help="slides.csv")
     parser.add_argument("--check-folder", type=Path, required=True, help="tables of check_slide")
-    parser.add_argument("--tissue-folder", type=Path, required=True, help="tables of segment_tissue")
+    parser.add_argument("--tissue-folder", help="tables of segment_tissue; none for features of another tool")
     parser.add_argument("--features-folder", type=Path, required=True, help="folder features/{encoder}")
     parser.add_argument("--shards", type=int, required=True, help="number of shards")
     parser.add_argument("--max-failed-percent", type=float, required=True, help="largest share excluded, percent")
@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> None:
     checks = _rows_by_slide([args.check_folder / f"{slide.slide_id}.parquet" for slide in manifest], "check_slide")
     indices = [args.features_folder / f"shard_{shard}.parquet" for shard in range(args.shards)]
     features = _rows_by_slide(indices, "extract_features")
-    found = {name: row | _artefacts(args.tissue_folder / f"{name}.parquet") for name, row in features.items()}
+    found = {name: row | _artefacts(args.tissue_folder, name) for name, row in features.items()}
     rows = join_slides(manifest, checks, found)
     for row in rows:
         if row["status"] != "ok":
