@@ -3,11 +3,13 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from workflow_scripts.config_encoders import Triple
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.preprocess import fit_pixels
 from workflow_scripts.encoders.registry import Encoder
@@ -24,9 +26,14 @@ def prepare(patches: torch.Tensor, encoder: Encoder) -> torch.Tensor:
     """uint8 `[n, p, p, 3]` to normalised float32 `[n, 3, input_px, input_px]`, on the device where they are."""
     pixels = patches.permute(0, 3, 1, 2).float() / 255  # channels last in memory already
     pixels = fit_pixels(pixels, encoder.input_px, encoder.fit, encoder.interpolation)
-    mean = torch.tensor(encoder.mean, device=pixels.device).view(1, 3, 1, 1)
-    std = torch.tensor(encoder.std, device=pixels.device).view(1, 3, 1, 1)
+    mean, std = _normalisation(encoder.mean, encoder.std, pixels.device)
     return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+@cache
+def _normalisation(mean: Triple, std: Triple, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation `[1, 3, 1, 1]` on the device; a copy to a GPU for each batch would wait for all before it."""
+    return torch.tensor(mean, device=device).view(1, 3, 1, 1), torch.tensor(std, device=device).view(1, 3, 1, 1)
 
 
 class _Running(NamedTuple):
