@@ -9,7 +9,7 @@ import torch
 from workflow_scripts.core.arithmetic import multiplies_bfloat16
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.encoders.encode import encode_batches
+from workflow_scripts.encoders.encode import encode_batch, encode_batches
 from workflow_scripts.encoders.registry import Encoder
 
 # tests/benchmarks/encoding.py: on CPUs a ViT is fastest at 8 to 16 patches, for their activations stay in the cache
@@ -44,15 +44,29 @@ def to_device(encoder: Encoder, device: torch.device) -> Encoder:
     return encoder
 
 
-def compiled(encoder: Encoder, batch_size: int) -> Encoder:
+def compiled(encoder: Encoder, batch_size: int, patch_px: int) -> Encoder:
     """The encoder compiled for batches of one size; smaller ones are filled up with black patches, which are dropped.
 
     On a CPU the weights are taken into the compiled code (freezing), where they lie as the products want them.
+
+    Raises:
+        UserError: it cannot be compiled here, most often for want of a C++ compiler.
     """
     import torch._inductor.config as inductor
 
     inductor.freezing = encoder.device.type == "cpu"
-    return replace(encoder, module=torch.compile(encoder.module, dynamic=False), fixed_batch=batch_size)
+    quick = replace(encoder, module=torch.compile(encoder.module, dynamic=False), fixed_batch=batch_size)
+    try:
+        encode_batch(np.zeros((batch_size, patch_px, patch_px, 3), np.uint8), quick)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the encoder {encoder.facts['name']} cannot be compiled here ({reason}); set features.compile: false, or "
+            "install a C++ compiler"
+        ) from error
+    return quick
 
 
 def choose_batch_size(encoder: Encoder, patch_px: int) -> int:

@@ -87,7 +87,9 @@ class ShardRun:
         """The encoder as it is to run, and patches a batch."""
         encoder = self.make_encoder()
         batch_size = self.batch_size or choose_batch_size(encoder, self.regions.patch_px)
-        return (compiled(encoder, batch_size) if self.features.compile else encoder), batch_size
+        if self.features.compile:
+            encoder = compiled(encoder, batch_size, self.regions.patch_px)
+        return encoder, batch_size
 
     @property
     def _encoder(self) -> Encoder:

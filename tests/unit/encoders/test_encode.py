@@ -119,11 +119,21 @@ def test_stored_bfloat16_weights_are_autocasts():
 def test_compiled_encoder_gives_the_same_features():
     settings = Features(model="test_vit:random", precision="float32")
     plain = to_device(build_encoder(settings, 32), CPU)
-    quick = compiled(plain, 4)
+    quick = compiled(plain, 4, 32)
     patches = _patches(10, 32)  # the last batch has two
     first, second = (np.concatenate(list(encode_groups([patches], one, 4))) for one in (plain, quick))
     assert second.shape == first.shape
     np.testing.assert_allclose(second.astype(np.float32), first, atol=2e-3, rtol=2e-3)
+
+
+def test_what_cannot_be_compiled_is_told_in_one_sentence(monkeypatch):
+    import torch._inductor.config as inductor
+
+    plain = to_device(build_encoder(Features(model="test_vit:random", precision="float32"), 48), CPU)
+    monkeypatch.setattr(inductor.cpp, "cxx", ("no-such-compiler",))
+    torch._dynamo.reset()
+    with pytest.raises(UserError, match=r"cannot be compiled here .*features\.compile: false"):
+        compiled(plain, 3, 48)
 
 
 def test_batch_size_on_a_cpu_is_fixed(encoder):
