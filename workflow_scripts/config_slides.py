@@ -145,7 +145,7 @@ class Features(Section):
     shards: Count = 4
     """GPU jobs that the slides are dealt to, by a stable hash of slide_id."""
     batch_size: Count | None = free(None)
-    """Patches encoded at once; null takes 16 on a CPU and the fastest found on a GPU."""
+    """Patches encoded at once; null takes 16 on a CPU and the fastest found on a GPU. Moves last bits at most."""
 
 
 class Source(Section):

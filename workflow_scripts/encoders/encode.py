@@ -19,7 +19,8 @@ _AHEAD = 2  # batches that a GPU computes while the host prepares the next and f
 
 def exact_arithmetic() -> AbstractContextManager:
     """Within it, convolutions on a GPU take the same algorithm every time, and float32 means float32."""
-    return torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
+    # `enabled` is False by default here, and slow
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def prepare(patches: torch.Tensor, encoder: Encoder) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Which encoders there are, and building the one that the configuration names, with its weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,8 @@ class Encoder:
 
     @property
     def device(self) -> torch.device:
-        """Where the module is."""
-        return next(self.module.parameters()).device
+        """Where the module's parameters are; a plug-in may have none, and then runs on the CPU."""
+        return next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -89,7 +89,9 @@ def _timm_recipe(settings: Features, name: str, input_px: int, random: bool) -> 
             f"features.weights (timm names) or features.model: {FOLDER}<folder of the downloaded model>"
         )
     own_weights = not random and settings.weights is None
-    return timm_recipe(name, input_px, pretrained=own_weights)
+    recipe = timm_recipe(name, input_px, pretrained=own_weights)
+    # A copy in the hub's cache goes by the model's name, as one that is fetched does.
+    return replace(recipe, facts=replace(recipe.facts, pretrained_on=settings.model)) if folder else recipe
 
 
 def _plug_in_recipe(settings: Features) -> Recipe:
@@ -125,11 +127,19 @@ def _fill(module: torch.nn.Module, settings: Features, recipe: Recipe, file: Pat
 
 def _own_weights(settings: Features) -> dict[str, Any]:
     """Facts about weights that a module has from its making."""
+    folder = cached_folder(settings) if settings.model.startswith(HUB) else None
+    if settings.model.startswith(FOLDER):
+        folder = Path(settings.model.removeprefix(FOLDER))
+    if folder is None and settings.weights_sha256:
+        raise UserError(
+            f"features.weights_sha256 cannot be checked for {settings.model}, which brings its own weights; "
+            "set features.weights to a file, or drop the digest"
+        )
     if is_plug_in(settings.model):
         return {"weights": "from its module", "weights_sha256": None, "plug_in_sha256": plug_in_digest(settings.model)}
-    if not settings.model.startswith(FOLDER):
+    if folder is None:
         return {"weights": "from timm", "weights_sha256": None}
-    file = weights_in_folder(Path(settings.model.removeprefix(FOLDER)))
+    file = weights_in_folder(folder)
     digest = file_digest(file)
     check_digest(file, digest, settings.weights_sha256)
     return {"weights": file.name, "weights_sha256": digest}

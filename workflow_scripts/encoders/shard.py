@@ -18,7 +18,7 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_file import FEATURE_PARQUET, feature_schema
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, status_meta, table_writer
-from workflow_scripts.encoders.device import choose_batch_size, compiled
+from workflow_scripts.encoders.device import choose_batch_size, compiled, out_of_memory_told
 from workflow_scripts.encoders.encode import exact_arithmetic, white_token
 from workflow_scripts.encoders.plan import SlideJob
 from workflow_scripts.encoders.read_ahead import ReadAhead, Source
@@ -72,7 +72,7 @@ class ShardRun:
         open_pixels: path -> context manager that gives a function from a region to its pixels and readable flags;
             the function is called from several threads and raises `ReadFailure`.
         batch_size: patches encoded at once; None chooses, see `device.choose_batch_size`.
-        threads: regions read at once.
+        threads: regions read at once at most.
     """
 
     features: Features
@@ -90,6 +90,10 @@ class ShardRun:
         if self.features.compile:
             encoder = compiled(encoder, batch_size, self.regions.patch_px)
         return encoder, batch_size
+
+    def _readers(self) -> int:
+        """Threads that read: all beside a GPU; two where the encoder needs the cores itself."""
+        return self.threads if self._encoder.device.type == "cuda" else min(self.threads, 2)
 
     @property
     def _encoder(self) -> Encoder:
@@ -111,6 +115,7 @@ class ShardRun:
             "dim": self._encoder.dim,
             "encoder": self._encoder.facts,
             "preprocessing": self._encoder.preprocessing,
+            "batch_size": self._ready[1],
             "fingerprint": job.fingerprint,
             "n_patches": counts.encoded,
             "n_regions": counts.regions,
@@ -195,21 +200,21 @@ class ShardRun:
         glass = self.features.encode_glass
         stale = {job.status.slide_id: job.patches_to_encode(glass) for job in jobs if not (job.up_to_date or job.kept)}
         self._announce(jobs, stale)
-        if stale:
-            _ = self._glass  # builds the encoder, which is no part of the first slide's time
         todo = [job for job in jobs if job.status.slide_id in stale]
         sources = (self._source(job) for job in todo if job.status.ok)
-        # a bar on a terminal, none in a log (disable=None)
-        with (
-            exact_arithmetic(),
-            ReadAhead(sources, self.threads) as reading,
-            tqdm(total=sum(stale.values()), unit="patch", disable=None, leave=False) as bar,
-        ):
-            progress = _Progress(sum(stale.values()))
-            for number, job in enumerate(todo, 1):
-                counts = self._write(job, reading)
-                bar.update(stale[job.status.slide_id])
-                progress.tell(number, len(todo), job, counts, stale[job.status.slide_id])
+        with exact_arithmetic(), out_of_memory_told():
+            if todo:
+                _ = self._glass  # builds the encoder, which is no part of the first slide's time
+            # a bar on a terminal, none in a log (disable=None)
+            with (
+                ReadAhead(sources, self._readers() if todo else 1) as reading,
+                tqdm(total=sum(stale.values()), unit="patch", disable=None, leave=False) as bar,
+            ):
+                progress = _Progress(sum(stale.values()))
+                for number, job in enumerate(todo, 1):
+                    counts = self._write(job, reading)
+                    bar.update(stale[job.status.slide_id])
+                    progress.tell(number, len(todo), job, counts, stale[job.status.slide_id])
         return [self._index_row(job) for job in jobs]
 
 

@@ -8,8 +8,8 @@ from PIL import Image
 from workflow_scripts.config import Features
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders import device
-from workflow_scripts.encoders.device import CPU_BATCH, choose_batch_size, compiled, to_device
-from workflow_scripts.encoders.encode import encode_batch, encode_groups, prepare, white_token
+from workflow_scripts.encoders.device import CPU_BATCH, choose_batch_size, compiled, out_of_memory_told, to_device
+from workflow_scripts.encoders.encode import encode_batch, encode_groups, exact_arithmetic, prepare, white_token
 from workflow_scripts.encoders.registry import Encoder, build_encoder
 
 CPU = torch.device("cpu")
@@ -97,12 +97,24 @@ def test_bfloat16_stays_close():
         (True, "test_vit:random", "bfloat16"),
         (False, "test_vit:random", "float32"),
         (True, "efficientnet_lite0", "float32"),  # its running sums would be bfloat16
+        (True, "resnetv2_50x1_bit:random", "float32"),  # as these, without batch norm
     ],
 )
 def test_auto_takes_bfloat16_where_there_is_some_and_sums_stay_in_float32(monkeypatch, hardware, model, precision):
     monkeypatch.setattr(device, "multiplies_bfloat16", lambda kind: hardware and kind == "cpu")
     encoder = to_device(build_encoder(Features(model=model, precision="auto"), 96), CPU)
     assert encoder.precision == encoder.preprocessing["precision"] == precision
+
+
+def test_convolutions_keep_their_library(encoder):
+    with exact_arithmetic():
+        assert torch.backends.cudnn.enabled and torch.backends.cudnn.deterministic
+        assert not torch.backends.cudnn.allow_tf32
+
+
+def test_a_full_gpu_is_told_in_one_sentence():
+    with pytest.raises(UserError, match=r"features\.batch_size"), out_of_memory_told():
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
 
 def test_stored_bfloat16_weights_are_autocasts():

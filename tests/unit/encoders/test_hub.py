@@ -82,6 +82,10 @@ def test_cached_model_of_no_registry(tmp_path):
     pixels = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
         torch.testing.assert_close(encoder.module(pixels), source(pixels))
+    assert encoder.facts["pretrained_on"] == "hf-hub:someone/small"
+    named = {"model": "hf-hub:someone/small", "hub_folder": str(tmp_path / "hub")}
+    assert encoder.facts["weights_sha256"] == file_digest(files["model.safetensors"])
+    assert "SHA-256" in _message(**named, weights_sha256="0" * 64)
     text = _message(model="hf-hub:a/b/c", hub_folder=str(tmp_path / "hub"))
     assert "owner/model" in text
 

@@ -3,12 +3,15 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from workflow_scripts.config import Features, Regions
 from workflow_scripts.config_fit import misfit
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.encoders.device import to_device
+from workflow_scripts.encoders.encode import white_token
 from workflow_scripts.encoders.plan import common_digest
 from workflow_scripts.encoders.plug_in import plug_in_digest
 from workflow_scripts.encoders.registry import build_encoder
@@ -63,6 +66,22 @@ def test_module_and_facts_are_taken_over(write):
     torch.testing.assert_close(encoder.module(torch.ones(1, 3, 32, 32)), torch.full((1, 3), 2.0))
     assert not encoder.module.training
     assert not any(parameter.requires_grad for parameter in encoder.module.parameters())
+
+
+def test_a_digest_that_cannot_be_checked_is_refused(write):
+    model = f"{write('plug_in_digest')}:make_encoder"
+    with pytest.raises(UserError, match="weights_sha256 cannot be checked"):
+        build_encoder(Features(model=model, weights_sha256="0" * 64), 32)
+
+
+def test_a_module_without_parameters_encodes(write, tmp_path):
+    name = write("plug_in_bare")
+    file = tmp_path / f"{name}.py"
+    bare = "self.scale = 2.0"
+    file.write_text(file.read_text().replace("self.scale = torch.nn.Parameter(torch.tensor(2.0))", bare))
+    encoder = to_device(build_encoder(Features(model=f"{name}:make_encoder"), 32), torch.device("cpu"))
+    white = [2 * (1 - mean) for mean in FACTS["mean"]]
+    np.testing.assert_allclose(white_token(encoder, 32), white, rtol=1e-3)
 
 
 def test_weights_of_the_configuration_are_loaded_into_it(write, tmp_path):
