@@ -93,10 +93,10 @@ rule summarise_cohort:
         patients=value_digest([(row.slide_id, row.patient_id) for row in SLIDES.values()]),
         code=code("summarise_cohort"),
         checks=check_folder,
-        tissue="" if CFG.source.kind else tissue_folder,
+        tissue="" if CFG.source.kind else f"--tissue-folder results/{COHORT}/tissue",
         features=feature_folder,
         shards=len(SHARDS),
     shell:
         "python -m workflow_scripts.summarise_cohort --manifest {params.manifest:q} --check-folder {params.checks}"
-        " --tissue-folder {params.tissue:q} --features-folder {params.features} --shards {params.shards}"
+        " {params.tissue} --features-folder {params.features} --shards {params.shards}"
         " --max-failed-percent {resources.max_failed_percent} --output {output.slides} --log {log}"

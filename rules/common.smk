@@ -306,10 +306,6 @@ def check_folder(wildcards):
     return f"results/{wildcards.cohort}/check"
 
 
-def tissue_folder(wildcards):
-    return f"results/{wildcards.cohort}/tissue"
-
-
 def region_folder(wildcards):
     return f"results/{wildcards.cohort}/regions"
 
