@@ -7,19 +7,61 @@ so is tile_size_lv0.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from workflow_scripts.config_base import first_problem
 from workflow_scripts.interchange.patches import SourceError, SourcePatches
 from workflow_scripts.interchange.plain_files import read_arrays, read_json, read_tensor
 
 
+def _notes_file(file: Path) -> Path:
+    return file.with_name(f"{file.name.removesuffix(file.suffix)}.meta.json")
+
+
 def _notes(file: Path) -> dict[str, Any]:
-    return read_json(file.with_name(f"{file.name.removesuffix(file.suffix)}.meta.json"))
+    return read_json(_notes_file(file))
 
 
-def _scale(arrays: dict[str, np.ndarray], notes: dict[str, Any]) -> dict[str, Any]:
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+_Size = Annotated[float, Field(ge=0)]
+
+
+class _Tiling(_Part):
+    tile_size_lv0: _Size | None = None
+    requested_tile_size_px: _Size | None = None
+    requested_spacing_um: _Size | None = None
+    overlap: _Size | None = None
+
+
+class _Slide(_Part):
+    base_spacing_um: _Size | None = None
+    dimensions: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2, max_length=2)] | None = None
+
+
+class _Notes(_Part):
+    """What is read of the JSON file beside the coordinates; sizes of 0 stand for none."""
+
+    tiling: _Tiling | None = None
+    slide: _Slide | None = None
+
+
+def _checked_notes(file: Path) -> _Notes:
+    try:
+        return _Notes.model_validate(_notes(file))
+    except ValidationError as error:
+        raise SourceError(
+            "bad_features",
+            f"{_notes_file(file)} is not as slide2vec writes it ({first_problem(error)}); copy it again",
+        ) from None
+
+
+def _scale(arrays: dict[str, np.ndarray], notes: _Notes) -> dict[str, Any]:
     """tile_size_lv0 (px), tile_um, base (um/px) and dimensions (px), from the JSON file or the old fields."""
     if "tile_size_lv0" in arrays and len(arrays["x"]):
         old = {name: float(arrays[name][0]) for name in arrays}
@@ -27,13 +69,13 @@ def _scale(arrays: dict[str, np.ndarray], notes: dict[str, Any]) -> dict[str, An
         if old.get("resize_factor") and "target_spacing" in old and "tile_size_resized" in old:
             tile_um = old["tile_size_resized"] / old["resize_factor"] * old["target_spacing"]
         return {"px": old["tile_size_lv0"], "um": tile_um, "base": None, "extent": None}
-    tiling, slide = notes.get("tiling") or {}, notes.get("slide") or {}
-    px, base, size = tiling.get("tile_size_lv0"), slide.get("base_spacing_um"), slide.get("dimensions")
-    requested = tiling.get("requested_tile_size_px"), tiling.get("requested_spacing_um")
+    tiling, slide = notes.tiling or _Tiling(), notes.slide or _Slide()
+    px, base, size = tiling.tile_size_lv0, slide.base_spacing_um, slide.dimensions
+    requested = tiling.requested_tile_size_px, tiling.requested_spacing_um
     tile_um = px * base if px and base else requested[0] * requested[1] if all(requested) else None
-    if tiling.get("overlap"):
+    if tiling.overlap:
         raise SourceError(
-            "irregular_grid", f"tiles overlap by {tiling['overlap']:g} of their width; extract them without overlap"
+            "irregular_grid", f"tiles overlap by {tiling.overlap:g} of their width; extract them without overlap"
         )
     return {"px": px, "um": tile_um, "base": base, "extent": tuple(size) if size else None}
 
@@ -78,7 +120,7 @@ def read_slide2vec(features: Path, coords: Path | None) -> SourcePatches:
     arrays = read_arrays(coords)
     if not {"x", "y"} <= set(arrays):
         raise SourceError("bad_features", f"{coords} has no arrays x and y; it is no file of coordinates")
-    scale = _scale(arrays, _notes(coords))
+    scale = _scale(arrays, _checked_notes(coords))
     places = np.stack([arrays["x"], arrays["y"]], axis=1).astype(np.float64)
     if len(values) != len(places):
         raise SourceError(

@@ -167,6 +167,35 @@ def test_old_slide2vec(tmp_path):
     assert (patches.size_px, patches.size_um, patches.mpp) == (512, 128, None)  # 512 / 2.0 px of 0.5 um/px
 
 
+@pytest.mark.parametrize(
+    "notes",
+    [
+        {"tiling": [1]},
+        {"slide": "a"},
+        {"tiling": {"tile_size_lv0": "256"}},
+        {"tiling": {"requested_tile_size_px": True, "requested_spacing_um": 0.5}},
+        {"tiling": {"overlap": "none"}},
+        {"tiling": {"tile_size_lv0": -512}},
+        {"tiling": {"tile_size_lv0": 512}, "slide": {"base_spacing_um": float("nan")}},
+        {"slide": {"dimensions": 5}},
+        {"slide": {"dimensions": [9000]}},
+        {"slide": {"dimensions": ["wide", 8000]}},
+    ],
+)
+def test_slide2vec_notes_of_another_form(tmp_path, notes):
+    layouts.slide2vec(tmp_path, "a", COORDS, VALUES)
+    (tmp_path / "tiles/a.coordinates.meta.json").write_text(json.dumps(notes))
+    assert "a.coordinates.meta.json is not as slide2vec writes it" in refused("slide2vec", tmp_path)
+
+
+def test_slide2vec_notes_that_leave_things_open(tmp_path):
+    layouts.slide2vec(tmp_path, "a", COORDS, VALUES)
+    notes = {"tiling": {"tile_size_lv0": 512, "overlap": None, "tolerance": "0.1"}, "slide": None, "version": [2]}
+    (tmp_path / "tiles/a.coordinates.meta.json").write_text(json.dumps(notes))
+    patches = read("slide2vec", tmp_path)
+    assert (patches.size_px, patches.size_um, patches.mpp, patches.extent) == (512, None, None, None)
+
+
 def test_slide2vec_files_that_do_not_belong_together(tmp_path):
     layouts.slide2vec(tmp_path, "a", COORDS, VALUES[:-1])
     assert "one run" in refused("slide2vec", tmp_path)
