@@ -17,6 +17,7 @@ from workflow_scripts.wsi.tile_reader import TileReader, filled, flatten
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PLAIN_IMAGES = (*_TIFF, b"\x89PNG", b"\xff\xd8\xff")
+_RGB = 2  # TIFF's PhotometricInterpretation
 _UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF's ResolutionUnit: inch, cm
 _IN_MEMORY_PX = 64_000_000  # a PNG or JPEG up to this is held in memory, 4 bytes a px
 
@@ -122,6 +123,20 @@ def _resolution(page) -> dict[str, str]:
     return found
 
 
+def _channels(page) -> int:
+    """Colours of a page, whether they lie side by side or each in a plane of its own; 0 for anything else."""
+    return {"YXS": page.shape[-1], "SYX": page.shape[0]}.get(page.axes, 0)
+
+
+def _refuse_planes_of_other_colours(path: str, pages: list) -> None:
+    if any(page.axes == "SYX" and page.photometric != _RGB for page in pages):
+        raise SlideError(
+            "unreadable_file",
+            f"{path} keeps colours that are not RGB in separate planes; convert it, e.g. with "
+            "`vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg`",
+        )
+
+
 def _open_tiff(path: str, threads: int) -> TiffBackend | DiskBackend:
     """The first series of a TIFF."""
     import tifffile
@@ -130,7 +145,8 @@ def _open_tiff(path: str, threads: int) -> TiffBackend | DiskBackend:
         pages = [level.keyframe for level in file.series[0].levels]
         first = pages[0]
         levels = [parse_level(page) for page in pages]
-        rgb = all(page.dtype == np.uint8 and page.axes == "YXS" and page.shape[2] in (3, 4) for page in pages)
+        _refuse_planes_of_other_colours(path, pages)
+        rgb = all(page.dtype == np.uint8 and _channels(page) in (3, 4) for page in pages)
         _refuse_unless_rgb(f"{first.dtype} with the axes {first.axes} {first.shape}", rgb)
         properties = {"tiff.ImageDescription": first.description} | _resolution(first)
     # One strip that holds a whole slide; its JPEG form, which libvips may show in false colours, is left to memory.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _JPEG = 7
 _RGB, _YCBCR = 2, 6  # PhotometricInterpretation
+_SEPARATE = 2  # PlanarConfiguration
 _TABLES_APART = (6, 7, 33007, 34892)  # TIFF compressions whose tiles share JPEG tables
 # Adobe's marker tells a JPEG decoder whether the three components are RGB (0) or YCbCr (1).
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
@@ -26,9 +27,12 @@ class TiffLevel:
     Attributes:
         width, height: px of the level.
         tile_w, tile_h: px of a tile.
-        offsets, counts: int64 `[tiles]`, bytes in the file, row by row; a count of 0 is a tile that was never stored.
-        decode: from the bytes of tile `index` to its uint8 pixels `[h, w, 3 or 4]`; raises where they are damaged.
+        offsets, counts: int64 `[planes * tiles]`, bytes in the file, plane by plane and row by row; a count of 0 is a
+            tile that was never stored.
+        decode: from the bytes of tile `index` to its uint8 pixels `[h, w, 3 or 4]`, or `[h, w, 1]` of one plane; raises
+            where they are damaged.
         jpeg: decoded by libjpeg-turbo, which refuses whatever it would have to guess.
+        planes: 1 where a tile holds all its colours, else 3 or 4: each colour has tiles of its own.
     """
 
     width: int
@@ -39,6 +43,7 @@ class TiffLevel:
     counts: np.ndarray
     decode: Callable[[bytes, int], np.ndarray]
     jpeg: bool
+    planes: int = 1
 
     @property
     def across(self) -> int:
@@ -46,9 +51,14 @@ class TiffLevel:
         return -(-self.width // self.tile_w)
 
     @property
+    def tiles(self) -> int:
+        """Tiles of the level, each counted once whatever its planes."""
+        return self.across * -(-self.height // self.tile_h)
+
+    @property
     def complete(self) -> bool:
         """Whether the file lists as many tiles as the level has."""
-        return len(self.offsets) == len(self.counts) == self.across * -(-self.height // self.tile_h)
+        return len(self.offsets) == len(self.counts) == self.planes * self.tiles
 
 
 def parse_level(page: "TiffPage") -> TiffLevel:
@@ -68,6 +78,7 @@ def parse_level(page: "TiffPage") -> TiffLevel:
         counts=np.array(page.databytecounts, np.int64),
         decode=_jpeg_decoder(page) if jpeg else _other_decoder(page),
         jpeg=jpeg,
+        planes=page.samplesperpixel if page.planarconfig == _SEPARATE else 1,
     )
 
 

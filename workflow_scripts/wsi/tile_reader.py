@@ -67,14 +67,24 @@ class TileReader:
             Exception: the decoders' own kinds, where it is damaged.
         """
         layout = self.levels[level]
+        planes = [self._stored(layout, plane * layout.tiles + index) for plane in range(layout.planes)]
+        stored = [pixels for pixels in planes if pixels is not None]
+        if not stored:
+            return None
+        if len(stored) < len(planes):
+            raise ValueError("a tile lacks the plane of a colour")
+        pixels = stored[0] if len(stored) == 1 else np.concatenate(stored, axis=2)
+        return pixels if pixels.shape[2] == 3 else np.asarray(flatten(Image.fromarray(pixels)))
+
+    def _stored(self, layout: TiffLevel, index: int) -> np.ndarray | None:
+        """What one entry of the level's `offsets` holds; None where nothing was stored."""
         count = int(layout.counts[index])
         if not count:
             return None
         data = os.pread(self._file, count, int(layout.offsets[index]))
         if len(data) != count:
             raise ValueError(f"the file ends {count - len(data)} bytes before the end of a tile")
-        pixels = layout.decode(data, index)
-        return pixels if pixels.shape[2] == 3 else np.asarray(flatten(Image.fromarray(pixels)))
+        return layout.decode(data, index)
 
     def read(self, level: int, x: int, y: int, w: int, h: int, out: np.ndarray | None = None) -> np.ndarray:
         """A rectangle of whole pixels inside a level, uint8 `[h, w, 3]`; tiles that were never stored are white.

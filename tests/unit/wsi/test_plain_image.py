@@ -98,3 +98,59 @@ def test_a_damaged_strip_costs_only_itself(tmp_path):
         with pytest.raises(SlideError, match="read_error"):
             slide.read(0, 40, 256, 20, 256, 20)
         assert slide.read(0, 64, 256, 192, 256, 192).std() > 10
+
+
+PLANES = {
+    "strips": {"rowsperstrip": 16},
+    "lzw": {"rowsperstrip": 16, "compression": "lzw", "predictor": True},
+    "jpeg_2000": {"tile": (64, 64), "compression": "jpeg2000"},  # tiles that OpenSlide refuses
+}
+
+
+@pytest.mark.parametrize("way", PLANES)
+@pytest.mark.parametrize("alpha", [False, True])
+def test_colours_in_planes_of_their_own(tmp_path, way, alpha):
+    path, pixels = tmp_path / "planes.tif", texture(300, 200)
+    planes = list(np.moveaxis(pixels, -1, 0)) + [np.full((200, 300), 255, np.uint8)] * alpha
+    extra = {"extrasamples": ["unassalpha"]} if alpha else {}
+    tifffile.imwrite(path, np.stack(planes), photometric="rgb", planarconfig="separate", **PLANES[way], **extra)
+    with open_slide(path, threads=2) as slide:
+        assert isinstance(slide._backend, TiffBackend) and slide._backend._tiles.levels[0].complete
+        np.testing.assert_array_equal(slide.read(0, 0, 300, 200, 300, 200), pixels)
+        np.testing.assert_array_equal(slide.read(70, 33, 100, 99, 100, 99), pixels[33:132, 70:170])
+
+
+def test_planes_of_one_huge_strip_are_decoded_to_disk(tmp_path, small_memory):
+    path, pixels = tmp_path / "planes.tif", texture(300, 200)
+    planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+    tifffile.imwrite(path, planes, photometric="rgb", planarconfig="separate", compression="lzw")
+    with open_slide(path) as slide:
+        assert isinstance(slide._backend, DiskBackend)
+        np.testing.assert_array_equal(slide.read(11, 22, 200, 100, 200, 100), pixels[22:122, 11:211])
+
+
+def test_a_damaged_plane_costs_only_its_own_strip(tmp_path):
+    path, pixels = tmp_path / "planes.tif", texture(300, 200)
+    planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+    tifffile.imwrite(path, planes, photometric="rgb", planarconfig="separate", rowsperstrip=16, compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        start = file.pages[0].dataoffsets[13 + 2]  # the green of the third strip of 13
+    data = bytearray(path.read_bytes())
+    data[start : start + 40] = bytes(40)
+    path.write_bytes(data)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(slide.read(0, 0, 300, 32, 300, 32), pixels[:32])
+        with pytest.raises(SlideError, match="read_error"):
+            slide.read(0, 30, 300, 10, 300, 10)
+        np.testing.assert_array_equal(slide.read(0, 48, 300, 152, 300, 152), pixels[48:])
+
+
+def test_planes_of_other_colours_are_refused_with_the_way_to_convert_them(tmp_path):
+    planes = np.ascontiguousarray(np.moveaxis(texture(300, 200), -1, 0))
+    path = tmp_path / "planes.tif"
+    tifffile.imwrite(path, planes, photometric="rgb", planarconfig="separate", rowsperstrip=16)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["PhotometricInterpretation"].overwrite(6)
+    with pytest.raises(SlideError) as caught:
+        open_slide(path)
+    assert caught.value.reason == "unreadable_file" and "tiffsave" in caught.value.detail
