@@ -9,11 +9,14 @@ import sys
 sys.path.insert(0, workflow.basedir)
 
 from workflow_scripts.config import load_config, result_settings
+from workflow_scripts.config_encoders import is_plug_in
 from workflow_scripts.core.digest import code_digest, value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import fetched_path, is_remote, read_record
 from workflow_scripts.core.mask_files import find_masks, orphan_warning
 from workflow_scripts.core.manifest import read_manifest, shard_of
+from workflow_scripts.encoders.hub import own_weights
+from workflow_scripts.encoders.plug_in import plug_in_digest
 from workflow_scripts.interchange.places import find_files
 
 
@@ -169,6 +172,25 @@ def user_masks(wildcards):
 def tissue_settings():
     """Section `tissue` without the folder of masks: a mask counts for its own slide, as its input."""
     return settings({key: value for key, value in result_settings(CFG.tissue).items() if key != "masks"})
+
+
+def weights_file(wildcards):
+    """The user's own checkpoint, or nothing; a missing one too is nothing here, and the job says what to do."""
+    if CFG.source.kind:
+        return []
+    try:
+        file = own_weights(CFG.features)
+    except UserError:
+        return []
+    return [str(file)] if file and file.is_file() else []
+
+
+def plug_in_source(wildcards):
+    """Digest of the source of the user's own encoder; empty where there is none, or only the job's environment has it."""
+    try:
+        return plug_in_digest(CFG.features.model) if is_plug_in(CFG.features.model) else ""
+    except UserError:
+        return ""
 
 
 def run_of(wildcards):

@@ -6,6 +6,7 @@ rule extract_features:
     input:
         checks=of_shard("check/{slide}.parquet"),
         regions=of_shard("regions/{slide}.parquet"),
+        weights=weights_file,
     output:
         index="results/{cohort}/features/{encoder}/shard_{shard}.parquet",
     log:
@@ -24,6 +25,7 @@ rule extract_features:
         cfg=settings(CFG.features),
         regions_cfg=settings(CFG.regions),
         code=code("extract_features"),
+        plug_in=plug_in_source,
         manifest=MANIFEST,
         check_folder=check_folder,
         region_folder=region_folder,

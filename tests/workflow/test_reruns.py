@@ -88,6 +88,37 @@ def test_edited_code_reruns_and_a_comment_does_not(project: Path) -> None:
     assert code_digest("workflow_scripts.segment_tissue") != code_digest("workflow_scripts.tile_regions")
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_checkpoint_changed_in_place_is_seen(finished: Path, tmp_path: Path, folder: bool) -> None:
+    project = copy_project(finished, tmp_path / "tiny")
+    (project / "theirs").mkdir()
+    weights = project / "theirs" / "model.safetensors"
+    weights.write_bytes(b"first")
+    settings = CONFIG["features"] | (
+        {"model": "local-dir:theirs"} if folder else {"weights": "theirs/model.safetensors"}
+    )
+    write_config(project, CONFIG | {"features": settings})
+    snakemake(project, "--touch")
+    assert planned(project) == {}
+    weights.write_bytes(b"second")
+    assert set(planned(project)) == {"extract_features"} | AFTER_FEATURES
+
+
+def test_an_edited_plug_in_is_seen_and_a_touched_one_changes_nothing(finished: Path, tmp_path: Path) -> None:
+    project = copy_project(finished, tmp_path / "tiny")
+    package = project / "theirs"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('planning must import no plug-in')\n")
+    (package / "inner.py").write_text("scale = 1\n")
+    write_config(project, changed(CONFIG, "features.model", "theirs.inner:make_encoder"))
+    snakemake(project, "--touch")
+    assert planned(project) == {}
+    (package / "inner.py").touch()
+    assert planned(project) == {}
+    (package / "inner.py").write_text("scale = 2\n")
+    assert set(planned(project)) == {"extract_features"} | AFTER_FEATURES
+
+
 def test_rounds_one_by_one_equal_rounds_in_one_call_bit_for_bit(finished: Path, tmp_path: Path) -> None:
     again = copy_project(finished, tmp_path / "tiny")
     pretrain = Path("results/tiny/pretrain")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from workflow_scripts.config import Features
-from workflow_scripts.config_encoders import HUB, EncoderFacts
+from workflow_scripts.config_encoders import FOLDER, HUB, EncoderFacts
 from workflow_scripts.core.errors import UserError
 
 CONFIG_FILE = "config.json"
@@ -30,6 +30,21 @@ def local_weights(text: str) -> Path:
     """
     path = Path(text)
     return weights_in_folder(path) if path.is_dir() else path
+
+
+def own_weights(settings: Features) -> Path | None:
+    """The checkpoint that is a file of the user's; None where the weights come with a package or from the hub.
+
+    The file may be missing.
+
+    Raises:
+        UserError: a model's folder holds no checkpoint.
+    """
+    if settings.weights:
+        return local_weights(settings.weights)
+    if settings.model.startswith(FOLDER):
+        return weights_in_folder(Path(settings.model.removeprefix(FOLDER)))
+    return None
 
 
 def _repository(settings: Features, facts: EncoderFacts | None) -> tuple[str, str | None]:

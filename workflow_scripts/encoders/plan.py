@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.config import Features, Regions, result_settings
-from workflow_scripts.config_encoders import FOLDER, is_plug_in
+from workflow_scripts.config_encoders import is_plug_in
 from workflow_scripts.core.digest import value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_file import slide_file
@@ -17,7 +17,7 @@ from workflow_scripts.core.manifest import read_manifest, shard_of
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table
 from workflow_scripts.encoders.digests import file_digest, sampled_digest, table_digest
-from workflow_scripts.encoders.hub import local_weights, weights_in_folder
+from workflow_scripts.encoders.hub import own_weights
 from workflow_scripts.encoders.plug_in import plug_in_digest
 from workflow_scripts.encoders.speed import speed_file
 
@@ -80,11 +80,8 @@ class SlideJob:
 
 def _weights_digest(settings: Features) -> str | None:
     """Of the checkpoint that is a file of the user's; what the hub publishes is known by its name and revision."""
-    if settings.weights:
-        return file_digest(local_weights(settings.weights))
-    if settings.model.startswith(FOLDER):
-        return file_digest(weights_in_folder(Path(settings.model.removeprefix(FOLDER))))
-    return None
+    file = own_weights(settings)
+    return file_digest(file) if file else None
 
 
 def common_digest(settings: Features, regions: Regions, code: str) -> str:

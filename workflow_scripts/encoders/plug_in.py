@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,24 @@ def _working_directory_first() -> Iterator[None]:
         sys.path.remove(here)
 
 
-def _file_of(model: str) -> Path:
-    name = model.partition(":")[0]
+def _find_spec(name: str) -> ModuleSpec | None:
+    """Where a module is, without importing the packages that it lies in: they may import torch."""
+    top, *inner = name.split(".")
     try:
         with _working_directory_first():
-            spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # a parent package is missing
-        spec = None
+            spec = importlib.util.find_spec(top)
+    except ValueError:  # a module without a file that is loaded already
+        return None
+    for depth in range(len(inner)):
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        spec = PathFinder.find_spec(".".join([top, *inner[: depth + 1]]), spec.submodule_search_locations)
+    return spec
+
+
+def _file_of(model: str) -> Path:
+    name = model.partition(":")[0]
+    spec = _find_spec(name)
     if spec is None or not spec.origin or not Path(spec.origin).is_file():
         raise UserError(
             f"features.model is {model}, but there is no module {name} in the working directory {os.getcwd()} "

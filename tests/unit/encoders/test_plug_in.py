@@ -145,6 +145,15 @@ def test_another_source_is_computed_again(write):
     assert common_digest(settings, regions, "code") != first
 
 
+def test_its_digest_imports_nothing(tmp_path, write):
+    package = tmp_path / "plug_in_still"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError\n")
+    (package / "inner.py").write_text("raise RuntimeError\n")
+    assert plug_in_digest("plug_in_still.inner:make_encoder") != plug_in_digest("plug_in_still:make_encoder")
+    assert not any(name.startswith("plug_in_still") for name in sys.modules)
+
+
 def test_another_file_of_its_package_too(tmp_path, write):
     package = tmp_path / "plug_in_p"
     package.mkdir()
