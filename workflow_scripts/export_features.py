@@ -12,7 +12,7 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_file import feature_facts, slide_file
 from workflow_scripts.core.tables import read_table, write_table
 from workflow_scripts.core.tensors import from_column
-from workflow_scripts.interchange.write_hdf5 import WRITERS, ExportedSlide, patch_corners
+from workflow_scripts.interchange.write_hdf5 import WRITERS, ExportedSlide, patch_corners, remove_others
 
 INDEX = pa.schema(
     [
@@ -57,6 +57,15 @@ def collect(row: dict[str, Any], features: Path, regions_folder: Path) -> Export
     )
 
 
+def remove_stale(folder: Path, formats: list[str], encoder: str, index: list[dict[str, Any]]) -> None:
+    """Remove the files of slides that left the cohort or were excluded since an earlier export."""
+    for name in formats:
+        kept = {file.removeprefix(f"{name}/") for row in index if row["format"] == name for file in row["files"]}
+        removed = remove_others(folder / name, name, encoder, kept)
+        if removed:
+            log.info("%d files of slides that are no longer exported removed from %s", len(removed), folder / name)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     parser.add_argument("--config", type=Export.model_validate_json, required=True, help="JSON: section export")
@@ -77,6 +86,7 @@ def main(argv: list[str] | None = None) -> None:
         for name in args.config.formats:
             files = [f"{name}/{file}" for file in WRITERS[name](args.output.parent / name, slide)]
             index.append({"slide_id": slide.name, "format": name, "n_patches": len(slide.coords), "files": files})
+    remove_stale(args.output.parent, args.config.formats, args.features.name, index)
     log.info("%d slides written as %s", len(rows), " and ".join(args.config.formats))
     write_table(args.output, index, INDEX)
 

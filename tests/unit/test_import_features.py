@@ -338,3 +338,30 @@ def test_an_index_of_slides_that_were_not_imported(cohort):
         index_features.main(
             ["--manifest", str(cohort.folder / "slides.csv"), "--shards", "2", "--features", str(cohort.features)]
         )
+
+
+def test_an_export_holds_the_slides_of_its_index_and_nothing_stale(cohort):
+    for seed, name in enumerate(("a", "b", "a_patches")):
+        given(cohort, name, seed)
+        cohort.add(name)
+    cohort.run()
+    folder = cohort.export()
+    before = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    assert "clam/pt_files/b.pt" in before and len(before) == 3 * 5 + 1
+    users = ["trident/patches/notes.txt", "trident/patches/b.csv", "trident/features_other/b.h5", "b.h5"]
+    for name in users:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("mine")
+    del cohort.mpp["b"]
+    cohort.run()
+    cohort.export(formats=("trident",))
+    clam_only = {str(file.relative_to(folder)) for file in (folder / "clam").rglob("*.*") if file.is_file()}
+    assert "clam/pt_files/b.pt" in clam_only
+    cohort.export()
+    listed = {file for row in read_table(folder / "index.parquet").to_pylist() for file in row["files"]}
+    after = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    assert after == listed | {"index.parquet", *users}
+    assert before - after == {
+        *("trident/features_theirs/b.h5", "trident/patches/b_patches.h5"),
+        *("clam/h5_files/b.h5", "clam/pt_files/b.pt", "clam/patches/b.h5"),
+    }

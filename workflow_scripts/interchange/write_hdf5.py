@@ -14,6 +14,12 @@ import numpy as np
 
 from workflow_scripts.core.files import whole_file
 
+# Folder and ending of the files of a slide, by layout; the folders hold nothing else of ours.
+_PLACES = {
+    "trident": (("features_{encoder}", ".h5"), ("patches", "_patches.h5")),
+    "clam": (("h5_files", ".h5"), ("pt_files", ".pt"), ("patches", ".h5")),
+}
+
 
 @dataclass(frozen=True)
 class ExportedSlide:
@@ -41,6 +47,34 @@ class ExportedSlide:
     level0_mpp: float | None
     width: int | None
     height: int | None
+
+
+def _places(layout: str, encoder: str) -> list[tuple[str, str]]:
+    return [(folder.format(encoder=encoder), ending) for folder, ending in _PLACES[layout]]
+
+
+def _names(layout: str, slide: ExportedSlide) -> list[str]:
+    return [f"{folder}/{slide.name}{ending}" for folder, ending in _places(layout, slide.encoder)]
+
+
+def remove_others(folder: Path, layout: str, encoder: str, kept: set[str]) -> list[str]:
+    """Remove a layout's files of slides that are no longer exported; tools that take whole folders would read them.
+
+    Args:
+        folder: of the layout, as the writers take it.
+        kept: names that the writers gave.
+
+    Returns:
+        Names of the removed files; files with other endings stay.
+    """
+    removed = []
+    for part, ending in _places(layout, encoder):
+        for file in sorted((folder / part).glob(f"*{ending}")):
+            name = f"{part}/{file.name}"
+            if name not in kept and file.is_file():
+                file.unlink()
+                removed.append(name)
+    return removed
 
 
 def patch_corners(regions: dict[str, np.ndarray], grid: int) -> np.ndarray:
@@ -85,7 +119,7 @@ def _trident_attributes(slide: ExportedSlide, folder: Path) -> dict[str, Any]:
 
 def write_trident(folder: Path, slide: ExportedSlide) -> list[str]:
     """Write `features_{encoder}/{slide}.h5` and `patches/{slide}_patches.h5` as TRIDENT does; their names."""
-    names = [f"features_{slide.encoder}/{slide.name}.h5", f"patches/{slide.name}_patches.h5"]
+    names = _names("trident", slide)
     told = {"name": slide.name, "savetodir": str(folder / f"features_{slide.encoder}"), "encoder": slide.encoder}
     attributes = {"features": told, "coords": _trident_attributes(slide, folder)}
     _write(folder / names[0], {"features": slide.features, "coords": slide.coords}, attributes)
@@ -97,7 +131,7 @@ def write_clam(folder: Path, slide: ExportedSlide) -> list[str]:
     """Write `h5_files/{slide}.h5`, `pt_files/{slide}.pt` and `patches/{slide}.h5` as CLAM does; their names."""
     import torch
 
-    names = [f"h5_files/{slide.name}.h5", f"pt_files/{slide.name}.pt", f"patches/{slide.name}.h5"]
+    names = _names("clam", slide)
     coords = slide.coords.astype(np.int32)
     size = (slide.width, slide.height) if slide.width and slide.height else None
     attributes = {
