@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -62,6 +63,13 @@ def test_derived_bad_slides(bad, tmp_path, name, reason):
 )
 def test_bad_slides_of_others(data, tmp_path, name, reason):
     assert _check(data / "bad" / name, tmp_path)["reason"] == reason
+
+
+@pytest.mark.parametrize("where", ["", "./"])
+def test_a_slide_of_the_working_directory(data, tmp_path, monkeypatch, where):
+    shutil.copy(data / "slides" / "CMU-1-Small-Region.svs", tmp_path / "a.svs")
+    monkeypatch.chdir(tmp_path)
+    assert _check(f"{where}a.svs", tmp_path)["status"] == "ok"
 
 
 def test_a_folder_is_no_slide(tmp_path):

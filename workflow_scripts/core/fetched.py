@@ -77,10 +77,10 @@ def record_file(path: str | Path) -> Path:
 
 def read_record(path: str | Path) -> Fetched | None:
     """Record of the slide that is fetched to `path`, None for a slide that is no remote one or not fetched yet."""
-    file = record_file(path)
-    if file.parent.name != "fetched" or not file.is_file():
+    folder = Path(path).parent  # without a name for a slide of the working directory or of the root
+    if folder.parent.name != "fetched" or not folder.name or not record_file(path).is_file():
         return None
-    return Fetched(**json.loads(file.read_text(encoding="utf-8")))
+    return Fetched(**json.loads(record_file(path).read_text(encoding="utf-8")))
 
 
 def write_record(file: str | Path, record: Fetched) -> None:

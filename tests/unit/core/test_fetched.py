@@ -47,6 +47,12 @@ def test_the_file_stays_in_its_folder(url, name):
     assert fetched_path("c", "s.1", url) == f"results/c/fetched/s.1/{name}"
 
 
+@pytest.mark.parametrize("path", ["x.svs", "./x.svs", "../x.svs", "/x.svs", "fetched/x.svs", "/fetched/x.svs"])
+def test_a_slide_outside_a_folder_of_its_own_has_no_record(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    assert read_record(path) is None
+
+
 def test_records_come_back(tmp_path):
     path = tmp_path / fetched_path("c", "s.1", "https://h/a.svs")
     assert read_record(path) is None and record_file(path).name == "s.1.json"
