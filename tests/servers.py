@@ -18,6 +18,7 @@ class Site:
         statuses: statuses of the first answers instead of the file.
         asked: path and range of each request so far.
         tag: ETag of the files.
+        tag_name: how the server writes the name of that header.
     """
 
     files: dict[str, bytes]
@@ -26,6 +27,7 @@ class Site:
     statuses: list[int] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)
     tag: str = '"one"'
+    tag_name: str = "ETag"
     url: str = ""
 
 
@@ -45,7 +47,7 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             if status == 206:
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-            self.send_header("ETag", site.tag)
+            self.send_header(site.tag_name, site.tag)
             self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
             content = content[start:]

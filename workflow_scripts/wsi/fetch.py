@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from collections.abc import MutableMapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -39,11 +40,12 @@ def _whole_size(response: Any, start: int) -> int | None:
     return start + int(length) if length.isdecimal() else None
 
 
-def _http_piece(session: Any, url: str, partial: Path, seen: dict[str, str]) -> None:
+def _http_piece(session: Any, url: str, partial: Path, seen: MutableMapping[str, str]) -> None:
     """One try: the rest of the file where the server can go on, else all of it.
 
     Args:
-        seen: headers of the first answer, by which a changed file is told from the same one; filled in here.
+        seen: headers of the last answer, by which a changed file is told from the same one; filled in here. Their names
+            are looked up in any case (RFC 9110, 5.1).
     """
     import requests
 
@@ -79,7 +81,7 @@ def _http_piece(session: Any, url: str, partial: Path, seen: dict[str, str]) -> 
 def _fetch_http(url: str, partial: Path, pause_s: float) -> None:
     import requests
 
-    seen: dict[str, str] = {}
+    seen = requests.structures.CaseInsensitiveDict()
     with requests.Session() as session:
         for number in range(_TRIES):
             try:

@@ -59,8 +59,9 @@ def test_the_standard_library_server(tmp_path):
         thread.join()
 
 
-def test_a_broken_connection_is_taken_up_where_it_broke(tmp_path):
-    with serving(Site({"/a.svs": CONTENT}, break_after=[1_000_000, 500_000])) as site:
+@pytest.mark.parametrize("name", ["ETag", "etag", "Etag"])
+def test_a_broken_connection_is_taken_up_where_it_broke(tmp_path, name):
+    with serving(Site({"/a.svs": CONTENT}, break_after=[1_000_000, 500_000], tag_name=name)) as site:
         assert fetch(f"{site.url}/a.svs", tmp_path / "a.svs", pause_s=0.01).sha256 == SHA
     starts = [int(part.removeprefix("bytes=").rstrip("-") or 0) for _, part in site.asked]
     assert starts[0] == 0 and 900_000 < starts[1] <= 1_000_000 < starts[2] <= 1_500_000
