@@ -104,16 +104,16 @@ def _fetch_s3(url: str, partial: Path) -> None:
         raise UserError("s3:// slides need boto3; run pip install -r envs/requirements-remote.txt") from None
 
     bucket, _, key = url[len("s3://") :].partition("/")
-    session = boto3.Session()
-    unsigned = {} if session.get_credentials() else {"signature_version": UNSIGNED}
-    options = Config(retries={"total_max_attempts": _TRIES, "mode": "standard"}, **unsigned)
     try:
+        session = boto3.Session()
+        unsigned = {} if session.get_credentials() else {"signature_version": UNSIGNED}
+        options = Config(retries={"total_max_attempts": _TRIES, "mode": "standard"}, **unsigned)
         session.client("s3", config=options).download_file(bucket, key, str(partial))
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         raise _refusal(url, status) from error
     except (BotoCoreError, boto3.exceptions.Boto3Error) as error:
-        raise SlideError("fetch_failed", f"{url} cannot be fetched ({error}); check the network") from error
+        raise SlideError("fetch_failed", f"{url} cannot be fetched ({error}); check the network and AWS_PROFILE") from error
 
 
 def _digest(file: Path) -> str:

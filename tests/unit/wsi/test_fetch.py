@@ -172,3 +172,23 @@ def test_s3(tmp_path, monkeypatch):
         assert _reason("s3://bucket/deep/none.svs", target)[0] == "missing_file"
         assert _reason("s3://nobucket/deep/a.svs", target)[0] == "missing_file"
         assert _reason("s3://bucket/deep/a b#1.svs", target, size_bytes=1)[0] == "fetch_failed"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("", "The config profile (nope) could not be found"),
+        ("[profile nope]\ncredential_process = false\n", "retrieving credentials"),
+    ],
+)
+def test_s3_settings_that_cannot_be_used(tmp_path, monkeypatch, settings, words):
+    pytest.importorskip("boto3", reason="envs/requirements-remote.txt is not installed")
+    (tmp_path / "config").write_text(settings)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_PROFILE", "nope")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    reason, detail = _reason("s3://bucket/a.svs", tmp_path / "new" / "a.svs")
+    assert reason == "fetch_failed" and words in detail and "AWS_PROFILE" in detail
