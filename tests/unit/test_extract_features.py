@@ -1,6 +1,7 @@
 """The feature stage from slide files to feature files: content, reuse, exclusions."""
 
 import csv
+import io
 import json
 import os
 import sys
@@ -12,16 +13,19 @@ import tifffile
 import torch
 from PIL import Image
 
+from tests.servers import Site, serving
 from workflow_scripts import extract_features
 from workflow_scripts.config import Features
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_store import feature_facts, load_features
+from workflow_scripts.core.fetched import fetched_path, record_file, write_record
 from workflow_scripts.core.manifest import shard_of
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table, status_meta, write_table
 from workflow_scripts.core.tensors import from_column
 from workflow_scripts.encoders.registry import build_encoder
+from workflow_scripts.wsi.fetch import fetch
 
 GRID, PX = 2, 32
 SIDE = GRID * PX
@@ -58,7 +62,7 @@ class Cohort:
         meta = status_meta(status) | {"tissue_mm2": 1.5}
         write_table(self.folder / f"regions/{slide_id}.parquet", table, schemas.REGIONS, meta)
 
-    def run(self, shard=0, code="c0", **settings):
+    def run(self, shard=0, code="c0", more=(), **settings):
         with (self.folder / "slides.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("slide_id", "path"), *self.rows.items()])
         settings = {"encoder": "tiny", "model": MODEL, "shards": 1, "precision": "float32"} | settings
@@ -70,9 +74,22 @@ class Cohort:
                 *("--manifest", str(self.folder / "slides.csv"), "--shard", str(shard), "--code", code),
                 *("--check-folder", str(self.folder / "check"), "--regions-folder", str(self.folder / "regions")),
                 *("--output", str(output), "--batch-size", "3", "--gpu", "0", "--log", str(self.folder / "log.txt")),
+                *more,
             ]
         )
         return read_table(output).to_pylist()
+
+    def add_fetched(self, cohort, slide_id, pixels, site):
+        """A slide of a server, fetched as cohort `cohort` does; the working directory is the folder."""
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        site.files[f"/{slide_id}.png"] = buffer.getvalue()
+        url = f"{site.url}/{slide_id}.png"
+        path = fetched_path(cohort, slide_id, url)
+        write_record(record_file(path), fetch(url, path))
+        self.add(slide_id, pixels, [(0, 0)], [np.ones((2, 2))], name=path)
+        self.rows[slide_id] = url
+        return self.folder / path
 
     @property
     def features(self):
@@ -342,3 +359,23 @@ def test_plug_in_encodes_and_its_source_decides_what_is_computed_again(cohort, m
     np.testing.assert_allclose(load_features(cohort.features, ["b"]).tokens, 2 * tokens, atol=2e-3)
     with pytest.raises(UserError, match="was trained at 2 um/px"):
         run(mpp=2.0)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLPD_NETWORK", "1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving(Site({})) as site:
+        yield site
+
+
+def test_a_slide_that_cannot_be_fetched_again_leaves_no_features(cohort, site):
+    file = cohort.add_fetched("c", "s", _pixels(3), site)
+    file.unlink()
+    content = site.files.pop("/s.png")
+    with pytest.raises(UserError, match="cannot be had"):
+        cohort.run()
+    assert not cohort.file("s").exists() and not (cohort.features / "shard_0.parquet").exists()
+    site.files["/s.png"] = content
+    assert {row["status"] for row in cohort.run()} == {"ok"}

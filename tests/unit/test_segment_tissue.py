@@ -1,12 +1,19 @@
 import json
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.servers import Site, serving
 from workflow_scripts import check_slide, segment_tissue, tile_regions
 from workflow_scripts.core import schemas
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.fetched import fetched_path, record_file, write_record
 from workflow_scripts.core.tables import read_meta, read_status, read_table
+from workflow_scripts.wsi.fetch import fetch
+
+OUTPUTS = (("tissue", "t.parquet"), ("geojson", "t.geojson"), ("overlay", "t.png"))
 
 
 @pytest.fixture
@@ -69,6 +76,29 @@ def test_an_excluded_slide_gives_empty_files_and_its_reason(bad, walk, name, rea
     assert json.loads((out / "t.geojson").read_text())["features"] == []
     with Image.open(out / "t.png") as picture:
         assert picture.size == (480, 160)
+
+
+def test_a_slide_that_cannot_be_fetched_again_leaves_no_table(data, walk, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLPD_NETWORK", "1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    content = (data / "slides" / "CMU-1-Small-Region.svs").read_bytes()
+    with serving(Site({"/a.svs": content})) as site:
+        url = f"{site.url}/a.svs"
+        path = fetched_path("c", "s", url)
+        write_record(record_file(path), fetch(url, path))
+        walk(path)
+        Path(path).unlink()
+        (tmp_path / "t.parquet").unlink()
+        site.files.clear()
+        files = [f"--{name}={tmp_path / file}" for name, file in OUTPUTS]
+        again = ["--config", "{}", "--check", str(tmp_path / "c.parquet"), *files]
+        with pytest.raises(UserError, match="cannot be had"):
+            segment_tissue.main(again)
+        assert not (tmp_path / "t.parquet").exists()  # so that Snakemake runs the job again
+        site.files["/a.svs"] = content
+        segment_tissue.main(again)
+    assert read_status(tmp_path / "t.parquet").ok
 
 
 def test_fluorescence_is_excluded_and_says_so(data, walk):

@@ -166,8 +166,9 @@ def local_slide(path: str) -> str:
     """The path itself, where a fetched slide that was removed is fetched again and must be the same file.
 
     Raises:
-        SlideError: the slide could not be fetched, then or now, or has changed.
-        UserError: the network is not allowed, a package is missing, or the file cannot be written.
+        SlideError: the slide could not be fetched at first.
+        UserError: it cannot be fetched again or has changed; the network is not allowed, a package is missing, or the
+            file cannot be written.
     """
     record = read_record(path)
     if record is None:
@@ -179,6 +180,12 @@ def local_slide(path: str) -> str:
             return path
         try:
             fetch(record.url, path, record.size_bytes, record.sha256)
+        except SlideError as error:
+            # An exclusion would stay for good: a table that is written once is up to date when the server is back.
+            raise UserError(
+                f"{path} was fetched before, is needed again and cannot be had ({error.detail}); run again when it can, or "
+                "change the slide's row of the manifest or take it out"
+            ) from error
         except OSError as error:
             raise UserError(f"{path} cannot be written ({error.strerror}); free some space and run again") from error
     return path

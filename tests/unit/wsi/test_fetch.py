@@ -153,10 +153,20 @@ def test_a_removed_slide_is_fetched_again_and_must_be_the_same(tmp_path, monkeyp
         assert local_slide(path) == path and Path(path).read_bytes() == CONTENT and len(site.asked) == 2
         assert remove_fetched(path)
         site.files["/a.svs"] = CONTENT[::-1]
-        with pytest.raises(SlideError, match="another file"):
+        with pytest.raises(UserError, match="another file"):
             local_slide(path)
     assert local_slide("any/local/file.svs") == "any/local/file.svs"
     assert not remove_fetched(tmp_path / "file.svs")
+
+
+@pytest.mark.parametrize("reason", ["missing_file", "fetch_failed"])
+def test_what_could_not_be_fetched_at_first_stays_data(tmp_path, monkeypatch, reason):
+    monkeypatch.chdir(tmp_path)
+    path = fetched_path("c", "s", "https://host.invalid/a.svs")
+    write_record(record_file(path), Fetched("https://host.invalid/a.svs", reason, "why"))
+    with pytest.raises(SlideError, match="why") as caught:
+        local_slide(path)
+    assert caught.value.reason == reason
 
 
 def test_s3(tmp_path, monkeypatch):
