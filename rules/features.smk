@@ -34,7 +34,7 @@ rule extract_features:
         " --manifest {params.manifest:q} --shard {wildcards.shard} --code {params.code}"
         " --check-folder {params.check_folder} --regions-folder {params.region_folder}"
         " --output {output.index} --batch-size {resources.batch_size} --gpu {resources.gpu}"
-        " --readers {threads} --keep-fetched {resources.keep_fetched} --log {log}"
+        " --readers {threads} --keep-fetched {resources.keep_fetched} --cohort {wildcards.cohort} --log {log}"
 
 
 # Writes the patch features of all usable slides in the layouts of other tools.

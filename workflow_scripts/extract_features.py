@@ -12,11 +12,13 @@ from workflow_scripts.config_fit import refuse_misfit
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.fetched import remove_fetched
 from workflow_scripts.core.gpu import lease_devices
+from workflow_scripts.core.manifest import read_manifest
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.encoders.plan import common_digest, plan_shard, remove_leftovers
 from workflow_scripts.encoders.region import ReadFailure, Region
-from workflow_scripts.wsi.fetch import local_slide, remove_fetched
+from workflow_scripts.wsi.fetch import local_slide
 from workflow_scripts.wsi.pixels import read_region
 from workflow_scripts.wsi.slide import SlideError, open_slide
 
@@ -75,7 +77,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 runs on the CPU")
     parser.add_argument("--readers", type=int, default=2, help="regions read at once, ahead of the encoder")
     parser.add_argument("--keep-fetched", type=int, default=1, help="0 removes the remote slides that were fetched")
+    parser.add_argument("--cohort", default="", help="name of the cohort, whose fetched slides alone are removed")
     args = parse_entry(parser, argv)
+    if not args.keep_fetched and not args.cohort:
+        raise UserError("--keep-fetched 0 says not whose slides are removed; give --cohort, too")
     settings, regions, folder = args.config, args.regions_config, args.output.parent
     refuse_misfit(settings, regions)
 
@@ -100,7 +105,10 @@ def main(argv: list[str] | None = None) -> None:
     meta = {"encoder": settings.model_dump(mode="json"), "regions": regions.model_dump(mode="json"), "code": args.code}
     write_table(args.output, rows, schemas.FEATURE_INDEX, meta)
     if not args.keep_fetched:
-        log.info("%d fetched slides removed", sum(remove_fetched(job.check["path"]) for job in jobs))
+        done = {job.status.slide_id for job in jobs}
+        rows = [row for row in read_manifest(args.manifest) if row.slide_id in done]
+        removed = sum(remove_fetched(args.cohort, row.slide_id, row.path) for row in rows)
+        log.info("%d fetched slides removed", removed)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from workflow_scripts.config import Features
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_store import feature_facts, load_features
-from workflow_scripts.core.fetched import fetched_path, record_file, write_record
+from workflow_scripts.core.fetched import Fetched, fetched_path, record_file, write_record
 from workflow_scripts.core.manifest import shard_of
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table, status_meta, write_table
@@ -379,3 +379,19 @@ def test_a_slide_that_cannot_be_fetched_again_leaves_no_features(cohort, site):
     assert not cohort.file("s").exists() and not (cohort.features / "shard_0.parquet").exists()
     site.files["/s.png"] = content
     assert {row["status"] for row in cohort.run()} == {"ok"}
+
+
+def test_only_the_slides_that_this_cohort_fetched_are_removed(cohort, site):
+    mine = cohort.add_fetched("c", "mine", _pixels(3), site)
+    other = cohort.add_fetched("other", "theirs", _pixels(4), site)
+    cohort.rows["theirs"] = str(other.relative_to(cohort.folder))  # a local path in this cohort's manifest
+    own = cohort.folder / "fetched" / "own" / "own.png"  # a user's folder that looks like ours
+    own.parent.mkdir(parents=True)
+    Image.fromarray(_pixels(5)).save(own)
+    cohort.add("own", _pixels(5), [(0, 0)], [np.ones((2, 2))], name="fetched/own/own.png")
+    write_record(record_file(own), Fetched("https://h/own.png", size_bytes=1, sha256="0" * 64))
+    with pytest.raises(UserError, match="give --cohort"):
+        cohort.run(more=("--keep-fetched", "0"))
+    assert {row["status"] for row in cohort.run(more=("--keep-fetched", "0", "--cohort", "c"))} == {"ok"}
+    assert not mine.exists() and other.is_file() and own.is_file()
+    assert all((cohort.folder / f"{slide_id}.png").is_file() for slide_id in "ab")

@@ -88,9 +88,19 @@ def write_record(file: str | Path, record: Fetched) -> None:
     write_text(file, json.dumps(asdict(record), indent=1) + "\n")
 
 
-def remove_fetched(path: str | Path) -> bool:
-    """Remove a fetched slide, its record stays; nothing happens to any other file. Whether there was one to remove."""
-    record, path = read_record(path), Path(path)
+def remove_fetched(cohort: str, slide_id: str, url: str) -> bool:
+    """Remove what a cohort has fetched of a remote slide, the record stays; nothing happens to any other file.
+
+    Args:
+        slide_id, url: as in the manifest of that cohort; a local path is never removed, wherever it lies.
+
+    Returns:
+        Whether there was a file to remove.
+    """
+    if not is_remote(url):
+        return False
+    path = Path(fetched_path(cohort, slide_id, url))
+    record = read_record(path)
     if record is None or record.reason or not path.is_file():
         return False
     path.unlink()

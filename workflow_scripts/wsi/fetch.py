@@ -9,11 +9,11 @@ from threading import Lock
 from typing import Any
 
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.fetched import Fetched, read_record, remove_fetched
+from workflow_scripts.core.fetched import Fetched, read_record
 from workflow_scripts.core.files import whole_file
 from workflow_scripts.wsi.slide_error import SlideError
 
-__all__ = ["NETWORK", "fetch", "local_slide", "remove_fetched"]
+__all__ = ["NETWORK", "fetch", "local_slide"]
 
 NETWORK = "SLPD_NETWORK"  # set by the workflow where cohort.allow_network is true
 _SEVERAL_FILES = (".mrxs", ".vms", ".vmu", ".dcm", ".zarr")
@@ -113,7 +113,9 @@ def _fetch_s3(url: str, partial: Path) -> None:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         raise _refusal(url, status) from error
     except (BotoCoreError, boto3.exceptions.Boto3Error) as error:
-        raise SlideError("fetch_failed", f"{url} cannot be fetched ({error}); check the network and AWS_PROFILE") from error
+        raise SlideError(
+            "fetch_failed", f"{url} cannot be fetched ({error}); check the network and AWS_PROFILE"
+        ) from error
 
 
 def _digest(file: Path) -> str:
@@ -183,8 +185,8 @@ def local_slide(path: str) -> str:
         except SlideError as error:
             # An exclusion would stay for good: a table that is written once is up to date when the server is back.
             raise UserError(
-                f"{path} was fetched before, is needed again and cannot be had ({error.detail}); run again when it can, or "
-                "change the slide's row of the manifest or take it out"
+                f"{path} was fetched before, is needed again and cannot be had ({error.detail}); run again when it "
+                "can, or change the slide's row of the manifest or take it out"
             ) from error
         except OSError as error:
             raise UserError(f"{path} cannot be written ({error.strerror}); free some space and run again") from error

@@ -1,7 +1,15 @@
 import pytest
 
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.fetched import Fetched, check_remote, fetched_path, is_remote, read_record, record_file
+from workflow_scripts.core.fetched import (
+    Fetched,
+    check_remote,
+    fetched_path,
+    is_remote,
+    read_record,
+    record_file,
+    remove_fetched,
+)
 from workflow_scripts.core.fetched import write_record as write
 
 
@@ -61,3 +69,20 @@ def test_records_come_back(tmp_path):
     assert read_record(path) == record
     (tmp_path / "x.json").write_text("{}")
     assert read_record(tmp_path / "x" / "a.svs") is None  # no folder `fetched`: a slide of the user's own
+
+
+def test_only_what_this_cohort_has_fetched_is_removed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    url = "https://h/s.svs"
+    paths = {name: tmp_path / fetched_path(name, "s", url) for name in ("a", "b")}
+    for path in paths.values():
+        write(record_file(path), Fetched(url, size_bytes=1, sha256="0" * 64))
+        path.parent.mkdir()
+        path.touch()
+    mine = paths["b"].with_name("my_notes.txt")
+    mine.touch()
+    assert not remove_fetched("b", "s", "results/a/fetched/s/s.svs") and not remove_fetched("b", "s", str(paths["a"]))
+    assert not remove_fetched("b", "s", str(paths["b"])) and not remove_fetched("b", "s", "https://h/other.svs")
+    assert all(path.exists() for path in paths.values())
+    assert remove_fetched("b", "s", url) and not remove_fetched("b", "s", url)
+    assert paths["a"].exists() and mine.exists() and record_file(paths["b"]).exists() and not paths["b"].exists()
