@@ -395,3 +395,21 @@ def test_only_the_slides_that_this_cohort_fetched_are_removed(cohort, site):
     assert {row["status"] for row in cohort.run(more=("--keep-fetched", "0", "--cohort", "c"))} == {"ok"}
     assert not mine.exists() and other.is_file() and own.is_file()
     assert all((cohort.folder / f"{slide_id}.png").is_file() for slide_id in "ab")
+
+
+@pytest.mark.parametrize("named", ["series", "series/level_0.dcm"])
+def test_a_dicom_slide_is_known_by_all_its_files(cohort, named):
+    pytest.importorskip("pydicom", reason="pydicom writes the slide")
+    from tests.unit.wsi.dicoms import write_dicom_slide
+
+    for folder in ("series", "other"):
+        (cohort.folder / folder).mkdir()
+        write_dicom_slide(cohort.folder / folder, _pixels(3), 0.5, tile=64)
+    cohort.add("d", _pixels(3), [(0, 0)], [np.ones((2, 2))], name=named)
+    assert cohort.run()[-1]["status"] == "ok"
+    first = cohort.times()
+    cohort.run()
+    assert cohort.times() == first
+    (cohort.folder / "other" / "level_1.dcm").replace(cohort.folder / "series" / "level_1.dcm")
+    cohort.run()
+    assert {name for name, time in cohort.times().items() if time != first[name]} == {"d"}

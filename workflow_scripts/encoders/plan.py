@@ -16,7 +16,7 @@ from workflow_scripts.core.fetched import read_record
 from workflow_scripts.core.manifest import read_manifest, shard_of
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table
-from workflow_scripts.encoders.digests import file_digest, sampled_digest, table_digest
+from workflow_scripts.encoders.digests import file_digest, slide_digest, table_digest
 from workflow_scripts.encoders.hub import own_weights
 from workflow_scripts.encoders.plug_in import plug_in_digest
 from workflow_scripts.encoders.speed import speed_file
@@ -103,7 +103,7 @@ def _slide_identity(check: dict[str, Any]) -> list[Any]:
     fetched = read_record(path) if path else None
     if fetched:  # known by its record, for the file may be removed
         return [path, check["width"], check["height"], fetched.sha256]
-    on_disk = sampled_digest(Path(path)) if path and Path(path).is_file() else None
+    on_disk = slide_digest(Path(path)) if path else None
     return [path, check["width"], check["height"], on_disk]
 
 
