@@ -68,6 +68,8 @@ class Tissue(Section):
     """Holes smaller than this are filled, um2."""
     max_holes: Annotated[int, Field(ge=0)] | None = None
     """Holes kept in each piece, the largest; null keeps all."""
+    max_unreadable_fraction: Fraction = 0.1
+    """A slide of which a larger fraction cannot be read is excluded, unless it has a mask of yours."""
     remove_pen: bool = True
     """Pen ink is not counted as tissue, unless most of the tissue has its colour, as with some stains."""
     focus_min: float = Field(0.012, ge=0)

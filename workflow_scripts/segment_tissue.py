@@ -9,7 +9,14 @@ from workflow_scripts.core.files import write_text
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_status, read_table, status_meta, write_table
 from workflow_scripts.wsi.fetch import local_slide
-from workflow_scripts.wsi.overlay import draw_findings, draw_outline, draw_reason, picture_size, save_picture
+from workflow_scripts.wsi.overlay import (
+    UNREADABLE,
+    draw_findings,
+    draw_outline,
+    draw_reason,
+    picture_size,
+    save_picture,
+)
 from workflow_scripts.wsi.overview import read_at_scale
 from workflow_scripts.wsi.pixels import read_overview
 from workflow_scripts.wsi.polygons import TISSUE_SCHEMA, geojson, tissue_rows
@@ -21,12 +28,14 @@ def find_tissue(check: dict[str, Any], masks: list[str], settings: Tissue) -> tu
     """Polygons (level-0 px), facts for the table's metadata, and the overlay picture.
 
     Raises:
-        SlideError: `not_brightfield`, `no_tissue`, `bad_mask`, or what opening and reading the slide raise.
+        SlideError: `not_brightfield`, `no_tissue`, `bad_mask`, `unreadable_fraction`, or of opening and reading.
     """
     mpp_x, mpp_y = check["mpp_x"], check["mpp_y"]
     with open_slide(local_slide(check["path"])) as slide:
         view = read_at_scale(slide, mpp_x, mpp_y, settings.mpp)
-        picture = read_overview(slide, *picture_size(slide.width, slide.height))[0]
+        picture, read_ok = read_overview(slide, *picture_size(slide.width, slide.height))
+        if not read_ok.all():
+            picture[~read_ok] = UNREADABLE
         outline = find_outline(view, masks, slide.width, slide.height, settings)
         artefacts = judge_artefacts(slide, view, outline, mpp_x, mpp_y, settings)
         size = slide.width, slide.height
@@ -35,7 +44,7 @@ def find_tissue(check: dict[str, Any], masks: list[str], settings: Tissue) -> tu
         "threshold": outline.threshold,
         "mask": masks[0] if masks else None,
         "raster": list(outline.mask.shape),
-        "unreadable_fraction": float(1 - view.read_ok.mean()),
+        "unreadable_fraction": view.unreadable_fraction,
         "pen_fraction": artefacts.pen_fraction,
         "blurred_fraction": artefacts.blurred_fraction,
         "note": artefacts.note,

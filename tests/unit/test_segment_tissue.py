@@ -180,3 +180,59 @@ def test_pen_and_blur_are_told(data, walk, tmp_path):
     with Image.open(out / "t.png") as picture:
         colours = {colour for _, colour in picture.getcolors(2**24)}
     assert {(230, 0, 200), (255, 140, 0), (0, 160, 80)} <= colours
+
+
+def _zeroed(source, path, tiles):
+    """A copy of CMU-1-Small-Region, one level of 13 x 10 tiles, with bytes of 0 in the `tiles` (row, column)."""
+    import tifffile
+
+    with tifffile.TiffFile(source) as file:
+        page = file.pages[0]
+        spans = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    pixels = bytearray(source.read_bytes())
+    for row, column in tiles:
+        start, length = spans[row * 10 + column]
+        pixels[start : start + length] = bytes(length)
+    path.write_bytes(pixels)
+    return path
+
+
+def test_a_slide_that_is_mostly_unreadable_is_excluded_and_says_so(data, walk, tmp_path):
+    good = data / "slides" / "CMU-1-Small-Region.svs"
+    damaged = _zeroed(good, tmp_path / "s.svs", [(row, column) for row in range(5, 13) for column in range(10)])
+    status = read_status(walk(damaged) / "r.parquet")
+    assert status.reason == "unreadable_fraction" and "61." in status.detail and "fetch" in status.detail
+    out = walk(damaged, tissue='{"max_unreadable_fraction": 0.7}')
+    assert read_status(out / "t.parquet").ok and "61." in read_status(out / "t.parquet").detail
+    assert read_meta(out / "t.parquet")["unreadable_fraction"] == pytest.approx(0.61, abs=0.01)
+
+
+def test_damaged_tissue_is_not_taken_for_glass(data, walk, tmp_path):
+    from workflow_scripts.wsi.slide import open_slide
+
+    good = data / "slides" / "CMU-1-Small-Region.svs"
+    whole = read_meta(walk(good) / "t.parquet")
+    damaged = _zeroed(good, tmp_path / "s.svs", [(row, column) for row in (6, 7, 8) for column in (3, 4, 5)])
+    out = walk(damaged, regions='{"grid": 4, "patch_px": 96}')
+    meta, status = read_meta(out / "t.parquet"), read_status(out / "t.parquet")
+    assert status.ok and "9.0% of the slide cannot be read" in status.detail
+    assert meta["tissue_mm2"] == pytest.approx(whole["tissue_mm2"], rel=0.06)
+    assert meta["threshold"] == pytest.approx(whole["threshold"], rel=0.1)
+    # The patches there are tissue that cannot be read, so the features' own fraction counts them.
+    inside = [r for r in read_table(out / "r.parquet").to_pylist() if 720 < r["x"] < 1000 and 1440 < r["y"] < 1760]
+    assert inside and all(row["tissue_fraction"] > 0.4 for row in inside)
+    with Image.open(out / "t.png") as picture, open_slide(damaged) as slide:
+        middle = 4.5 * 240 / slide.width * picture.width, 7.5 * 240 / slide.height * picture.height
+        assert picture.convert("RGB").getpixel(tuple(map(int, middle))) == (150, 150, 150)
+
+
+def test_a_mask_of_the_users_serves_on_a_damaged_slide(data, walk, tmp_path):
+    good = data / "slides" / "CMU-1-Small-Region.svs"
+    damaged = _zeroed(good, tmp_path / "s.svs", [(row, column) for row in range(5, 13) for column in range(10)])
+    mask = tmp_path / "s.geojson"
+    mask.write_text(
+        '{"type": "Feature", "properties": {}, "geometry": {"type": "Polygon",'
+        ' "coordinates": [[[100, 200], [1100, 200], [1100, 1200], [100, 1200], [100, 200]]]}}'
+    )
+    status = read_status(walk(damaged, mask=mask) / "r.parquet")
+    assert status.ok and "cannot be read" in status.detail

@@ -18,7 +18,7 @@ REASONS = {
     "no_tissue": "no tissue found",
     "no_regions": "no region has enough tissue",
     "read_error": "pixels could not be read",
-    "unreadable_fraction": "too many unreadable patches",
+    "unreadable_fraction": "too much of it cannot be read",
     "no_features": "the other tool has no features of it",
     "bad_features": "the other tool's features cannot be used",
     "irregular_grid": "the other tool's patches lie on no grid",

@@ -14,6 +14,7 @@ _OUTLINE = (0, 160, 80)
 _HOLE = (30, 90, 220)
 _INK = (230, 0, 200)
 _BLURRED = (255, 140, 0)
+UNREADABLE = (150, 150, 150)
 
 
 def picture_size(width: int, height: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from workflow_scripts.wsi.pixels import read_overview
 from workflow_scripts.wsi.slide import Slide
@@ -16,14 +17,19 @@ class Overview(NamedTuple):
     """A slide at a fixed scale.
 
     Attributes:
-        rgb: uint8 `[h, w, 3]`.
-        read_ok: bool `[h, w]`, False where the slide could not be read.
+        rgb: uint8 `[h, w, 3]`; the colour of the nearest readable pixel where the slide could not be read.
+        read_ok: bool `[h, w]`, False there.
         um_per_px: true scale; rounding to whole pixels moves it a little off the wanted one.
     """
 
     rgb: np.ndarray
     read_ok: np.ndarray
     um_per_px: float
+
+    @property
+    def unreadable_fraction(self) -> float:
+        """Share of the slide that could not be read at any level, 0 to 1."""
+        return float(1 - self.read_ok.mean())
 
 
 def read_at_scale(slide: Slide, mpp_x: float, mpp_y: float, mpp: float) -> Overview:
@@ -44,4 +50,13 @@ def read_at_scale(slide: Slide, mpp_x: float, mpp_y: float, mpp: float) -> Overv
     fine, read_ok = read_overview(slide, columns * n, rows * n)
     rgb = np.asarray(Image.fromarray(fine).reduce(n))
     um_per_px = math.sqrt(slide.width * mpp_x / columns * slide.height * mpp_y / rows)
-    return Overview(rgb, read_ok.reshape(rows, n, columns, n).all(axis=(1, 3)), um_per_px)
+    read_ok = read_ok.reshape(rows, n, columns, n).all(axis=(1, 3))
+    return Overview(_continued(rgb, read_ok), read_ok, um_per_px)
+
+
+def _continued(rgb: np.ndarray, read_ok: np.ndarray) -> np.ndarray:
+    """The picture with the colour of the nearest readable pixel where it is unreadable; white would be glass."""
+    if read_ok.all() or not read_ok.any():
+        return rgb
+    row, column = ndimage.distance_transform_edt(~read_ok, return_distances=False, return_indices=True)
+    return rgb[row, column]

@@ -47,6 +47,25 @@ class _Canvas:
         return self._rgb
 
     def fill(self, row0: int, row1: int, col0: int, col1: int) -> None:
+        """Read cells `[row0:row1, col0:col1]`; what its level does not give is read from the finer ones."""
+        self._read(row0, row1, col0, col1)
+        if self.read_ok[row0:row1, col0:col1].all():
+            return
+        for level in self.slide.finer_levels(self.px_x, self.px_y):
+            self._mend(row0, row1, col0, col1, level)
+
+    def _mend(self, row0: int, row1: int, col0: int, col1: int, level: int) -> None:
+        """Read what is lost of a block from another level, in the largest blocks that are lost whole."""
+        lost = ~self.read_ok[row0:row1, col0:col1]
+        if lost.all():
+            self.read_ok[row0:row1, col0:col1] = True
+            self._read(row0, row1, col0, col1, level)
+        elif lost.any():
+            for r0, r1 in _halves(row0, row1):
+                for c0, c1 in _halves(col0, col1):
+                    self._mend(r0, r1, c0, c1, level)
+
+    def _read(self, row0: int, row1: int, col0: int, col1: int, level: int | None = None) -> None:
         """Read cells `[row0:row1, col0:col1]`; on an error halve the block until single cells fail."""
         top, bottom = max(row0 * self.cell, self.top), min(row1 * self.cell, self.bottom)
         left, right = max(col0 * self.cell, self.left), min(col1 * self.cell, self.right)
@@ -60,6 +79,7 @@ class _Canvas:
                 (bottom - top) * self.px_y,
                 right - left,
                 bottom - top,
+                level,
             )
         except SlideError as error:
             self.error = error
@@ -69,7 +89,7 @@ class _Canvas:
             rows, cols = _halves(row0, row1), _halves(col0, col1)
             for r0, r1 in rows:
                 for c0, c1 in cols:
-                    self.fill(r0, r1, c0, c1)
+                    self._read(r0, r1, c0, c1, level)
         else:
             if pixels.shape[:2] == self.shape and pixels.flags.writeable:
                 self._rgb = pixels
@@ -100,8 +120,8 @@ def read_region(
 ) -> RegionPixels:
     """Pixels of a region of `grid x grid` patches at `patch_px` px each.
 
-    The region is read in one piece where that works, in smaller blocks down to single patches where it does not. What
-    lies outside the slide or cannot be read stays white, and `read_ok` says so.
+    The region is read in one piece where that works, in smaller blocks down to single patches where it does not, and
+    those from finer levels. What lies outside the slide or cannot be read stays white, and `read_ok` says so.
 
     Args:
         x, y, size_x, size_y: the region, level-0 px; it may stick out of the slide on any side.

@@ -64,7 +64,15 @@ class Slide:
         fine = [i for i, (sx, sy) in enumerate(self._steps) if sx <= scale_x * slack and sy <= scale_y * slack]
         return max(fine, key=lambda level: self.level_downsamples[level], default=0)
 
-    def read(self, x: float, y: float, w: float, h: float, out_w: int, out_h: int) -> np.ndarray:
+    def finer_levels(self, scale_x: float, scale_y: float) -> list[int]:
+        """Levels finer than the one that `read` takes at a scale (level-0 px a px), the coarsest of them first."""
+        taken = self.level_downsamples[self._level_for(scale_x, scale_y)]
+        finer = [level for level, downsample in enumerate(self.level_downsamples) if downsample < taken]
+        return sorted(finer, key=lambda level: -self.level_downsamples[level])
+
+    def read(
+        self, x: float, y: float, w: float, h: float, out_w: int, out_h: int, level: int | None = None
+    ) -> np.ndarray:
         """Pixels of a rectangle inside the slide, uint8 `[out_h, out_w, 3]`.
 
         Nothing is resampled where the wanted scale is a level's own and the corner falls on a pixel. Elsewhere the
@@ -74,6 +82,7 @@ class Slide:
         Args:
             x, y, w, h: the rectangle, level-0 px; fractions allowed.
             out_w, out_h: size of the result.
+            level: to read from, one of `finer_levels`; null takes the coarsest that is fine enough.
 
         Raises:
             ValueError: the rectangle is not inside the slide.
@@ -83,7 +92,8 @@ class Slide:
         outside = x < -slack or y < -slack or x + w > self.width + slack or y + h > self.height + slack
         if outside or min(w, h, out_w, out_h) <= 0:
             raise ValueError(f"rectangle {(x, y, w, h)} is empty or not inside the {self.width} x {self.height} slide")
-        level = self._level_for(w / out_w, h / out_h)
+        if level is None:
+            level = self._level_for(w / out_w, h / out_h)
         (step_x, step_y), (level_w, level_h) = self._steps[level], self._backend.dimensions[level]
         box_x = Axis(max(x, 0) / step_x, min((x + w) / step_x, level_w), out_w, level_w)
         box_y = Axis(max(y, 0) / step_y, min((y + h) / step_y, level_h), out_h, level_h)

@@ -60,7 +60,8 @@ def find_outline(view: Overview, masks: list[str], width: int, height: int, sett
     """The user's mask of a slide of `width x height` px where there is one, else what is found.
 
     Raises:
-        SlideError: `not_brightfield`, `no_tissue` or `bad_mask`.
+        SlideError: `not_brightfield`, `no_tissue`, `bad_mask`, or `unreadable_fraction` where tissue is to be found on
+            a slide of which too much cannot be read.
     """
     shape = view.rgb.shape[:2]
     ink = find_ink(view.rgb, view.um_per_px)
@@ -71,12 +72,27 @@ def find_outline(view: Overview, masks: list[str], width: int, height: int, sett
         mask = rasterise(polygons, shape, width, height)
         ink &= mask
         return Outline(polygons, mask, ink, _share(ink, mask), None, _pen_note(_share(ink, mask), kept=True))
-    mask, threshold = segment(view.rgb, view.um_per_px, settings, ink if settings.remove_pen else None)
+    _refuse_damage(view.unreadable_fraction, settings.max_unreadable_fraction)
+    mask, threshold = segment(view.rgb, view.um_per_px, settings, ink if settings.remove_pen else None, view.read_ok)
     pen_fraction = _share(ink, mask)
     if not mask.any():
         raise SlideError("no_tissue", _nothing(settings, threshold, pen_fraction))
     note = _pen_note(pen_fraction, kept=not settings.remove_pen)
     return Outline(mask_polygons(mask, width, height), mask, ink, pen_fraction, threshold, note)
+
+
+def _refuse_damage(unreadable: float, limit: float) -> None:
+    if unreadable > limit:
+        raise SlideError(
+            "unreadable_fraction",
+            f"{unreadable:.1%} of the slide cannot be read, so its tissue is not known; fetch the slide again, "
+            f"raise tissue.max_unreadable_fraction ({limit:g}), or give a mask of your own in tissue.masks",
+        )
+
+
+def _damage_note(unreadable: float) -> str:
+    share = f"{unreadable:.1%}" if unreadable >= 0.001 else "less than 0.1%"
+    return f"{share} of the slide cannot be read" if unreadable else ""
 
 
 def _share(ink: np.ndarray, tissue: np.ndarray) -> float:
@@ -100,13 +116,13 @@ def _nothing(settings: Tissue, threshold: float, pen_fraction: float) -> str:
 def judge_artefacts(
     slide: Slide, view: Overview, outline: Outline, mpp_x: float, mpp_y: float, settings: Tissue
 ) -> Artefacts:
-    """Pen marks and blurred fields of a slide at `mpp_x`, `mpp_y` um/px."""
+    """Damage, pen marks and blurred fields of a slide at `mpp_x`, `mpp_y` um/px."""
     blurred, fraction = np.empty((0, 4)), None
     if settings.focus_min > 0:
         fields = measure_focus(slide, outline.mask, mpp_x, mpp_y, settings.focus_fields)
         blurred = fields.boxes[fields.focus < settings.focus_min]
         fraction = len(blurred) / len(fields.focus) if len(fields.focus) else None
-    notes = [outline.note]
+    notes = [_damage_note(view.unreadable_fraction), outline.note]
     if fraction is not None and fraction >= _TOLD:
         notes.append(f"{fraction:.0%} of the fields of tissue are out of focus")
     pen = mask_polygons(outline.ink, slide.width, slide.height)

@@ -62,8 +62,8 @@ def otsu(histogram: np.ndarray) -> int:
 
 def _refuse_dark_background(rgb: np.ndarray) -> None:
     """Brightfield slides have light behind the tissue; fluorescence has none."""
-    dark = np.mean(rgb.max(axis=2) < 64)
-    bright = np.mean(rgb.min(axis=2) > 128)
+    dark = np.mean(rgb.max(axis=-1) < 64)
+    bright = np.mean(rgb.min(axis=-1) > 128)
     if dark > 0.5 and bright < 0.05:
         raise SlideError(
             "not_brightfield", f"{dark:.0%} of the slide is dark, as in fluorescence; only brightfield slides are used"
@@ -74,13 +74,15 @@ def _above(score: np.ndarray, threshold: float, unit: float) -> np.ndarray:
     return score > round(threshold / unit, 6)  # a threshold of 8/255 is 8, not a little less
 
 
-def _otsu_mask(score: np.ndarray, unit: float, rim_px: float, settings: Tissue) -> tuple[np.ndarray, float]:
-    """Mask and threshold by Otsu, with pale tissue.
+def _otsu_mask(
+    score: np.ndarray, read_ok: np.ndarray, unit: float, rim_px: float, settings: Tissue
+) -> tuple[np.ndarray, float]:
+    """Mask and threshold by Otsu over the readable pixels, with pale tissue.
 
     Otsu's threshold lies midway between glass and dense tissue, which is right for the outline of dense tissue and too
     high for fat. What is paler counts too, except within `rim_px` of dense tissue: there it is the smoothed outline.
     """
-    found = (otsu(np.bincount(score.ravel(), minlength=256)) + 0.5) * unit
+    found = (otsu(np.bincount(score[read_ok], minlength=256)) + 0.5) * unit
     threshold = max(found, settings.threshold_min)
     dense = _above(score, threshold, unit)
     if settings.pale_factor == 1:
@@ -90,7 +92,11 @@ def _otsu_mask(score: np.ndarray, unit: float, rim_px: float, settings: Tissue) 
 
 
 def segment(
-    rgb: np.ndarray, um_per_px: float, settings: Tissue, ink: np.ndarray | None = None
+    rgb: np.ndarray,
+    um_per_px: float,
+    settings: Tissue,
+    ink: np.ndarray | None = None,
+    read_ok: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float]:
     """Tissue of a whole slide and the threshold that was used.
 
@@ -99,6 +105,7 @@ def segment(
         um_per_px: scale of `rgb`.
         settings: config section `tissue`.
         ink: bool `[h, w]`, what is not to be tissue; see `pen_ink`.
+        read_ok: bool `[h, w]`, False where `rgb` was not read from the slide: it counts for no threshold.
 
     Returns:
         bool `[h, w]`, and the threshold in the method's unit (saturation 0..1, optical density from 0).
@@ -106,7 +113,8 @@ def segment(
     Raises:
         SlideError: `not_brightfield` for a dark background.
     """
-    _refuse_dark_background(rgb)
+    read_ok = np.ones(rgb.shape[:2], bool) if read_ok is None else read_ok
+    _refuse_dark_background(rgb[read_ok])
     method, full_scale = METHODS[settings.method]
     score = method(rgb, settings.smooth_um / um_per_px)
     score[rgb.max(axis=2) <= _BLACK] = 0
@@ -114,7 +122,7 @@ def segment(
         score[ink] = 0
     unit = full_scale / 255
     if settings.threshold == "otsu":
-        mask, threshold = _otsu_mask(score, unit, settings.smooth_um / um_per_px / 2, settings)
+        mask, threshold = _otsu_mask(score, read_ok, unit, settings.smooth_um / um_per_px / 2, settings)
     else:
         mask, threshold = _above(score, settings.threshold, unit), settings.threshold
     mask = close_mask(mask, settings.closing_um / um_per_px)

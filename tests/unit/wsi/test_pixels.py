@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from workflow_scripts.wsi.overview import read_at_scale
 from workflow_scripts.wsi.pixels import probe, read_overview, read_region
 from workflow_scripts.wsi.slide import SlideError, open_slide
 
@@ -89,3 +90,51 @@ def test_a_slide_without_readable_pixels(bad):
 def test_probe_forgives_one_bad_tile(bad):
     with open_slide(bad / "corrupt_one_tile.svs") as slide:
         probe(slide)
+
+
+def _without_tiles(source, path, page, count):
+    """A copy of a TIFF with bytes of 0 in the last `count` tiles of a page."""
+    import tifffile
+
+    with tifffile.TiffFile(source) as file:
+        spans = list(zip(file.pages[page].dataoffsets, file.pages[page].databytecounts, strict=True))[-count:]
+    content = bytearray(source.read_bytes())
+    for start, length in spans:
+        content[start : start + length] = bytes(length)
+    path.write_bytes(content)
+    return path
+
+
+def test_damage_in_coarse_levels_is_read_from_finer_ones(data, tmp_path):
+    import pyvips
+
+    with open_slide(data / "slides" / "CMU-1-Small-Region.svs") as slide:
+        pixels = slide.read(0, 0, slide.width, slide.height, slide.width, slide.height)
+    options = {"tile": True, "pyramid": True, "compression": "jpeg", "Q": 90, "tile_width": 128, "tile_height": 128}
+    pyvips.Image.new_from_array(pixels).tiffsave(str(tmp_path / "good.tif"), **options)
+    # Level 3 loses half of its tiles, level 2 some of the same place, level 0 two tiles at the corner.
+    damaged = _without_tiles(tmp_path / "good.tif", tmp_path / "a.tif", 3, 4)
+    damaged = _without_tiles(damaged, tmp_path / "b.tif", 2, 6)
+    with open_slide(tmp_path / "good.tif") as slide:
+        good = read_at_scale(slide, 0.499, 0.499, 8.0)
+        assert slide.finer_levels(8, 8) == [2, 1, 0] and slide.finer_levels(1, 1) == []
+    with open_slide(damaged) as slide:
+        mended = read_at_scale(slide, 0.499, 0.499, 8.0)
+        region = read_region(slide, 1024, 2048, 1024, 512, 2, 64)
+    assert mended.read_ok.all() and mended.unreadable_fraction == 0 and region.read_ok.all()
+    assert np.abs(mended.rgb.astype(int) - good.rgb).mean() < 2 and not np.array_equal(mended.rgb, good.rgb)
+    for page in (0, 1):
+        damaged = _without_tiles(damaged, tmp_path / f"page_{page}.tif", page, 1)
+    with open_slide(damaged) as slide:
+        lost = read_at_scale(slide, 0.499, 0.499, 8.0)
+    assert 0 < lost.unreadable_fraction < 0.02
+
+
+def test_an_unreadable_pixel_has_the_colour_of_the_nearest_readable_one(data, bad):
+    with open_slide(bad / "corrupt_one_tile.svs") as slide:
+        view = read_at_scale(slide, 0.499, 0.499, 8.0)
+    readable = np.argwhere(view.read_ok)
+    for row, column in np.argwhere(~view.read_ok):
+        distance = ((readable - (row, column)) ** 2).sum(axis=1)
+        nearest = readable[distance == distance.min()]
+        assert (view.rgb[tuple(nearest.T)] == view.rgb[row, column]).all(axis=1).any()

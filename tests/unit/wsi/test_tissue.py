@@ -135,3 +135,15 @@ def test_fluorescence_is_told_apart(data):
         overview, _ = read_overview(slide, 113, 139)
     with pytest.raises(SlideError):
         tissue_mask(overview, 8.0, Tissue())
+
+
+@pytest.mark.parametrize("method", ["saturation", "optical_density"])
+def test_what_was_not_read_has_no_part_in_the_threshold(method):
+    rgb = _slide(_disc(200, 8.0, 400, (800, 800)), noise=2)
+    lost = rgb.copy()
+    lost[:50] = (20, 160, 40)
+    read_ok = np.ones((200, 200), bool)
+    read_ok[:50] = False
+    threshold = segment(lost, 8.0, Tissue(method=method), read_ok=read_ok)[1]
+    assert threshold == pytest.approx(segment(rgb[50:], 8.0, Tissue(method=method))[1], abs=0.02)
+    assert abs(segment(lost, 8.0, Tissue(method=method))[1] - threshold) > 0.05
