@@ -71,7 +71,7 @@ class Tissue(Section):
     max_unreadable_fraction: Fraction = 0.1
     """A slide of which a larger fraction cannot be read is excluded, unless it has a mask of yours."""
     remove_pen: bool = True
-    """Pen ink is not counted as tissue, unless most of the tissue has its colour, as with some stains."""
+    """Pen ink is not counted as tissue, unless most of the tissue has its colour and is not drawn in strokes."""
     focus_min: float = Field(0.012, ge=0)
     """Fields of tissue with a focus measure below this count as blurred; 0 switches the measure off."""
     focus_fields: Count = 100

@@ -8,8 +8,9 @@ import shapely
 from workflow_scripts.config import Tissue
 from workflow_scripts.wsi.focus import measure_focus
 from workflow_scripts.wsi.overview import Overview
-from workflow_scripts.wsi.pen_ink import find_ink
+from workflow_scripts.wsi.pen_ink import find_ink, ink_colours, ink_to_remove, is_stain
 from workflow_scripts.wsi.polygons import mask_polygons, rasterise
+from workflow_scripts.wsi.shapes import fill_small_holes
 from workflow_scripts.wsi.slide import Slide
 from workflow_scripts.wsi.slide_error import SlideError
 from workflow_scripts.wsi.tissue import segment
@@ -24,7 +25,7 @@ class Outline(NamedTuple):
     Attributes:
         polygons: level-0 px, not overlapping.
         mask: bool `[h, w]`, the same on the raster.
-        ink: bool `[h, w]`, pen strokes.
+        ink: bool `[h, w]`, what has a colour of pen ink, left out or kept.
         pen_fraction: their share of tissue and ink together.
         threshold: that was used; null for a mask of the user's.
         note: what is to be told of the pen, or empty.
@@ -42,7 +43,7 @@ class Artefacts(NamedTuple):
     """What is wrong with a slide.
 
     Attributes:
-        pen: outlines of ink, level-0 px.
+        pen: outlines of what has a colour of ink, level-0 px.
         blurred: float64 `[n, 4]`, fields out of focus, level-0 px.
         pen_fraction: area of ink over that of tissue and ink together.
         blurred_fraction: of the measured fields; null where none was measured.
@@ -73,12 +74,39 @@ def find_outline(view: Overview, masks: list[str], width: int, height: int, sett
         ink &= mask
         return Outline(polygons, mask, ink, _share(ink, mask), None, _pen_note(_share(ink, mask), kept=True))
     _refuse_damage(view.unreadable_fraction, settings.max_unreadable_fraction)
-    mask, threshold = segment(view.rgb, view.um_per_px, settings, ink if settings.remove_pen else None, view.read_ok)
+    mask, threshold, note = _segment_beside_ink(view, ink, settings)
     pen_fraction = _share(ink, mask)
     if not mask.any():
         raise SlideError("no_tissue", _nothing(settings, threshold, pen_fraction))
-    note = _pen_note(pen_fraction, kept=not settings.remove_pen)
     return Outline(mask_polygons(mask, width, height), mask, ink, pen_fraction, threshold, note)
+
+
+def _segment_beside_ink(view: Overview, ink: np.ndarray, settings: Tissue) -> tuple[np.ndarray, float, str]:
+    """Tissue without the ink that is to be removed, the threshold, and a note on the ink."""
+
+    def found(removed: np.ndarray | None) -> tuple[np.ndarray, float]:
+        return segment(view.rgb, view.um_per_px, settings, removed, view.read_ok)
+
+    if not settings.remove_pen or not ink.any():
+        mask, threshold = found(None)
+        return mask, threshold, _pen_note(_share(ink, mask), kept=True)
+    mask, threshold = found(ink)
+    if is_stain(view.rgb, ink, mask, view.um_per_px):
+        mask, threshold = found(None)
+        note = f"{_share(ink, mask):.0%} of the tissue has a colour of pen ink, taken for its stain and not removed"
+        return mask, threshold, note
+    removed = ink_to_remove(view.rgb, ink, mask, view.um_per_px)
+    kept = ink & ~removed
+    if kept.any():
+        mask, threshold = found(removed)
+        # Carbon has no saturation, so the threshold alone would leave holes there.
+        mask = fill_small_holes(mask | (kept & ink_colours(view.rgb)), settings.min_hole_um2 / view.um_per_px**2)
+        mask &= ~removed
+    notes = [_pen_note(float(removed.sum() / max(1, (ink | mask).sum())), kept=False)]
+    inside = float(kept.sum() / max(1, (ink | mask).sum()))
+    if inside >= _TOLD:
+        notes.append(f"{inside:.0%} of the tissue is black or red inside like ink, carbon or blood, kept as tissue")
+    return mask, threshold, "; ".join(filter(None, notes))
 
 
 def _refuse_damage(unreadable: float, limit: float) -> None:

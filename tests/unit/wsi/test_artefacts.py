@@ -85,6 +85,78 @@ def test_a_slide_with_nothing_but_ink_has_no_tissue():
     assert find_outline(view, [], 3200, 3200, Tissue(remove_pen=False)).mask.any()
 
 
+def _he(seed=0):
+    """Synthetic H&E at 8 um/px: glass, an ellipse of tissue of 4.8 x 2.9 mm, and where that is."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:480, :800]
+    tissue = ((x - 400) / 300) ** 2 + ((y - 240) / 180) ** 2 <= 1
+    nuclei = ndimage.gaussian_filter(rng.normal(size=tissue.shape), 2) > 0.1
+    rgb = np.where(tissue[..., None], np.where(nuclei[..., None], (130, 80, 160), (215, 150, 195)), (243, 243, 244))
+    return np.clip(rgb + rng.normal(0, 3, rgb.shape), 0, 255).astype(np.uint8), tissue
+
+
+def _outline(rgb, **keys):
+    height, width = rgb.shape[:2]
+    return find_outline(Overview(rgb, np.ones((height, width), bool), 8.0), [], width * 16, height * 16, Tissue(**keys))
+
+
+BLUE_STAINS = {"haematoxylin": (90, 115, 180), "Giemsa": (80, 110, 180)}
+
+
+@pytest.mark.parametrize("width_um", [400, 4000])
+@pytest.mark.parametrize("stain", sorted(BLUE_STAINS))
+def test_a_stain_of_the_colour_of_ink_is_tissue_and_told(stain, width_um):
+    rng = np.random.default_rng(0)
+    tissue = np.zeros((400, 700), bool)
+    tissue[100 : 100 + min(200, width_um // 8), 100 : 100 + 4000 // 8] = True
+    rgb = np.where(tissue[..., None], BLUE_STAINS[stain], (243, 243, 244)) + rng.normal(0, 3, (400, 700, 3))
+    outline = _outline(np.clip(rgb, 0, 255).astype(np.uint8))
+    assert (outline.mask & tissue).sum() >= 0.98 * tissue.sum()
+    assert outline.pen_fraction > 0.9 and "taken for its stain and not removed" in outline.note
+
+
+INSIDE = {"anthracosis": (62, 52, 54), "carbon": (48, 46, 47), "haemorrhage": (185, 45, 55)}
+
+
+@pytest.mark.parametrize("shape", ["square", "disc"])
+@pytest.mark.parametrize("colour", sorted(INSIDE))
+def test_black_and_red_inside_tissue_are_told_and_kept(colour, shape):
+    rgb, tissue = _he()
+    y, x = np.mgrid[:480, :800]
+    far = np.maximum(abs(x - 350), abs(y - 230)) if shape == "square" else np.hypot(x - 350, y - 230)
+    patch = far < 30  # 480 um wide
+    rgb[patch] = np.clip(INSIDE[colour] + np.random.default_rng(1).normal(0, 4, (patch.sum(), 3)), 0, 255)
+    outline = _outline(rgb)
+    assert outline.mask[patch].mean() >= 0.99 and (outline.mask & tissue).sum() >= 0.98 * tissue.sum()
+    assert (outline.ink & patch).sum() >= 0.95 * patch.sum() and outline.pen_fraction > 0.01
+    assert "kept as tissue" in outline.note and "left out" not in outline.note
+
+
+@pytest.mark.parametrize("ink", sorted(INKS))
+def test_a_blot_on_glass_and_a_stroke_beside_carbon_are_removed(ink):
+    rgb = _he()[0]
+    carbon = (slice(200, 260), slice(320, 380))
+    blot, stroke = (slice(10, 60), slice(10, 60)), (slice(300, 340), slice(200, 600))
+    rgb[carbon] = INSIDE["anthracosis"]
+    rgb[blot] = rgb[stroke] = INKS[ink]
+    outline = _outline(rgb)
+    assert outline.mask[carbon].all()
+    assert not outline.mask[blot].any() and not outline.mask[stroke].any()
+    assert "left out" in outline.note and "kept as tissue" in outline.note
+
+
+@pytest.mark.parametrize("ink", sorted(INKS))
+def test_a_circle_drawn_around_a_small_biopsy_is_no_stain(ink):
+    rgb, _ = _he()
+    y, x = np.mgrid[:480, :800]
+    biopsy, ring = np.hypot(x - 400, y - 240) < 60, abs(np.hypot(x - 400, y - 240) - 170) < 19
+    rgb[~biopsy] = (243, 243, 244)
+    rgb[ring] = INKS[ink]
+    outline = _outline(rgb)
+    assert outline.pen_fraction > 0.5 and not outline.mask[ring].any()
+    assert (outline.mask & biopsy).sum() >= 0.97 * biopsy.sum()
+
+
 def test_hue_saturation_and_value_are_those_of_colorsys():
     import colorsys
 
