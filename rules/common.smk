@@ -9,11 +9,11 @@ import sys
 sys.path.insert(0, workflow.basedir)
 
 from workflow_scripts.config import load_config, result_settings
-from workflow_scripts.config_encoders import is_plug_in
+from workflow_scripts.config.encoders import is_plug_in
 from workflow_scripts.core.digest import code_digest, value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import fetched_path, is_remote, read_record
-from workflow_scripts.core.mask_files import find_masks, orphan_warning
+from workflow_scripts.tissue.mask_files import find_masks, orphan_warning
 from workflow_scripts.core.manifest import read_manifest, shard_of
 from workflow_scripts.encoders.hub import own_weights
 from workflow_scripts.encoders.plug_in import plug_in_digest

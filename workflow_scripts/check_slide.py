@@ -1,17 +1,18 @@
 """Open a slide, resolve its true scale and read a few of its pixels; a bad slide gives a row with the reason."""
 
 import json
+from dataclasses import asdict
 
 from workflow_scripts.config import Slides
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.status import SlideStatus, excluded
+from workflow_scripts.core.status import SlideStatus, ended_by, excluded
 from workflow_scripts.core.tables import status_meta, write_table
 from workflow_scripts.wsi.fetch import local_slide
 from workflow_scripts.wsi.pixels import probe
 from workflow_scripts.wsi.scale import resolve_scale
-from workflow_scripts.wsi.slide import SlideError, open_slide
+from workflow_scripts.wsi.slide import open_slide
 
 
 def check(slide_id: str, path: str, mpp: float | list[float] | None, settings: Slides) -> dict:
@@ -28,14 +29,8 @@ def check(slide_id: str, path: str, mpp: float | list[float] | None, settings: S
             scale = resolve_scale(slide.properties, mpp, settings)
             row |= {"mpp_x": scale.mpp_x, "mpp_y": scale.mpp_y, "mpp_source": scale.source}
             probe(slide)
-    except SlideError as error:
-        return row | {"status": "excluded", "reason": error.reason, "detail": error.detail}
-    except UserError:
-        raise
     except Exception as error:  # whatever a decoder does with one file, the other slides go on
-        log.exception("slide %s", slide_id)
-        detail = f"{path} cannot be opened ({type(error).__name__}: {error})"
-        return row | {"status": "excluded", "reason": "unreadable_file", "detail": detail}
+        return row | asdict(ended_by(error, slide_id, "unreadable_file", f"{path} cannot be opened"))
     return row | {"status": "ok", "reason": "", "detail": scale.note}
 
 

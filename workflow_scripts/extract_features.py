@@ -8,19 +8,20 @@ from threading import local
 import numpy as np
 
 from workflow_scripts.config import Features, Regions
-from workflow_scripts.config_fit import refuse_misfit
+from workflow_scripts.config.fit import refuse_misfit
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import remove_fetched
 from workflow_scripts.core.gpu import lease_devices
 from workflow_scripts.core.manifest import read_manifest
+from workflow_scripts.core.status import SlideError, ended_by
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.encoders.plan import common_digest, plan_shard, remove_leftovers
-from workflow_scripts.encoders.region import ReadFailure, Region
+from workflow_scripts.encoders.region import Region
 from workflow_scripts.wsi.fetch import local_slide
 from workflow_scripts.wsi.pixels import read_region
-from workflow_scripts.wsi.slide import SlideError, open_slide
+from workflow_scripts.wsi.slide import open_slide
 
 
 @contextmanager
@@ -34,13 +35,9 @@ def _open_pixels(path: str, grid: int, patch_px: int) -> Iterator:
                 if not hasattr(thread, "slide"):
                     thread.slide = opened.enter_context(open_slide(local_slide(path)))
                 return read_region(thread.slide, region.x, region.y, region.size_x, region.size_y, grid, patch_px)
-            except SlideError as error:
-                raise ReadFailure(error.detail) from error
-            except UserError:
-                raise
             except Exception as error:  # whatever a decoder does with one slide, the others go on
-                log.exception("%s, region %s", path, region.region_id)
-                raise ReadFailure(f"{path} cannot be read ({type(error).__name__}: {error})") from error
+                found = ended_by(error, region.slide_id, "read_error", f"{path} cannot be read")
+                raise SlideError("read_error", found.detail) from error
 
         yield read
 

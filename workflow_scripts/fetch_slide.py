@@ -7,8 +7,8 @@ from pathlib import Path
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import Fetched, fetched_path, write_record
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.fetch import fetch
-from workflow_scripts.wsi.slide_error import SlideError
 
 
 def _row(text: str) -> dict:

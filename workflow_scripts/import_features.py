@@ -7,9 +7,8 @@ from typing import Any
 from workflow_scripts.config import Regions, Slides, Source
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
-from workflow_scripts.core.status import SlideStatus, excluded
+from workflow_scripts.core.status import SlideError, SlideStatus, excluded
 from workflow_scripts.core.tables import read_table, status_meta, write_table
-from workflow_scripts.interchange.patches import SourceError
 from workflow_scripts.interchange.places import find_files
 from workflow_scripts.interchange.slide import ImportedSlide, import_slide, write_features
 
@@ -67,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
         mpp = args.row.get("mpp")
         slide = import_slide(slide_id, files, check, mpp, args.config, args.slides_config, args.regions_config)
         log.info("slide %s: %d patches, %d regions", slide_id, len(slide.patches.coords), len(slide.regions.rows))
-    except SourceError as error:
+    except SlideError as error:
         status = excluded(slide_id, error.reason, error.detail)
         log.info("slide %s: %s, %s", slide_id, error.reason, error.detail)
     meta = feature_meta(status, slide, args.config, args.regions_config, args.encoder)

@@ -4,12 +4,11 @@ from typing import Any
 
 from workflow_scripts.config import Tissue
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
-from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.files import write_text
-from workflow_scripts.core.status import SlideStatus, excluded
+from workflow_scripts.core.status import SlideStatus, ended_by
 from workflow_scripts.core.tables import read_status, read_table, status_meta, write_table
-from workflow_scripts.wsi.fetch import local_slide
-from workflow_scripts.wsi.overlay import (
+from workflow_scripts.tissue.outline import find_outline, judge_artefacts
+from workflow_scripts.tissue.overlay import (
     UNREADABLE,
     draw_findings,
     draw_outline,
@@ -17,11 +16,11 @@ from workflow_scripts.wsi.overlay import (
     picture_size,
     save_picture,
 )
+from workflow_scripts.tissue.polygons import TISSUE_SCHEMA, geojson, tissue_rows
+from workflow_scripts.wsi.fetch import local_slide
 from workflow_scripts.wsi.overview import read_at_scale
 from workflow_scripts.wsi.pixels import read_overview
-from workflow_scripts.wsi.polygons import TISSUE_SCHEMA, geojson, tissue_rows
-from workflow_scripts.wsi.slide import SlideError, open_slide
-from workflow_scripts.wsi.slide_tissue import find_outline, judge_artefacts
+from workflow_scripts.wsi.slide import open_slide
 
 
 def find_tissue(check: dict[str, Any], masks: list[str], settings: Tissue) -> tuple[list, dict[str, Any], Any]:
@@ -69,14 +68,8 @@ def main(argv: list[str] | None = None) -> None:
         try:
             polygons, facts, picture = find_tissue(check, args.mask, args.config)
             status = SlideStatus(status.slide_id, detail="; ".join(filter(None, (status.detail, facts["note"]))))
-        except SlideError as error:
-            status = excluded(status.slide_id, error.reason, error.detail)
-        except UserError:
-            raise
         except Exception as error:  # whatever a decoder does with one file, the other slides go on
-            log.exception("slide %s", status.slide_id)
-            detail = f"{check['path']} cannot be segmented ({type(error).__name__}: {error})"
-            status = excluded(status.slide_id, "read_error", detail)
+            status = ended_by(error, status.slide_id, "read_error", f"{check['path']} cannot be segmented")
     if not status.ok:
         picture = draw_reason(status.reason, status.detail)
         log.info("slide %s: %s, %s", status.slide_id, status.reason, status.detail)

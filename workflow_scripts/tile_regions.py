@@ -5,7 +5,7 @@ from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table, status_meta, write_table
-from workflow_scripts.wsi.polygons import from_wkb, rasterise
+from workflow_scripts.tissue.polygons import from_wkb, rasterise
 from workflow_scripts.wsi.regions import enlargement_note, region_rows
 
 

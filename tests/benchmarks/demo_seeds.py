@@ -28,7 +28,6 @@ from sklearn.preprocessing import StandardScaler
 from workflow_scripts.config import PretrainRun, Task, load_config, merge
 from workflow_scripts.core.feature_store import FeatureStore, usable_slides
 from workflow_scripts.core.manifest import read_manifest
-from workflow_scripts.core.memory import keep_freed_memory
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.core.tables import read_table
 from workflow_scripts.mil.agreement import majority_classes, prototype_agreement
@@ -38,6 +37,7 @@ from workflow_scripts.mil.labels import task_labels
 from workflow_scripts.mil.metrics import METRICS
 from workflow_scripts.mil.statistics import bootstrap_values, patient_resamples, percentile_interval
 from workflow_scripts.slpd.crops import centre_window, window_indices
+from workflow_scripts.slpd.memory import keep_freed_memory
 from workflow_scripts.slpd.neighbours import find_neighbours
 from workflow_scripts.slpd.prototypes import cluster_slides
 from workflow_scripts.slpd.state import new_state

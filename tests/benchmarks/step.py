@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from workflow_scripts.config import PretrainRun
-from workflow_scripts.core.memory import keep_freed_memory
+from workflow_scripts.slpd.memory import keep_freed_memory
 from workflow_scripts.slpd.neighbours import SlideNeighbours
 from workflow_scripts.slpd.prototypes import SlidePrototypes
 from workflow_scripts.slpd.state import new_state

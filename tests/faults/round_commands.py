@@ -16,7 +16,7 @@ import numpy as np
 
 from tests.workflow.tiny import CONFIG, ROOT
 from workflow_scripts.config import PretrainRun, result_settings
-from workflow_scripts.config_base import merge
+from workflow_scripts.config.base import merge
 from workflow_scripts.core import schemas
 from workflow_scripts.core.feature_file import FEATURE_PARQUET, feature_schema, slide_file
 from workflow_scripts.core.tables import read_meta, read_table, write_table

@@ -5,7 +5,7 @@ from workflow_scripts.core import schemas
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table, status_meta, write_table
 from workflow_scripts.tile_regions import main
-from workflow_scripts.wsi.polygons import TISSUE_SCHEMA, tissue_rows
+from workflow_scripts.tissue.polygons import TISSUE_SCHEMA, tissue_rows
 
 
 def _inputs(folder, status, polygons):

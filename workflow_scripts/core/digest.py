@@ -10,10 +10,9 @@ from typing import Any
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGE = "workflow_scripts"
 # Settings reach a job in full through its rule's params, and neither logs nor messages change a result.
-_NOT_COUNTED = {
-    f"{_PACKAGE}.{name}"
-    for name in ("config", "config_base", "config_fit", "config_pretrain", "config_slides", "core.entry", "core.errors")
-}
+_NOT_COUNTED = {f"{_PACKAGE}.{name}" for name in ("core.entry", "core.errors")}
+_CONFIG = f"{_PACKAGE}.config"
+_FACTS = f"{_CONFIG}.encoders"  # of the encoders: no setting, but what they compute with
 
 
 def _module_file(module: str) -> Path | None:
@@ -60,6 +59,11 @@ def _read(module: str) -> tuple[str, tuple[str, ...]]:
     return hashlib.sha256(tree_text.encode()).hexdigest(), tuple(ours)
 
 
+def _counts(module: str) -> bool:
+    settings = f"{module}.".startswith(f"{_CONFIG}.") and module != _FACTS
+    return not settings and module not in _NOT_COUNTED
+
+
 @cache
 def code_digest(module: str) -> str:
     """Digest (12 hex digits) of a module and of all `workflow_scripts` modules it imports, transitively.
@@ -70,7 +74,7 @@ def code_digest(module: str) -> str:
     todo = [module]
     while todo:
         name = todo.pop()
-        if name not in seen and name not in _NOT_COUNTED:
+        if name not in seen and _counts(name):
             seen[name], imports = _read(name)
             todo.extend(imports)
     return hashlib.sha256(json.dumps(sorted(seen.items())).encode()).hexdigest()[:12]

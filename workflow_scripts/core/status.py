@@ -1,7 +1,10 @@
-"""Whether a slide is usable, and if not, why: the machine-readable reasons."""
+"""Whether a slide is usable, and if not, why: the machine-readable reasons, and the one error that carries them."""
 
 from dataclasses import dataclass
 from typing import Literal
+
+from workflow_scripts.core.entry import log
+from workflow_scripts.core.errors import UserError
 
 Reason = Literal[
     "",
@@ -47,3 +50,37 @@ class SlideStatus:
 def excluded(slide_id: str, reason: Reason, detail: str) -> SlideStatus:
     """Status of a slide that leaves the cohort here."""
     return SlideStatus(slide_id, "excluded", reason, detail)
+
+
+class SlideError(Exception):
+    """A slide, or a part of it, that cannot be used.
+
+    Attributes:
+        reason: one of `Reason`.
+        detail: one sentence for a person: what is wrong and how to mend it.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason: Reason = reason
+        self.detail = detail
+
+
+def ended_by(error: Exception, slide_id: str, otherwise: Reason, sentence: str) -> SlideStatus:
+    """Status of a slide whose work has ended in an error, so that a bad slide costs that slide only.
+
+    Args:
+        error: a `SlideError` keeps its reason and detail; any other is whatever a decoder does with one file.
+        slide_id: the slide.
+        otherwise: reason where the error is no `SlideError`; its traceback then goes to the log.
+        sentence: what could not be done, for the detail: "{path} cannot be opened".
+
+    Raises:
+        UserError: `error` itself, for it is about the run and not about the slide.
+    """
+    if isinstance(error, UserError):
+        raise error
+    if isinstance(error, SlideError):
+        return excluded(slide_id, error.reason, error.detail)
+    log.error("slide %s", slide_id, exc_info=error)
+    return excluded(slide_id, otherwise, f"{sentence} ({type(error).__name__}: {error})")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from workflow_scripts.config_encoders import ENCODERS, FOLDER, HUB, EncoderFacts
+from workflow_scripts.config.encoders import ENCODERS, FOLDER, HUB, EncoderFacts
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.recipe import Recipe, State
 from workflow_scripts.encoders.timm_import import timm

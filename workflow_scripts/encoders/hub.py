@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from workflow_scripts.config import Features
-from workflow_scripts.config_encoders import FOLDER, HUB, EncoderFacts
+from workflow_scripts.config.encoders import FOLDER, HUB, EncoderFacts
 from workflow_scripts.core.errors import UserError
 
 CONFIG_FILE = "config.json"

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.config import Features, Regions, result_settings
-from workflow_scripts.config_encoders import is_plug_in
+from workflow_scripts.config.encoders import is_plug_in
 from workflow_scripts.core.digest import value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_file import slide_file

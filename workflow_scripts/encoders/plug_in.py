@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workflow_scripts.config_base import first_problem
-from workflow_scripts.config_encoders import EncoderFacts, Fit, Interpolation, Triple
+from workflow_scripts.config.base import first_problem
+from workflow_scripts.config.encoders import EncoderFacts, Fit, Interpolation, Triple
 from workflow_scripts.core.errors import UserError
 
 

@@ -1,6 +1,6 @@
 """How an encoder of the registry is built, and the registration itself.
 
-A new encoder is its facts in `config_encoders`, one new file that ends in one call of `register`, and one import in
+A new encoder is its facts in `config.encoders`, one new file that ends in one call of `register`, and one import in
 `registry`.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.config_encoders import ENCODERS, EncoderFacts
+from workflow_scripts.config.encoders import ENCODERS, EncoderFacts
 
 State = dict[str, torch.Tensor]
 
@@ -45,5 +45,5 @@ RECIPES: dict[str, Recipe] = {}
 
 
 def register(name: str, create: Callable[[int], torch.nn.Module], **options) -> None:
-    """Make the model `name` of `config_encoders.ENCODERS` known; `options` are further fields of `Recipe`."""
+    """Make the model `name` of `config.encoders.ENCODERS` known; `options` are further fields of `Recipe`."""
     RECIPES[name] = Recipe(create=create, facts=ENCODERS[name], **options)

@@ -1,12 +1,8 @@
-"""A region on its way to the encoder, and the one way in which reading it fails."""
+"""A region on its way to the encoder."""
 
 from typing import NamedTuple
 
 import numpy as np
-
-
-class ReadFailure(Exception):
-    """The slide's pixels cannot be read; its text is a sentence for a person."""
 
 
 class Region(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from workflow_scripts.config import Features
-from workflow_scripts.config_encoders import (
+from workflow_scripts.config.encoders import (
     FOLDER,
     HUB,
     RANDOM,

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -16,24 +16,16 @@ from workflow_scripts.config import Features, Regions
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_file import FEATURE_PARQUET, feature_schema
-from workflow_scripts.core.status import SlideStatus, excluded
+from workflow_scripts.core.status import SlideError, SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, status_meta, table_writer
 from workflow_scripts.encoders.device import choose_batch_size, compiled, out_of_memory_told
 from workflow_scripts.encoders.encode import exact_arithmetic, white_token
 from workflow_scripts.encoders.plan import SlideJob
 from workflow_scripts.encoders.read_ahead import ReadAhead, Source
-from workflow_scripts.encoders.region import ReadFailure, Region
+from workflow_scripts.encoders.region import Region
 from workflow_scripts.encoders.registry import Encoder
 from workflow_scripts.encoders.slide_features import Counts, ReadPixels, ReadRegion, SlideExtraction, read_patches
 from workflow_scripts.encoders.speed import read_speed, write_speed
-
-
-class _Excluded(Exception):
-    """Ends the writing of a slide whose pixels turn out to be unusable."""
-
-    def __init__(self, status: SlideStatus) -> None:
-        super().__init__(status.detail)
-        self.status = status
 
 
 def _regions_of(job: SlideJob, grid: int) -> Iterator[Region]:
@@ -49,7 +41,7 @@ def _regions_of(job: SlideJob, grid: int) -> Iterator[Region]:
 
 
 def _judge(status: SlideStatus, counts: Counts, limit: float) -> None:
-    """Raise `_Excluded` where too much of the slide is unreadable."""
+    """Raise `SlideError` where too much of the slide is unreadable."""
     fraction = counts.unreadable_fraction
     if counts.regions and fraction <= limit:
         return
@@ -59,7 +51,7 @@ def _judge(status: SlideStatus, counts: Counts, limit: float) -> None:
     )
     if not counts.inside:
         detail = "no patch lies at least half inside the slide, which is smaller than a patch; leave it out"
-    raise _Excluded(excluded(status.slide_id, "unreadable_fraction", detail))
+    raise SlideError("unreadable_fraction", detail)
 
 
 @dataclass(frozen=True)
@@ -70,7 +62,7 @@ class ShardRun:
         features, regions: the configuration.
         make_encoder: builds the encoder on its device; called only if a slide has to be written.
         open_pixels: path -> context manager that gives a function from a region to its pixels and readable flags;
-            the function is called from several threads and raises `ReadFailure`.
+            the function is called from several threads and raises `SlideError`.
         batch_size: patches encoded at once; None chooses, see `device.choose_batch_size`.
         threads: regions read at once at most.
     """
@@ -161,10 +153,10 @@ class ShardRun:
             try:
                 self._write_features(job, reading, counts)
                 return counts
-            except ReadFailure as failure:
-                status, counts = excluded(status.slide_id, "read_error", str(failure)), Counts()
-            except _Excluded as failure:
-                status, counts.regions = failure.status, 0
+            except SlideError as failure:
+                status = excluded(status.slide_id, failure.reason, failure.detail)
+                # what was counted up to a read error is but a part of the slide
+                counts = Counts() if failure.reason == "read_error" else replace(counts, regions=0)
         with table_writer(job.file, self._schema, **FEATURE_PARQUET) as writer:
             writer.meta = self._meta(job, status, counts)
         return counts

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from workflow_scripts.interchange.patches import SourceError
+from workflow_scripts.core.status import SlideError
 
 # How far a step may be from a whole number of patch widths: rounding to px, and STAMP's jumps of some px.
 TOLERANCE, TOLERANCE_PX = 0.01, 1.5
@@ -98,7 +98,7 @@ def patch_width(file: str, coords: np.ndarray) -> float:
     """Width of patches that lie side by side: the commonest step within rows and columns, level-0 px.
 
     Raises:
-        SourceError: `no_mpp`: no two patches share a row or a column.
+        SlideError: `no_mpp`: no two patches share a row or a column.
     """
     steps = []
     for along, across in ((0, 1), (1, 0)):
@@ -107,7 +107,7 @@ def patch_width(file: str, coords: np.ndarray) -> float:
         steps.append(np.diff(coords[order, along])[same])
     found, counts = np.unique(np.concatenate(steps), return_counts=True)
     if not len(found):
-        raise SourceError(
+        raise SlideError(
             "no_mpp", f"{file} does not tell how wide its patches are; set source.coords_folder, or mpp and patch_px"
         )
     return float(found[counts.argmax()])
@@ -122,19 +122,19 @@ def find_lattices(file: str, coords: np.ndarray, size: tuple[float, float]) -> l
         size: width and height of a patch, level-0 px.
 
     Raises:
-        SourceError: `irregular_grid`: patches overlap, or lie on no lattice of their own width.
+        SlideError: `irregular_grid`: patches overlap, or lie on no lattice of their own width.
     """
     everything = np.arange(len(coords))
     whole = _fit(everything, coords, size)
     lattices = [whole] if whole else []
     if not whole:
         if _overlapping(coords, size) > 0.5:
-            raise SourceError("irregular_grid", f"the patches of {file} overlap; extract them without overlap")
+            raise SlideError("irregular_grid", f"the patches of {file} overlap; extract them without overlap")
         fitted = [_fit(members, coords, size) for members in _by_phase(coords, size) or []]
         lattices = sorted((one for one in fitted if one), key=lambda one: (one.ys.min(), one.xs.min()))
     widest = max((int(np.ptp(one.rows) + 1) * int(np.ptp(one.cols) + 1) for one in lattices), default=0)
     if sum(len(one.members) for one in lattices) < len(coords) or widest > _MOST_CELLS:
-        raise SourceError(
+        raise SlideError(
             "irregular_grid",
             f"the patches of {file}, {size[0]:g} x {size[1]:g} px at level 0, do not lie side by side on a lattice; "
             "extract them on a grid whose step is their width",

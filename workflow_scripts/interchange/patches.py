@@ -5,21 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from workflow_scripts.core.status import Reason
-
-
-class SourceError(Exception):
-    """A slide whose features of another tool cannot be used; the others go on.
-
-    Attributes:
-        reason: machine-readable, one of `core.status.Reason`.
-        detail: one sentence: what is wrong, in which file, how to mend it.
-    """
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason: Reason = reason
-        self.detail = detail
+from workflow_scripts.core.status import SlideError
 
 
 @dataclass(frozen=True)
@@ -55,7 +41,7 @@ def _features(file: str, features: np.ndarray) -> np.ndarray:
     if features.ndim == 3 and features.shape[0] == 1:
         features = features[0]  # [1, N, D], a batch of one
     if features.ndim != 2 or not features.size or not np.issubdtype(features.dtype, np.floating):
-        raise SourceError(
+        raise SlideError(
             "bad_features",
             f"{file} holds features {list(features.shape)} of {features.dtype}, not [patches, width] of floating "
             "point; give features of patches, not of the slide",
@@ -64,7 +50,7 @@ def _features(file: str, features: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         wrong = int((~(np.abs(features) <= limit)).any(axis=1).sum())
     if wrong:
-        raise SourceError(
+        raise SlideError(
             "bad_features",
             f"{file}: the features of {wrong} of {len(features)} patches hold NaN, infinity or values above "
             f"{limit:g}; extract this slide again",
@@ -76,25 +62,25 @@ def checked(patches: SourcePatches) -> SourcePatches:
     """The patches with features `[N, D]` and coordinates float64 `[N, 2]`.
 
     Raises:
-        SourceError: `no_tissue`: there is no patch; `bad_features`: shapes do not fit, values are not finite (or not so
+        SlideError: `no_tissue`: there is no patch; `bad_features`: shapes do not fit, values are not finite (or not so
             in half precision), or two patches stand at one place.
     """
     coords = np.asarray(patches.coords, np.float64)
     coords = coords[0] if coords.ndim == 3 and coords.shape[0] == 1 else coords
     if not len(coords):
-        raise SourceError("no_tissue", f"{patches.file} holds no patch: the tool found no tissue on this slide")
+        raise SlideError("no_tissue", f"{patches.file} holds no patch: the tool found no tissue on this slide")
     features = _features(patches.file, patches.features)
     if coords.shape != (len(features), 2):
-        raise SourceError(
+        raise SlideError(
             "bad_features",
             f"{patches.file} has {len(features)} patches and coordinates {list(coords.shape)}; both must be of one "
             "extraction",
         )
     if not np.isfinite(coords).all():
-        raise SourceError("bad_features", f"{patches.file} holds coordinates that are not finite; extract it again")
+        raise SlideError("bad_features", f"{patches.file} holds coordinates that are not finite; extract it again")
     double = len(coords) - len(np.unique(coords, axis=0))
     if double:
-        raise SourceError(
+        raise SlideError(
             "bad_features", f"{patches.file} holds {double} patches at places of others; extract this slide again"
         )
     return SourcePatches(**{**vars(patches), "features": features, "coords": coords})

@@ -1,7 +1,8 @@
 """The reader of each tool."""
 
 from workflow_scripts.config import Source
-from workflow_scripts.interchange.patches import SourceError, SourcePatches, checked
+from workflow_scripts.core.status import SlideError
+from workflow_scripts.interchange.patches import SourcePatches, checked
 from workflow_scripts.interchange.places import SourceFiles
 
 
@@ -9,13 +10,13 @@ def read_source(source: Source, files: SourceFiles) -> SourcePatches:
     """Patches of a slide, checked.
 
     Raises:
-        SourceError: `no_features`: there is no file; `bad_features`, `irregular_grid`: see the readers.
+        SlideError: `no_features`: there is no file; `bad_features`, `irregular_grid`: see the readers.
     """
     from workflow_scripts.interchange.read_hdf5 import read_patches, read_stamp
     from workflow_scripts.interchange.read_slide2vec import read_slide2vec
 
     if files.features is None:
-        raise SourceError(
+        raise SlideError(
             "no_features",
             f"there is no {files.looked[0]}, nor a file of another name that {source.kind} gives; check source.folder",
         )

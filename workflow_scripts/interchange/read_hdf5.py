@@ -16,7 +16,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from workflow_scripts.interchange.patches import SourceError, SourcePatches
+from workflow_scripts.core.status import SlideError
+from workflow_scripts.interchange.patches import SourcePatches
 from workflow_scripts.interchange.plain_files import read_tensor
 
 _HISTORIC_STAMP_PX, _HISTORIC_STAMP_UM = 224.0, 256.0
@@ -53,7 +54,7 @@ def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
                     data[name] = file[name][:1] if name == "imgs" else file[name][()]
                     attributes |= {key: _value(value) for key, value in file[name].attrs.items()}
     except (OSError, RuntimeError, ValueError) as error:
-        raise SourceError("bad_features", f"{path} is no readable HDF5 file ({error}); copy it again") from error
+        raise SlideError("bad_features", f"{path} is no readable HDF5 file ({error}); copy it again") from error
     return data, attributes
 
 
@@ -76,7 +77,7 @@ def _places(path: Path, data: dict[str, np.ndarray], attributes: dict[str, Any])
         down *= max(1, round(whole / cut)) if whole and cut else 1
         coords, level_px = coords * down, data["imgs"].shape[1] * down
     if overlap := _number(attributes, "overlap"):
-        raise SourceError(
+        raise SlideError(
             "irregular_grid", f"the patches of {path} overlap by {overlap:g} px; extract them without overlap"
         )
     width, height = _number(attributes, "level0_width"), _number(attributes, "level0_height")
@@ -93,9 +94,9 @@ def _features(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Data sets and attributes of a feature file; of a .pt file the features alone."""
     data, attributes = ({"features": read_tensor(path)}, {}) if path.suffix == ".pt" else _load(path)
     if "feats" in data:
-        raise SourceError("bad_features", f"{path} is laid out as STAMP's files are; set source.kind to stamp")
+        raise SlideError("bad_features", f"{path} is laid out as STAMP's files are; set source.kind to stamp")
     if "features" not in data:
-        raise SourceError("bad_features", f"{path} has no data set named features; it holds {sorted(data) or 'none'}")
+        raise SlideError("bad_features", f"{path} has no data set named features; it holds {sorted(data) or 'none'}")
     return data, attributes
 
 
@@ -107,21 +108,21 @@ def read_patches(features: Path, coords: Path | None) -> SourcePatches:
         coords: the patching step's file: coordinates for .pt, and attributes that the features' file lacks.
 
     Raises:
-        SourceError: `bad_features`: the files are not of this layout; `irregular_grid`: patches overlap.
+        SlideError: `bad_features`: the files are not of this layout; `irregular_grid`: patches overlap.
     """
     data, attributes = _features(features)
     encoder = str(attributes.get("encoder") or "")
     if coords is not None and not ("coords" in data and "patch_size" in attributes):
         told, known = _load(coords)
         if "coords" not in told:
-            raise SourceError("bad_features", f"{coords} has no data set named coords; it is no file of coordinates")
+            raise SlideError("bad_features", f"{coords} has no data set named coords; it is no file of coordinates")
         if "coords" in data and not np.array_equal(data["coords"], told["coords"]):
-            raise SourceError(
+            raise SlideError(
                 "bad_features", f"{features} and {coords} have other coordinates; both must be of one extraction"
             )
         data, attributes = {**told, **data, "coords": told["coords"]}, {**attributes, **known}
     if "coords" not in data:
-        raise SourceError(
+        raise SlideError(
             "bad_features",
             f"{features} holds no coordinates, and there is no file of the patching step for it; set "
             "source.coords_folder",
@@ -141,16 +142,16 @@ def read_stamp(features: Path) -> SourcePatches:
     """Patches as STAMP wrote them.
 
     Raises:
-        SourceError: `bad_features`: the file is not of this layout, or the unit of its coordinates is not known.
+        SlideError: `bad_features`: the file is not of this layout, or the unit of its coordinates is not known.
     """
     data, attributes = _load(features)
     if "features" in data:
-        raise SourceError(
+        raise SlideError(
             "bad_features", f"{features} is laid out as TRIDENT's and CLAM's files are; set source.kind to one of them"
         )
     missing = {"feats", "coords"} - set(data)
     if missing or data["coords"].ndim != 2:
-        raise SourceError("bad_features", f"{features} has no data sets feats and coords [patches, 2] as STAMP writes")
+        raise SlideError("bad_features", f"{features} has no data sets feats and coords [patches, 2] as STAMP writes")
     coords = np.asarray(data["coords"], np.float64)
     size = _number(attributes, "tile_size_um")
     if size is None and attributes.get("unit") == "um":
@@ -158,7 +159,7 @@ def read_stamp(features: Path) -> SourcePatches:
     if size is None and round(_number(attributes, "tile_size") or _stride(coords)) == _HISTORIC_STAMP_PX:
         size, coords = _HISTORIC_STAMP_UM, coords * (_HISTORIC_STAMP_UM / _HISTORIC_STAMP_PX)
     if size is None:
-        raise SourceError(
+        raise SlideError(
             "bad_features", f"{features} does not tell the unit of its coordinates (tile_size_um); extract it again"
         )
     return SourcePatches(

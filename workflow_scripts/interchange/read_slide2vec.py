@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workflow_scripts.config_base import first_problem
-from workflow_scripts.interchange.patches import SourceError, SourcePatches
+from workflow_scripts.config.base import first_problem
+from workflow_scripts.core.status import SlideError
+from workflow_scripts.interchange.patches import SourcePatches
 from workflow_scripts.interchange.plain_files import read_arrays, read_json, read_tensor
 
 
@@ -55,7 +56,7 @@ def _checked_notes(file: Path) -> _Notes:
     try:
         return _Notes.model_validate(_notes(file))
     except ValidationError as error:
-        raise SourceError(
+        raise SlideError(
             "bad_features",
             f"{_notes_file(file)} is not as slide2vec writes it ({first_problem(error)}); copy it again",
         ) from None
@@ -74,7 +75,7 @@ def _scale(arrays: dict[str, np.ndarray], notes: _Notes) -> dict[str, Any]:
     requested = tiling.requested_tile_size_px, tiling.requested_spacing_um
     tile_um = px * base if px and base else requested[0] * requested[1] if all(requested) else None
     if tiling.overlap:
-        raise SourceError(
+        raise SlideError(
             "irregular_grid", f"tiles overlap by {tiling.overlap:g} of their width; extract them without overlap"
         )
     return {"px": px, "um": tile_um, "base": base, "extent": tuple(size) if size else None}
@@ -86,7 +87,7 @@ def _tiles_of_regions(
     """Corners of the tiles of square regions, row by row, float64 `[R, 2]` to `[R * T, 2]`; and the scale of a tile."""
     multiple = round(tiles**0.5)
     if multiple**2 != tiles or not scale["px"]:
-        raise SourceError(
+        raise SlideError(
             "bad_features", f"{features} has {tiles} tiles a region; they must make a square whose size is recorded"
         )
     # slide2vec rounds a tile's width to whole px before it lays tiles beside each other
@@ -103,7 +104,7 @@ def _load(features: Path) -> tuple[np.ndarray, np.ndarray | None]:
         return read_tensor(features), None
     arrays = read_arrays(features)
     if "features" not in arrays:
-        raise SourceError("bad_features", f"{features} has no array named features; it holds {sorted(arrays)}")
+        raise SlideError("bad_features", f"{features} has no array named features; it holds {sorted(arrays)}")
     return arrays["features"], arrays.get("tile_index")
 
 
@@ -111,26 +112,26 @@ def read_slide2vec(features: Path, coords: Path | None) -> SourcePatches:
     """Patches as slide2vec wrote them.
 
     Raises:
-        SourceError: `bad_features`: the files are not of this layout or do not belong together; `irregular_grid`:
+        SlideError: `bad_features`: the files are not of this layout or do not belong together; `irregular_grid`:
             tiles overlap.
     """
     values, order = _load(features)
     if coords is None:
-        raise SourceError("bad_features", f"{features} has no file of coordinates; set source.coords_folder")
+        raise SlideError("bad_features", f"{features} has no file of coordinates; set source.coords_folder")
     arrays = read_arrays(coords)
     if not {"x", "y"} <= set(arrays):
-        raise SourceError("bad_features", f"{coords} has no arrays x and y; it is no file of coordinates")
+        raise SlideError("bad_features", f"{coords} has no arrays x and y; it is no file of coordinates")
     scale = _scale(arrays, _checked_notes(coords))
     places = np.stack([arrays["x"], arrays["y"]], axis=1).astype(np.float64)
     if len(values) != len(places):
-        raise SourceError(
+        raise SlideError(
             "bad_features",
             f"{features} has {len(values)} tiles or regions and {coords} {len(places)}; both must be of one run",
         )
     if values.ndim == 2 and order is not None and "tile_index" in arrays:
         row = {int(tile): number for number, tile in enumerate(arrays["tile_index"])}
         if set(map(int, order)) != set(row):
-            raise SourceError("bad_features", f"{features} and {coords} number other tiles; both must be of one run")
+            raise SlideError("bad_features", f"{features} and {coords} number other tiles; both must be of one run")
         places = places[[row[int(tile)] for tile in order]]
     if values.ndim == 3:
         places, scale = _tiles_of_regions(features, places, values.shape[1], scale)

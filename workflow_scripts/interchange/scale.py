@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.config import Regions, Slides, Source
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.interchange.lattice import patch_width
-from workflow_scripts.interchange.patches import SourceError, SourcePatches
+from workflow_scripts.interchange.patches import SourcePatches
 
 # Above this a token shows other tissue than the encoder and the regions are meant for; TRIDENT's magnification buckets
 # are off by up to that, slide2vec and hs2p allow the same by default.
@@ -46,7 +47,7 @@ def level0_scale(
         manifest_mpp: um/px of both axes, or of x and y.
 
     Raises:
-        SourceError: `implausible_mpp`: outside `slides.mpp_min` to `mpp_max`.
+        SlideError: `implausible_mpp`: outside `slides.mpp_min` to `mpp_max`.
     """
     found = None
     if check.get("mpp_x"):
@@ -60,7 +61,7 @@ def level0_scale(
         found = (10 / patches.magnification, 10 / patches.magnification, "objective_guess")
     for mpp in found[:2] if found else ():
         if not slides.mpp_min <= mpp <= slides.mpp_max:
-            raise SourceError(
+            raise SlideError(
                 "implausible_mpp",
                 f"{mpp:g} um/px ({found[2]}) is outside {slides.mpp_min:g} to {slides.mpp_max:g}; give the column mpp "
                 "in the manifest",
@@ -77,7 +78,7 @@ def place(patches: SourcePatches, known: tuple[float, float, str] | None, source
         known: from `level0_scale`.
 
     Raises:
-        SourceError: `no_mpp`: nothing tells how large a patch is.
+        SlideError: `no_mpp`: nothing tells how large a patch is.
     """
     stated = source.mpp * source.patch_px if source.mpp and source.patch_px else None
     um = patches.size_um or stated
@@ -88,7 +89,7 @@ def place(patches: SourcePatches, known: tuple[float, float, str] | None, source
         return Placed(patches.coords / scale, (um / mpp_x, um / mpp_y), (um, um), (mpp_x, mpp_y), origin)
     px = patches.size_px or patch_width(patches.file, patches.coords)
     if known is None and um is None:
-        raise SourceError(
+        raise SlideError(
             "no_mpp",
             f"neither the slide nor {patches.file} tells a scale; give the column mpp in the manifest, or source.mpp "
             "and source.patch_px",
@@ -101,11 +102,11 @@ def check_scale(file: str, um: tuple[float, float], regions: Regions) -> None:
     """Refuse patches whose width or height is more than 5 % off that of a patch of the regions.
 
     Raises:
-        SourceError: `scale_mismatch`.
+        SlideError: `scale_mismatch`.
     """
     wanted = regions.patch_px * regions.mpp
     if max(abs(width / wanted - 1) for width in um) > LARGEST_MISMATCH:
-        raise SourceError(
+        raise SlideError(
             "scale_mismatch",
             f"a patch of {file} is {um[0]:.4g} x {um[1]:.4g} um, one of the regions {wanted:g} um; extract with "
             f"patches of {wanted:g} um, or set regions.mpp and regions.patch_px to what was extracted",

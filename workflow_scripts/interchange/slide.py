@@ -58,7 +58,7 @@ def import_slide(
         manifest_mpp: um/px at level 0 that the manifest gives, of both axes or of x and y.
 
     Raises:
-        SourceError: the slide cannot be used, see the parts.
+        SlideError: the slide cannot be used, see the parts.
     """
     patches = read_source(source, files)
     placed = place(patches, level0_scale(patches, check, manifest_mpp, slides), source, regions)

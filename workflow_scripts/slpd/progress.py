@@ -16,9 +16,9 @@ from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.schemas import METRICS
-from workflow_scripts.core.signals import Caught, caught_signals
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.slpd.health import check_targets, collapse_message
+from workflow_scripts.slpd.signals import Caught, caught_signals
 from workflow_scripts.slpd.state import TrainState, load_state, save_state
 from workflow_scripts.slpd.targets import PrototypeTargets
 from workflow_scripts.slpd.trainer import COLUMNS, Step, Trainer

@@ -8,7 +8,7 @@ import torch
 
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.feature_store import FeatureStore, usable_slides
-from workflow_scripts.core.memory import keep_freed_memory
+from workflow_scripts.slpd.memory import keep_freed_memory
 from workflow_scripts.slpd.parallel import Workers, join_workers
 from workflow_scripts.slpd.tokens import TokenData, open_tokens
 

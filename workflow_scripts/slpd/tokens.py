@@ -15,8 +15,8 @@ from torch import Tensor
 
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.feature_store import FeatureStore, load_features
-from workflow_scripts.core.memory import available_memory
 from workflow_scripts.slpd.glass import without_glass
+from workflow_scripts.slpd.memory import available_memory
 
 Placement = Literal["auto", "device", "pinned", "mapped"]
 _SHARE = 0.6  # of free memory that features may take; the rest is for training

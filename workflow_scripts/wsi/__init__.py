@@ -1,1 +1,1 @@
-"""The room a slide enters by: opening it, its true scale, its tissue, its regions and their pixels."""
+"""The room a slide enters by: opening it, its true scale, its regions and their pixels."""

@@ -1,15 +1,12 @@
 """JPEG-tiled slides decoded straight from the file, where it is certain that the pixels are OpenSlide's own."""
 
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workflow_scripts.wsi.openslide_backend import OpenSlideBackend
 from workflow_scripts.wsi.tiff_layout import TiffLevel, parse_level
 from workflow_scripts.wsi.tile_reader import TileReader
-
-if TYPE_CHECKING:
-    from workflow_scripts.wsi.backends import OpenSlideBackend
 
 # Their levels are single TIFF pages of whole tiles. Others of OpenSlide's TIFF formats crop, overlap or join areas.
 _VENDORS = ("aperio", "generic-tiff")
@@ -27,7 +24,7 @@ class DirectBackend:
         threads: tiles decoded at once.
     """
 
-    def __init__(self, reference: "OpenSlideBackend", levels: list[TiffLevel], threads: int = 1) -> None:
+    def __init__(self, reference: OpenSlideBackend, levels: list[TiffLevel], threads: int = 1) -> None:
         self._reference = reference
         self._lock = Lock()  # after an error OpenSlide's handle is closed and opened again: one reader at a time
         self._tiles = TileReader(reference.path, levels, threads, self._ask)
@@ -72,7 +69,7 @@ class DirectBackend:
         self._reference.close()
 
 
-def find_levels(reference: "OpenSlideBackend") -> list[TiffLevel] | None:
+def find_levels(reference: OpenSlideBackend) -> list[TiffLevel] | None:
     """Layout of OpenSlide's levels in the file, or None where it is not certain or not made of JPEG tiles.
 
     Certain means: a vendor whose levels are plain pages, exactly one tiled page of each level's size, as many tiles as

@@ -11,7 +11,7 @@ from typing import Any
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import Fetched, read_record
 from workflow_scripts.core.files import whole_file
-from workflow_scripts.wsi.slide_error import SlideError
+from workflow_scripts.core.status import SlideError
 
 __all__ = ["NETWORK", "fetch", "local_slide"]
 

@@ -1,35 +1,16 @@
 """The whole slide at the scale of its mask, and as a picture."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from workflow_scripts.core.overview import Overview
 from workflow_scripts.wsi.pixels import read_overview
 from workflow_scripts.wsi.slide import Slide
 
 _OVERSAMPLING = 2
-
-
-class Overview(NamedTuple):
-    """A slide at a fixed scale.
-
-    Attributes:
-        rgb: uint8 `[h, w, 3]`; the colour of the nearest readable pixel where the slide could not be read.
-        read_ok: bool `[h, w]`, False there.
-        um_per_px: true scale; rounding to whole pixels moves it a little off the wanted one.
-    """
-
-    rgb: np.ndarray
-    read_ok: np.ndarray
-    um_per_px: float
-
-    @property
-    def unreadable_fraction(self) -> float:
-        """Share of the slide that could not be read at any level, 0 to 1."""
-        return float(1 - self.read_ok.mean())
 
 
 def read_at_scale(slide: Slide, mpp_x: float, mpp_y: float, mpp: float) -> Overview:

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.slide import Slide
-from workflow_scripts.wsi.slide_error import SlideError
 
 _OVERVIEW_CELL_PX = 8
 

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from PIL import Image
 
-from workflow_scripts.wsi.slide_error import SlideError
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.tiff_layout import TiffLevel, parse_level
 from workflow_scripts.wsi.tile_reader import TileReader, filled, flatten
 

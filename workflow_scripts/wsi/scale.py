@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from workflow_scripts.config import Slides
-from workflow_scripts.wsi.slide_error import SlideError
+from workflow_scripts.core.status import SlideError
 
 _MEND = "give the true value in the column mpp of the manifest"
 _UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}

@@ -9,9 +9,6 @@ from PIL import Image
 from workflow_scripts.wsi.axis import Axis, plan_strips
 from workflow_scripts.wsi.backends import open_backend
 from workflow_scripts.wsi.resample import block_mean, filtered
-from workflow_scripts.wsi.slide_error import SlideError
-
-__all__ = ["Slide", "SlideError", "open_slide"]
 
 _LEVEL_SLACK = 1e-3  # a level coarser than wanted by less than this counts as fine enough
 _MAX_SOURCE_PX = 4_000_000  # resampled at once; larger reads go in strips of at least one row of tiles

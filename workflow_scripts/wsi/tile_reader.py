@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from workflow_scripts.wsi.slide_error import SlideError
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.tiff_layout import TiffLevel
 
 WHITE = (255, 255, 255)

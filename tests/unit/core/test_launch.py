@@ -46,7 +46,7 @@ def test_command_on_several_machines(monkeypatch):
 
 WORKER = """
 import os, sys, time
-from workflow_scripts.core.signals import caught_signals
+from workflow_scripts.slpd.signals import caught_signals
 rank = int(os.environ["RANK"])
 open(f"{sys.argv[1]}/{rank}", "w").write(os.environ["WORLD_SIZE"])
 with caught_signals(rank == 0) as caught:

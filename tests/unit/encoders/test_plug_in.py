@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from workflow_scripts.config import Features, Regions
-from workflow_scripts.config_fit import misfit
+from workflow_scripts.config.fit import misfit
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.device import to_device
 from workflow_scripts.encoders.encode import white_token

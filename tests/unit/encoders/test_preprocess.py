@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from workflow_scripts.config_encoders import ENCODERS
+from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.encoders.encode import prepare
 from workflow_scripts.encoders.preprocess import fit_pixels
 from workflow_scripts.encoders.registry import Encoder

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from tests.unit.encoders.written_out import random_state, vit_shapes, vit_tokens
 from workflow_scripts.config import Features
-from workflow_scripts.config_encoders import ENCODERS
+from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.pooling import Pooled
 from workflow_scripts.encoders.recipe import RECIPES

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.encoders.read_ahead import ReadAhead, Source
-from workflow_scripts.encoders.region import ReadFailure
 
 
 class Slide:
@@ -89,14 +89,14 @@ def test_threads_work_at_once():
 def test_an_error_costs_its_slide_only():
     def fails_at_three(item):
         if item == 3:
-            raise ReadFailure("tile 3")
+            raise SlideError("read_error", "tile 3")
         return item
 
     slides, before = [Slide(range(50), fails_at_three), Slide(range(5, 8))], threading.active_count()
     with ReadAhead((slide.source() for slide in slides), threads=2) as reading:
         results = reading.results()
         assert [next(results) for _ in range(3)] == [0, 1, 2]
-        with pytest.raises(ReadFailure, match="tile 3"):
+        with pytest.raises(SlideError, match="tile 3"):
             next(results)
         assert slides[0].closed and len(slides[0].taken) < 10
         assert list(reading.results()) == [5, 6, 7]

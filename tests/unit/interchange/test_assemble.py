@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from tests.unit.interchange import layouts
 from workflow_scripts.config import Regions
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.interchange.assemble import region_map, region_starts, tokens_of
 from workflow_scripts.interchange.lattice import find_lattices
-from workflow_scripts.interchange.patches import SourceError
 
 
 def assembled(coords, size, grid=4, **changes):
@@ -127,7 +127,7 @@ def test_contours_whose_patches_overlap_at_their_rims_are_kept_apart():
     ],
 )
 def test_what_lies_on_no_lattice_is_refused(coords, word):
-    with pytest.raises(SourceError, match=word) as caught:
+    with pytest.raises(SlideError, match=word) as caught:
         assembled(coords, (256, 256))
     assert caught.value.reason == "irregular_grid"
 

@@ -11,7 +11,7 @@ import torch
 
 from tests.unit.interchange import layouts
 from workflow_scripts.config import Source
-from workflow_scripts.interchange.patches import SourceError
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.interchange.places import find_files
 from workflow_scripts.interchange.read import read_source
 
@@ -25,7 +25,7 @@ def read(kind, folder, **settings):
 
 
 def refused(kind, folder, reason="bad_features", **settings):
-    with pytest.raises(SourceError) as caught:
+    with pytest.raises(SlideError) as caught:
         read(kind, folder, **settings)
     assert caught.value.reason == reason
     assert "\n" not in caught.value.detail

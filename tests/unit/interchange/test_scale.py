@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from workflow_scripts.config import Regions, Slides, Source
-from workflow_scripts.interchange.patches import SourceError, SourcePatches
+from workflow_scripts.core.status import SlideError
+from workflow_scripts.interchange.patches import SourcePatches
 from workflow_scripts.interchange.scale import check_scale, level0_scale, place
 
 ROW = np.array([[0.0, 0.0], [512, 0], [1024, 0], [5120, 1024]])
@@ -32,7 +33,7 @@ def test_a_magnification_is_a_guess_that_the_config_must_allow():
 
 
 def test_an_implausible_scale_is_refused():
-    with pytest.raises(SourceError, match="250 um/px") as caught:
+    with pytest.raises(SlideError, match="250 um/px") as caught:
         level0_scale(patches(mpp=250.0), UNKNOWN, None, Slides())
     assert caught.value.reason == "implausible_mpp"
 
@@ -50,7 +51,7 @@ def test_patches_in_px_without_a_scale_take_their_own_or_the_configs():
     stated = Source(kind="clam", folder="x", mpp=0.5, patch_px=256)
     placed = place(patches(size_px=512.0), None, stated, REGIONS)
     assert (placed.um, placed.mpp, placed.mpp_source) == ((128, 128), (0.25, 0.25), "config")
-    with pytest.raises(SourceError, match=r"source\.mpp") as caught:
+    with pytest.raises(SlideError, match=r"source\.mpp") as caught:
         place(patches(size_px=512.0), None, Source(), REGIONS)
     assert caught.value.reason == "no_mpp"
 
@@ -59,7 +60,7 @@ def test_a_width_that_is_not_told_is_the_commonest_step():
     placed = place(patches(), (0.25, 0.25, "manifest"), Source(), REGIONS)
     assert (placed.size, placed.um) == ((512, 512), (128, 128))
     alone = SourcePatches("a.h5", np.zeros((2, 2), np.float32), np.array([[0.0, 0], [512, 1]]))
-    with pytest.raises(SourceError, match="how wide"):
+    with pytest.raises(SlideError, match="how wide"):
         place(alone, (0.25, 0.25, "manifest"), Source(), REGIONS)
 
 
@@ -80,7 +81,7 @@ def test_more_than_five_percent_is_refused(um, fits):
     if fits:
         check_scale("a.h5", um, REGIONS)
         return
-    with pytest.raises(SourceError, match="128 um") as caught:
+    with pytest.raises(SlideError, match="128 um") as caught:
         check_scale("a.h5", um, REGIONS)
     assert caught.value.reason == "scale_mismatch"
 
@@ -88,5 +89,5 @@ def test_more_than_five_percent_is_refused(um, fits):
 def test_magnification_buckets_are_caught_where_the_true_scale_is_known():
     """0.265 um/px counts as 40x, so a patch of 512 px is 135.7 um and not 128 (TRIDENT issue 119)."""
     placed = place(patches(size_px=512.0, magnification=40.0), (0.265, 0.265, "vendor"), Source(), REGIONS)
-    with pytest.raises(SourceError, match=r"135\.7"):
+    with pytest.raises(SlideError, match=r"135\.7"):
         check_scale("a.h5", placed.um, REGIONS)

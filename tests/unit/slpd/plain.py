@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.config import Pretrain, PretrainRun
-from workflow_scripts.config_base import merge
+from workflow_scripts.config.base import merge
 
 TINY: dict[str, object] = {
     "model": {"dim": 8, "depth": 2, "heads": 2, "mlp_ratio": 2.0, "drop_path": 0.0},

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.wsi.tiffs import APERIO, WAYS, texture, write_pyramid
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.direct import DirectBackend
 from workflow_scripts.wsi.pixels import probe, read_overview, read_region
-from workflow_scripts.wsi.slide import SlideError, open_slide
+from workflow_scripts.wsi.slide import open_slide
 from workflow_scripts.wsi.tile_reader import TileReader
 
 

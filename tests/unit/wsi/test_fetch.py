@@ -9,8 +9,8 @@ import pytest
 from tests.servers import Site, serving, serving_s3
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import Fetched, fetched_path, record_file, remove_fetched, write_record
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.fetch import NETWORK, fetch, local_slide
-from workflow_scripts.wsi.slide_error import SlideError
 
 CONTENT = os.urandom(3_000_000)
 SHA = hashlib.sha256(CONTENT).hexdigest()

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.overview import read_at_scale
 from workflow_scripts.wsi.pixels import probe, read_overview, read_region
-from workflow_scripts.wsi.slide import SlideError, open_slide
+from workflow_scripts.wsi.slide import open_slide
 
 
 @pytest.fixture

@@ -4,9 +4,10 @@ import tifffile
 from PIL import Image
 
 from tests.unit.wsi.tiffs import texture
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi import plain_image
 from workflow_scripts.wsi.plain_image import DiskBackend, PlainBackend, TiffBackend
-from workflow_scripts.wsi.slide import SlideError, open_slide
+from workflow_scripts.wsi.slide import open_slide
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 import pytest
 
 from workflow_scripts.config import Slides
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.scale import resolve_scale
-from workflow_scripts.wsi.slide import SlideError, open_slide
+from workflow_scripts.wsi.slide import open_slide
 
 SETTINGS = Slides()
 OME = (

@@ -4,9 +4,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi import slide as slide_module
 from workflow_scripts.wsi.plain_image import open_plain
-from workflow_scripts.wsi.slide import Slide, SlideError, open_slide, true_downsample
+from workflow_scripts.wsi.slide import Slide, open_slide, true_downsample
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Whether an encoder fits the patches that the configuration gives it. No torch here."""
 
-from workflow_scripts.config_encoders import ENCODERS, RANDOM, EncoderFacts, Fit, registry_name
-from workflow_scripts.config_slides import Features, Regions
+from workflow_scripts.config.encoders import ENCODERS, RANDOM, EncoderFacts, Fit, registry_name
+from workflow_scripts.config.slides import Features, Regions
 from workflow_scripts.core.errors import UserError
 
 TOLERANCE = 0.2  # of um/px; 256 px patches shrunk to 224 px, as many do it, change the scale by 14 %

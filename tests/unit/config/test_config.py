@@ -252,7 +252,7 @@ def test_every_field_of_a_section_is_described(path):
 
 @pytest.mark.parametrize("preset", [None, "tcga_nsclc.yaml", "tcga_brca.yaml"])
 def test_shipped_files_are_valid(preset):
-    folder = Path(__file__).resolve().parents[2] / "config"
+    folder = Path(__file__).resolve().parents[3] / "config"
     raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
     if preset:
         raw = merge(raw, yaml.safe_load((folder / "presets" / preset).read_text(encoding="utf-8")))

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from workflow_scripts.wsi.mask_image import read_mask_image
-from workflow_scripts.wsi.polygons import geojson, mask_polygons, rasterise
-from workflow_scripts.wsi.slide_error import SlideError
-from workflow_scripts.wsi.user_masks import read_user_mask
+from workflow_scripts.core.status import SlideError
+from workflow_scripts.tissue.mask_image import read_mask_image
+from workflow_scripts.tissue.polygons import geojson, mask_polygons, rasterise
+from workflow_scripts.tissue.user_masks import read_user_mask
 
 WIDTH, HEIGHT = 1000, 600
 
@@ -106,7 +106,7 @@ def test_a_picture_of_the_raster_or_whole_parts_of_it_is_the_mask(tmp_path_facto
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "tiff"])
 def test_a_finer_picture_is_averaged_by_area_in_strips(tmp_path, monkeypatch, suffix):
-    from workflow_scripts.wsi import mask_image
+    from workflow_scripts.tissue import mask_image
 
     fine = np.random.default_rng(1).random((90, 150)) > 0.5
     path = tmp_path / f"s.{suffix}"

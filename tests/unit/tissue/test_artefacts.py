@@ -6,11 +6,13 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from workflow_scripts.config import Tissue
-from workflow_scripts.wsi.focus import focus_measure, measure_focus, tissue_fields
-from workflow_scripts.wsi.overview import Overview, read_at_scale
-from workflow_scripts.wsi.pen_ink import find_ink, hue_saturation_value
-from workflow_scripts.wsi.slide import SlideError, open_slide
-from workflow_scripts.wsi.slide_tissue import find_outline
+from workflow_scripts.core.overview import Overview
+from workflow_scripts.core.status import SlideError
+from workflow_scripts.tissue.focus import focus_measure, measure_focus, tissue_fields
+from workflow_scripts.tissue.outline import find_outline
+from workflow_scripts.tissue.pen_ink import find_ink, hue_saturation_value
+from workflow_scripts.wsi.overview import read_at_scale
+from workflow_scripts.wsi.slide import open_slide
 
 SLIDES = {
     "CMU-1": ("slides/CMU-1-Small-Region.svs", 0.499),

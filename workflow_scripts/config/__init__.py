@@ -7,22 +7,21 @@ Every field is described and unknown keys are refused. Fields marked with `free(
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from workflow_scripts.config_base import (
+from workflow_scripts.config.base import (
     Count,
     Fraction,
     Name,
     Section,
     first_problem,
     free,
-    known,
     merge,
-    names_in,
-    without_dropped,
+    result_settings,
 )
-from workflow_scripts.config_fit import misfit
-from workflow_scripts.config_pretrain import (
+from workflow_scripts.config.benchmark import Benchmark, Task
+from workflow_scripts.config.fit import misfit
+from workflow_scripts.config.pretrain import (
     Crops,
     Head,
     Loss,
@@ -33,11 +32,16 @@ from workflow_scripts.config_pretrain import (
     PretrainRun,
     Prototypes,
 )
-from workflow_scripts.config_slides import Export, Features, Regions, Slides, Source, Tissue
+from workflow_scripts.config.slides import Export, Features, Regions, Slides, Source, Tissue
 from workflow_scripts.core.errors import UserError
 
 __all__ = [
+    "Benchmark",
+    "Cohort",
+    "Config",
     "Crops",
+    "Demo",
+    "Embed",
     "Export",
     "Features",
     "Head",
@@ -49,8 +53,11 @@ __all__ = [
     "PretrainRun",
     "Prototypes",
     "Regions",
+    "Report",
+    "Section",
     "Slides",
     "Source",
+    "Task",
     "Tissue",
     "load_config",
     "merge",
@@ -81,68 +88,6 @@ class Demo(Section):
 class Embed(Section):
     baselines: list[Literal["mean", "colour"]] = Field(["mean", "colour"])
     """Representations without pretraining: mean of patch features; mean and deviation of the patches' colour."""
-
-
-class Task(Section):
-    kind: Literal["classification", "ordinal", "survival"]
-    """classification, ordinal (grades in the order of `classes`), or survival."""
-    label: str | None = None
-    """Column of the manifest with the class (classification, ordinal)."""
-    classes: list[str] | None = None
-    """Class names in order; null takes the sorted values of the column."""
-    time: str | None = None
-    """Column with the time to event or censoring (survival)."""
-    event: str | None = None
-    """Column with 1 for an event and 0 for censoring (survival)."""
-
-    @model_validator(mode="after")
-    def _columns(self) -> "Task":
-        missing = [
-            k for k in (("time", "event") if self.kind == "survival" else ("label",)) if getattr(self, k) is None
-        ]
-        if missing:
-            raise ValueError(f"a {self.kind} task needs the key {' and '.join(missing)}")
-        return self
-
-
-class Benchmark(Section):
-    tasks: dict[Name, Task] = Field({"subtype": Task(kind="classification", label="subtype")}, min_length=1)
-    """Tasks by name. null drops a task of a config below."""
-    heads: dict[Literal["classification", "ordinal", "survival"], list[str]] = Field(
-        {
-            "classification": ["knn", "logistic", "abmil"],
-            "ordinal": ["knn", "logistic", "abmil"],
-            "survival": ["cox"],
-        }
-    )
-    """Heads of each kind of task; a file workflow_scripts/mil/heads/{name}.py each."""
-    folds: Annotated[int, Field(ge=2)] = 5
-    """Patient-level stratified folds."""
-    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Fraction of a fold's training patients held out as part `val`."""
-    seed: int = 0
-    """Seed of folds, heads and bootstrap."""
-    bootstraps: Annotated[int, Field(ge=100)] = 1000
-    """Patient bootstraps for the 95 % intervals."""
-    baseline: Name = "mean"
-    """Representation that the others are compared with, paired by patient."""
-    region_truth: str | None = None
-    """Folder with a map of tissue classes per slide ({slide_id}.npz), to score the prototypes against."""
-
-    @field_validator("tasks", mode="before")
-    @classmethod
-    def _drop_tasks(cls, value: Any) -> Any:
-        return without_dropped(value)
-
-    @model_validator(mode="after")
-    def _every_task_has_heads(self) -> "Benchmark":
-        for name, task in self.tasks.items():
-            if not self.heads.get(task.kind):
-                raise ValueError(f"heads: there is none for {task.kind} tasks, which {name} is; add heads.{task.kind}")
-        for heads in self.heads.values():
-            for head in heads:
-                known("heads", head, names_in("mil/heads"))
-        return self
 
 
 class Report(Section):
@@ -238,11 +183,3 @@ def load_config(raw: dict[str, Any]) -> Config:
         return Config.model_validate(raw)
     except ValidationError as error:
         raise UserError(f"configuration: {first_problem(error)}; see config/README.md") from None
-
-
-def result_settings(section: BaseModel) -> dict[str, Any]:
-    """A section's values without its free fields: what decides whether a stage runs again."""
-    free_fields = {
-        name for name, field in type(section).model_fields.items() if (field.json_schema_extra or {}).get("free")
-    }
-    return section.model_dump(mode="json", exclude=free_fields)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from workflow_scripts.core.tables import read_table, write_table
-from workflow_scripts.wsi.polygons import TISSUE_SCHEMA, from_wkb, geojson, mask_polygons, rasterise, tissue_rows
+from workflow_scripts.tissue.polygons import TISSUE_SCHEMA, from_wkb, geojson, mask_polygons, rasterise, tissue_rows
 
 MASKS = arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14)))
 

@@ -6,10 +6,10 @@ from scipy import ndimage
 
 from workflow_scripts.config import Tissue, load_config
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.wsi.shapes import close_mask, keep_largest_holes, open_mask
-from workflow_scripts.wsi.tissue import segment
-from workflow_scripts.wsi.tissue_clam import blurred_saturation
-from workflow_scripts.wsi.tissue_saturation import saturation
+from workflow_scripts.tissue.method_clam import blurred_saturation
+from workflow_scripts.tissue.method_saturation import saturation
+from workflow_scripts.tissue.segment import segment
+from workflow_scripts.tissue.shapes import close_mask, keep_largest_holes, open_mask
 
 
 @pytest.mark.parametrize("width", [0, 1, 3.5, 14, 15])

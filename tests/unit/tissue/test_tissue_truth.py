@@ -7,9 +7,9 @@ import pyvips
 from workflow_scripts.config import Tissue
 from workflow_scripts.demo.plan import cohort_plan
 from workflow_scripts.demo.slide import make_slide
+from workflow_scripts.tissue.outline import find_outline
 from workflow_scripts.wsi.overview import read_at_scale
 from workflow_scripts.wsi.slide import open_slide
-from workflow_scripts.wsi.slide_tissue import find_outline
 
 THRESHOLDS = ["saturation", "optical_density"]
 SLIDES = {

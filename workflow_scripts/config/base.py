@@ -50,7 +50,7 @@ def names_in(folder: str, prefix: str = "") -> list[str]:
 
     Looking at files keeps the configuration free of heavy imports, and makes a new method known by its file alone.
     """
-    files = (Path(__file__).parent / folder).glob(f"{prefix}*.py")
+    files = (Path(__file__).parents[1] / folder).glob(f"{prefix}*.py")
     return sorted(file.stem.removeprefix(prefix) for file in files if not file.stem.startswith("_"))
 
 
@@ -63,3 +63,11 @@ def known(key: str, value: str, names: list[str]) -> str:
     if value not in names:
         raise ValueError(f"{key}: {value} is none of {', '.join(names)}")
     return value
+
+
+def result_settings(section: BaseModel) -> dict[str, Any]:
+    """A section's values without its free fields: what decides whether a stage runs again."""
+    free_fields = {
+        name for name, field in type(section).model_fields.items() if (field.json_schema_extra or {}).get("free")
+    }
+    return section.model_dump(mode="json", exclude=free_fields)

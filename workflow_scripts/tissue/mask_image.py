@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from workflow_scripts.wsi.slide_error import SlideError
+from workflow_scripts.core.status import SlideError
 
 _STRIP_PX = 16_000_000  # of the picture, held at once
 

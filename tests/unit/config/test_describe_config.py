@@ -21,11 +21,11 @@ from workflow_scripts.config import (
     load_config,
     merge,
 )
-from workflow_scripts.config_keys import RERUNS, config_keys
+from workflow_scripts.config.reruns import RERUNS, config_keys
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.describe_config import main, replace_tables
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DEMO = ROOT / "config" / "config.yaml"
 PRESETS = sorted((ROOT / "config" / "presets").glob("*.yaml"))
 

@@ -3,13 +3,13 @@
 The recipe (Lu et al. 2021, doi 10.1038/s41551-020-00682-w; `segmentTissue` and presets/*.csv of its repository) goes on
 with a threshold, a closing, and filters of the pieces' areas and of the holes' number and areas, in that order, as
 `tissue.segment` does. What differs: one physical scale (`tissue.mpp`) for every slide where CLAM takes the level
-nearest to a downsample of 64; widths and areas in um and um2 (`config_slides.clam_preset`); a closing by the disc as
+nearest to a downsample of 64; widths and areas in um and um2 (`config.slides.clam_preset`); a closing by the disc as
 wide as CLAM's square; areas of pixels where CLAM takes those of contours.
 """
 
 import numpy as np
 
-from workflow_scripts.wsi.tissue_saturation import saturation
+from workflow_scripts.tissue.method_saturation import saturation
 
 
 def blurred_saturation(rgb: np.ndarray, width_px: float) -> np.ndarray:

@@ -6,11 +6,11 @@ import numpy as np
 from scipy import ndimage
 
 from workflow_scripts.config import Tissue
-from workflow_scripts.wsi.shapes import close_mask, drop_small, fill_small_holes, grow, keep_largest_holes
-from workflow_scripts.wsi.slide_error import SlideError
-from workflow_scripts.wsi.tissue_clam import blurred_saturation
-from workflow_scripts.wsi.tissue_optical_density import FULL_SCALE, optical_density
-from workflow_scripts.wsi.tissue_saturation import saturation
+from workflow_scripts.core.status import SlideError
+from workflow_scripts.tissue.method_clam import blurred_saturation
+from workflow_scripts.tissue.method_optical_density import FULL_SCALE, optical_density
+from workflow_scripts.tissue.method_saturation import saturation
+from workflow_scripts.tissue.shapes import close_mask, drop_small, fill_small_holes, grow, keep_largest_holes
 
 _SIGMA = 3 / 8  # standard deviation of the Gaussian, of the smoothing width
 

@@ -1,7 +1,7 @@
 import pytest
 
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.mask_files import find_masks, orphan_warning
+from workflow_scripts.tissue.mask_files import find_masks, orphan_warning
 
 
 def test_masks_are_found_by_slide_and_others_are_named(tmp_path):

@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from workflow_scripts.config import Tissue
+from workflow_scripts.core.status import SlideError
+from workflow_scripts.tissue.method_optical_density import FULL_SCALE, optical_density
+from workflow_scripts.tissue.method_saturation import saturation
+from workflow_scripts.tissue.segment import METHODS, otsu, segment, tissue_mask
+from workflow_scripts.tissue.shapes import close_mask, drop_small, fill_small_holes
 from workflow_scripts.wsi.pixels import read_overview
-from workflow_scripts.wsi.shapes import close_mask, drop_small, fill_small_holes
-from workflow_scripts.wsi.slide import SlideError, open_slide
-from workflow_scripts.wsi.tissue import METHODS, otsu, segment, tissue_mask
-from workflow_scripts.wsi.tissue_optical_density import FULL_SCALE, optical_density
-from workflow_scripts.wsi.tissue_saturation import saturation
+from workflow_scripts.wsi.slide import open_slide
 
 GLASS, PINK = (243, 243, 244), (200, 120, 180)
 PLAIN = Tissue(closing_um=0, min_area_um2=0, min_hole_um2=0)

@@ -1,16 +1,30 @@
 """Out-of-focus fields of tissue, by how much fine detail their contrast has."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy import ndimage
 
-from workflow_scripts.wsi.slide import Slide
-from workflow_scripts.wsi.slide_error import SlideError
+from workflow_scripts.core.status import SlideError
 
 FIELD_UM, FIELD_MPP = 256.0, 1.0
 _MARGIN = 4  # px at a field's border, where the filter sees beyond it
 _MIN_COVER = 0.5  # tissue that a field needs
+
+
+class Readable(Protocol):
+    """What is needed of an open slide (`wsi.slide.Slide`)."""
+
+    width: int
+    height: int
+
+    def read(self, x: float, y: float, w: float, h: float, out_w: int, out_h: int) -> np.ndarray:
+        """Pixels of a rectangle in level-0 px, uint8 `[out_h, out_w, 3]`.
+
+        Raises:
+            SlideError: it cannot be read.
+        """
+        ...
 
 
 class Fields(NamedTuple):
@@ -52,7 +66,7 @@ def tissue_fields(tissue: np.ndarray, width_um: float, height_um: float) -> list
     return [(int(r), int(c)) for r, c in np.argwhere(inside >= _MIN_COVER * area)]
 
 
-def measure_focus(slide: Slide, tissue: np.ndarray, mpp_x: float, mpp_y: float, count: int) -> Fields:
+def measure_focus(slide: Readable, tissue: np.ndarray, mpp_x: float, mpp_y: float, count: int) -> Fields:
     """Focus of at most `count` fields of 256 um, spread evenly over those with tissue, read at 1 um/px.
 
     Args:

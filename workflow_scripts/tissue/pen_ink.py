@@ -13,7 +13,7 @@ of one by carbon, pigment or blood. `is_stain` and `ink_to_remove` tell these fr
 import numpy as np
 from scipy import ndimage
 
-from workflow_scripts.wsi.shapes import drop_small, grow, open_mask
+from workflow_scripts.tissue.shapes import drop_small, grow, open_mask
 
 STROKE_UM = 80.0  # narrower marks are folds, pigment or dust; the finest markers draw 300 um
 MIN_AREA_UM2 = 20_000.0

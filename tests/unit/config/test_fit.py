@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_scripts.config import Features, Regions, load_config
-from workflow_scripts.config_encoders import ENCODERS, is_plug_in, registry_name
-from workflow_scripts.config_fit import misfit
+from workflow_scripts.config.encoders import ENCODERS, is_plug_in, registry_name
+from workflow_scripts.config.fit import misfit
 from workflow_scripts.core.errors import UserError
 
 

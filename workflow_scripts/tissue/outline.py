@@ -6,15 +6,14 @@ import numpy as np
 import shapely
 
 from workflow_scripts.config import Tissue
-from workflow_scripts.wsi.focus import measure_focus
-from workflow_scripts.wsi.overview import Overview
-from workflow_scripts.wsi.pen_ink import find_ink, ink_colours, ink_to_remove, is_stain
-from workflow_scripts.wsi.polygons import mask_polygons, rasterise
-from workflow_scripts.wsi.shapes import fill_small_holes
-from workflow_scripts.wsi.slide import Slide
-from workflow_scripts.wsi.slide_error import SlideError
-from workflow_scripts.wsi.tissue import segment
-from workflow_scripts.wsi.user_masks import read_user_mask
+from workflow_scripts.core.overview import Overview
+from workflow_scripts.core.status import SlideError
+from workflow_scripts.tissue.focus import Readable, measure_focus
+from workflow_scripts.tissue.pen_ink import find_ink, ink_colours, ink_to_remove, is_stain
+from workflow_scripts.tissue.polygons import mask_polygons, rasterise
+from workflow_scripts.tissue.segment import segment
+from workflow_scripts.tissue.shapes import fill_small_holes
+from workflow_scripts.tissue.user_masks import read_user_mask
 
 _TOLD = 0.01  # fractions from here on are worth a note
 
@@ -142,7 +141,7 @@ def _nothing(settings: Tissue, threshold: float, pen_fraction: float) -> str:
 
 
 def judge_artefacts(
-    slide: Slide, view: Overview, outline: Outline, mpp_x: float, mpp_y: float, settings: Tissue
+    slide: Readable, view: Overview, outline: Outline, mpp_x: float, mpp_y: float, settings: Tissue
 ) -> Artefacts:
     """Damage, pen marks and blurred fields of a slide at `mpp_x`, `mpp_y` um/px."""
     blurred, fraction = np.empty((0, 4)), None

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import shapely
 
-from workflow_scripts.wsi.mask_image import read_mask_image
-from workflow_scripts.wsi.polygons import mask_polygons
-from workflow_scripts.wsi.slide_error import SlideError
+from workflow_scripts.core.status import SlideError
+from workflow_scripts.tissue.mask_image import read_mask_image
+from workflow_scripts.tissue.polygons import mask_polygons
 
 # Annotations of these classes are cut out of the tissue; any other class, or none, is tissue.
 _CUT_OUT = {"glass", "background", "hole", "artefact", "artifact", "pen"}

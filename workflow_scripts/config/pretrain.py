@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from workflow_scripts.config_base import (
+from workflow_scripts.config.base import (
     Count,
     Fraction,
     Name,

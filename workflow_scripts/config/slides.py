@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from workflow_scripts.config_base import Count, Fraction, Name, Positive, Section, free, known, names_in
+from workflow_scripts.config.base import Count, Fraction, Name, Positive, Section, free, known, names_in
 
 
 class Slides(Section):
@@ -45,7 +45,7 @@ def clam_preset(name: str) -> dict[str, Any]:
 
 class Tissue(Section):
     method: Name = "saturation"
-    """`saturation` (HSV), `optical_density` (mean), or `clam` (CLAM's recipe); a file wsi/tissue_{method}.py."""
+    """`saturation` (HSV), `optical_density` (mean), or `clam` (CLAM's recipe); a file tissue/method_{method}.py."""
     preset: Literal["generic", "tcga", "bwh_biopsy", "bwh_resection"] | None = None
     """CLAM's preset (method clam): it sets threshold, smooth_um, closing_um, min_area_um2, min_hole_um2, max_holes."""
     masks: str | None = None
@@ -80,7 +80,7 @@ class Tissue(Section):
     @field_validator("method")
     @classmethod
     def _known_method(cls, value: str) -> str:
-        return known("method", value, names_in("wsi", "tissue_"))
+        return known("method", value, names_in("tissue", "method_"))
 
     @model_validator(mode="before")
     @classmethod

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from workflow_scripts.core.memory import available_memory
+from workflow_scripts.slpd.memory import available_memory
 
 MB = 1024**2
 
@@ -71,7 +71,7 @@ def test_freed_memory_is_taken_up_again():
     """Blocks of 28 MiB, written and freed in turn, cost new pages less often."""
     script = """
 import resource, sys
-from workflow_scripts.core.memory import keep_freed_memory
+from workflow_scripts.slpd.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
