@@ -3,7 +3,10 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-configfile: "config/config.yaml"
+# The demo, unless `--configfile` names a configuration: that one starts from the defaults in code, which are the paper's.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
 
 
 include: "rules/common.smk"
@@ -28,7 +31,7 @@ if CFG.source.kind:
 rule all:
     default_target: True
     input:
-        f"results/{COHORT}/report.html",
+        "<cohort>/report.html",
 
 
 rule cohort:
@@ -48,29 +51,29 @@ rule regions:
 
 rule features:
     input:
-        f"results/{COHORT}/slides.parquet",
+        "<cohort>/slides.parquet",
 
 
 rule export:
     input:
-        f"results/{COHORT}/export/{ENCODER}/index.parquet",
+        f"<cohort>/export/{ENCODER}/index.parquet",
 
 
 rule pretrain:
     input:
-        expand(f"results/{COHORT}/pretrain/{{run}}/model/model.safetensors", run=CFG.pretrain.runs),
+        expand("<cohort>/pretrain/{run}/model/model.safetensors", run=CFG.pretrain.runs),
 
 
 rule embed:
     input:
-        expand(f"results/{COHORT}/embeddings/{{representation}}/slides.parquet", representation=REPRESENTATIONS),
+        expand("<cohort>/embeddings/{representation}/slides.parquet", representation=CFG.representations),
 
 
 rule benchmark:
     input:
-        f"results/{COHORT}/benchmark/results.parquet",
+        "<cohort>/benchmark/results.parquet",
 
 
 rule report:
     input:
-        f"results/{COHORT}/report.html",
+        "<cohort>/report.html",

@@ -1,15 +1,18 @@
 """The benchmark: patient-level folds, heads on every representation, metrics with intervals."""
 
 
+include: "benchmark_inputs.smk"
+
+
 # Deals the patients of a task into stratified folds.
 rule split_patients:
     input:
         manifest=MANIFEST,
-        slides="results/{cohort}/slides.parquet",
+        slides="<cohort>/slides.parquet",
     output:
-        splits="results/{cohort}/benchmark/{task}/splits.parquet",
+        splits="<cohort>/benchmark/{task}/splits.parquet",
     log:
-        "results/{cohort}/logs/benchmark/{task}/splits.log",
+        "<cohort>/logs/benchmark/{task}/splits.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -17,7 +20,7 @@ rule split_patients:
         mem_mb=2000,
         runtime=10,
     params:
-        cfg=split_settings,
+        cfg=settings("split_patients"),
         code=code("split_patients"),
     shell:
         "python -m workflow_scripts.split_patients --config {params.cfg:q} --task {wildcards.task}"
@@ -28,13 +31,13 @@ rule split_patients:
 rule fit_head:
     input:
         manifest=MANIFEST,
-        splits="results/{cohort}/benchmark/{task}/splits.parquet",
-        regions="results/{cohort}/embeddings/{representation}/regions.parquet",
-        slides="results/{cohort}/embeddings/{representation}/slides.parquet",
+        splits="<cohort>/benchmark/{task}/splits.parquet",
+        regions="<cohort>/embeddings/{representation}/regions.parquet",
+        slides="<cohort>/embeddings/{representation}/slides.parquet",
     output:
-        predictions="results/{cohort}/benchmark/{task}/{representation}/{head}/predictions.parquet",
+        predictions="<cohort>/benchmark/{task}/{representation}/{head}/predictions.parquet",
     log:
-        "results/{cohort}/logs/benchmark/{task}/{representation}/{head}.log",
+        "<cohort>/logs/benchmark/{task}/{representation}/{head}.log",
     conda:
         "../envs/gpu.yaml"
     threads: 1
@@ -43,7 +46,7 @@ rule fit_head:
         mem_mb=8000,
         runtime=240,
     params:
-        cfg=lambda wildcards: settings({"task": task_settings(wildcards.task), "seed": CFG.benchmark.seed}),
+        cfg=settings("fit_head"),
         code=code("fit_head"),
         embeddings=subpath(input.slides, parent=True),
     shell:
@@ -57,9 +60,9 @@ rule collect_results:
     input:
         predictions=PREDICTIONS,
     output:
-        results="results/{cohort}/benchmark/results.parquet",
+        results="<cohort>/benchmark/results.parquet",
     log:
-        "results/{cohort}/logs/benchmark/results.log",
+        "<cohort>/logs/benchmark/results.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -67,7 +70,7 @@ rule collect_results:
         mem_mb=2000,
         runtime=60,
     params:
-        cfg=settings({key: getattr(CFG.benchmark, key) for key in ("baseline", "bootstraps", "seed")}),
+        cfg=settings("collect_results"),
         code=code("collect_results"),
     shell:
         "python -m workflow_scripts.collect_results --config {params.cfg:q} --predictions {input.predictions}"
@@ -82,9 +85,9 @@ rule score_textures:
         truth=truth_maps,
         assignments=last_assignments,
     output:
-        scores="results/{cohort}/benchmark/textures_{run}.parquet",
+        scores="<cohort>/benchmark/textures_{run}.parquet",
     log:
-        "results/{cohort}/logs/benchmark/textures_{run}.log",
+        "<cohort>/logs/benchmark/textures_{run}.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -92,6 +95,7 @@ rule score_textures:
         mem_mb=2000,
         runtime=30,
     params:
+        cfg=settings("score_textures"),
         folder=CFG.benchmark.region_truth,
         seed=CFG.benchmark.seed,
         check_folder=check_folder,

@@ -1,6 +1,9 @@
 """The cohort: synthetic slides of the demo, a check of every slide, and the status of all of them."""
 
 
+include: "cohort_inputs.smk"
+
+
 # Makes one synthetic slide of the demo cohort and the map of its textures.
 rule make_demo_slide:
     output:
@@ -18,7 +21,7 @@ rule make_demo_slide:
         mem_mb=2000,
         runtime=10,
     params:
-        cfg=settings(CFG.demo),
+        cfg=settings("make_demo_slide"),
         code=code("make_demo_slide"),
     shell:
         "python -m workflow_scripts.make_demo_slide --config {params.cfg:q} --slide {wildcards.demo}"
@@ -28,9 +31,9 @@ rule make_demo_slide:
 # Fetches one remote slide and records what came; there is no code to rerun for, the file is that of its address.
 rule fetch_slide:
     output:
-        record="results/{cohort}/fetched/{slide}.json",
+        record="<cohort>/fetched/{slide}.json",
     log:
-        "results/{cohort}/logs/fetched/{slide}.log",
+        "<cohort>/logs/fetched/{slide}.log",
     localrule: True
     conda:
         "../envs/cpu.yaml"
@@ -41,8 +44,9 @@ rule fetch_slide:
         fetch=1,
     params:
         row=fetch_row,
+        cohort=CFG.cohort.name,
     shell:
-        "python -m workflow_scripts.fetch_slide --row {params.row:q} --cohort {wildcards.cohort}"
+        "python -m workflow_scripts.fetch_slide --row {params.row:q} --cohort {params.cohort}"
         " --output {output.record} --log {log}"
 
 
@@ -51,9 +55,9 @@ rule check_slide:
     input:
         slide=slide_file,
     output:
-        check="results/{cohort}/check/{slide}.parquet",
+        check="<cohort>/check/{slide}.parquet",
     log:
-        "results/{cohort}/logs/check/{slide}.log",
+        "<cohort>/logs/check/{slide}.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -61,7 +65,7 @@ rule check_slide:
         mem_mb=1000,
         runtime=10,
     params:
-        cfg=settings(CFG.slides),
+        cfg=settings("check_slide"),
         row=slide_row,
         code=code("check_slide"),
     shell:
@@ -77,9 +81,9 @@ rule summarise_cohort:
         tissue=[] if CFG.source.kind else per_slide("tissue/{slide}.parquet"),
         features=SHARD_FILES,
     output:
-        slides="results/{cohort}/slides.parquet",
+        slides="<cohort>/slides.parquet",
     log:
-        "results/{cohort}/logs/summarise_cohort.log",
+        "<cohort>/logs/summarise_cohort.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -93,7 +97,7 @@ rule summarise_cohort:
         patients=value_digest([(row.slide_id, row.patient_id) for row in SLIDES.values()]),
         code=code("summarise_cohort"),
         checks=check_folder,
-        tissue="" if CFG.source.kind else f"--tissue-folder results/{COHORT}/tissue",
+        tissue="" if CFG.source.kind else f"--tissue-folder {COHORT}/tissue",
         features=feature_folder,
         shards=len(SHARDS),
     shell:

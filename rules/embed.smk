@@ -4,14 +4,14 @@
 # Embeds regions and slides with the exported teacher of a run.
 rule embed_regions:
     input:
-        slides="results/{cohort}/slides.parquet",
+        slides="<cohort>/slides.parquet",
         features=SHARD_FILES,
-        model="results/{cohort}/pretrain/{run}/model/model.safetensors",
+        model="<cohort>/pretrain/{run}/model/model.safetensors",
     output:
-        regions="results/{cohort}/embeddings/{run}/regions.parquet",
-        slides="results/{cohort}/embeddings/{run}/slides.parquet",
+        regions="<cohort>/embeddings/{run}/regions.parquet",
+        slides="<cohort>/embeddings/{run}/slides.parquet",
     log:
-        "results/{cohort}/logs/embed/{run}.log",
+        "<cohort>/logs/embed/{run}.log",
     conda:
         "../envs/gpu.yaml"
     threads: 8
@@ -32,13 +32,13 @@ rule embed_regions:
 # Embeds regions and slides without pretraining: mean of patch features, or of colour.
 rule embed_baseline:
     input:
-        slides="results/{cohort}/slides.parquet",
+        slides="<cohort>/slides.parquet",
         features=SHARD_FILES,
     output:
-        regions="results/{cohort}/embeddings/{baseline}/regions.parquet",
-        slides="results/{cohort}/embeddings/{baseline}/slides.parquet",
+        regions="<cohort>/embeddings/{baseline}/regions.parquet",
+        slides="<cohort>/embeddings/{baseline}/slides.parquet",
     log:
-        "results/{cohort}/logs/embed/{baseline}.log",
+        "<cohort>/logs/embed/{baseline}.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1

@@ -1,6 +1,9 @@
 """Features: a frozen encoder over the patches of every region."""
 
 
+include: "features_inputs.smk"
+
+
 # Encodes the patches of one shard of slides; a slide that is already done is not encoded again.
 rule extract_features:
     input:
@@ -8,9 +11,9 @@ rule extract_features:
         regions=of_shard("regions/{slide}.parquet"),
         weights=weights_file,
     output:
-        index="results/{cohort}/features/{encoder}/shard_{shard}.parquet",
+        index="<cohort>/features/{encoder}/shard_{shard}.parquet",
     log:
-        "results/{cohort}/logs/features/{encoder}/shard_{shard}.log",
+        "<cohort>/logs/features/{encoder}/shard_{shard}.log",
     conda:
         "../envs/gpu.yaml"
     threads: 8
@@ -22,9 +25,10 @@ rule extract_features:
         batch_size=CFG.features.batch_size or 0,
         keep_fetched=int(CFG.slides.keep_fetched),
     params:
-        cfg=settings(CFG.features),
-        regions_cfg=settings(CFG.regions),
+        cfg=settings("extract_features"),
+        regions_cfg=settings("extract_features", "regions"),
         code=code("extract_features"),
+        cohort=CFG.cohort.name,
         plug_in=plug_in_source,
         manifest=MANIFEST,
         check_folder=check_folder,
@@ -34,19 +38,19 @@ rule extract_features:
         " --manifest {params.manifest:q} --shard {wildcards.shard} --code {params.code}"
         " --check-folder {params.check_folder} --regions-folder {params.region_folder}"
         " --output {output.index} --batch-size {resources.batch_size} --gpu {resources.gpu}"
-        " --readers {threads} --keep-fetched {resources.keep_fetched} --cohort {wildcards.cohort} --log {log}"
+        " --readers {threads} --keep-fetched {resources.keep_fetched} --cohort {params.cohort} --log {log}"
 
 
 # Writes the patch features of all usable slides in the layouts of other tools.
 rule export_features:
     input:
-        slides="results/{cohort}/slides.parquet",
+        slides="<cohort>/slides.parquet",
         features=SHARD_FILES,
         regions=per_slide("regions/{slide}.parquet"),
     output:
-        index="results/{cohort}/export/{encoder}/index.parquet",
+        index="<cohort>/export/{encoder}/index.parquet",
     log:
-        "results/{cohort}/logs/export/{encoder}.log",
+        "<cohort>/logs/export/{encoder}.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -54,8 +58,8 @@ rule export_features:
         mem_mb=8000,
         runtime=240,
     params:
-        cfg=settings(CFG.export),
-        regions_cfg=settings(CFG.regions),
+        cfg=settings("export_features"),
+        regions_cfg=settings("export_features", "regions"),
         code=code("export_features"),
         features=feature_folder,
         regions=region_folder,

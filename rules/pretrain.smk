@@ -6,17 +6,20 @@ Each run is a chain of states; runs with equal warm-up settings share one.
 """
 
 
+include: "pretrain_inputs.smk"
+
+
 # Trains student and teacher by self-distillation alone.
 rule warm_up:
     input:
-        slides="results/{cohort}/slides.parquet",
+        slides="<cohort>/slides.parquet",
         features=SHARD_FILES,
         init=start_file,
     output:
-        state="results/{cohort}/pretrain/{warm_up}/state.safetensors",
-        metrics="results/{cohort}/pretrain/{warm_up}/metrics.parquet",
+        state="<cohort>/pretrain/{warm_up}/state.safetensors",
+        metrics="<cohort>/pretrain/{warm_up}/metrics.parquet",
     log:
-        "results/{cohort}/logs/pretrain/{warm_up}.log",
+        "<cohort>/logs/pretrain/{warm_up}.log",
     conda:
         "../envs/gpu.yaml"
     threads: 8
@@ -29,26 +32,27 @@ rule warm_up:
     params:
         cfg=warm_up_settings,
         code=code("warm_up"),
+        scratch=f"{COHORT}/scratch",
         features=feature_folder,
     shell:
         "python -m workflow_scripts.warm_up --config {params.cfg:q} --features {params.features} --slides {input.slides}"
         " --code {params.code} --state {output.state} --metrics {output.metrics}"
-        " --scratch results/{wildcards.cohort}/scratch/{wildcards.warm_up} --micro-batch {resources.micro_batch}"
+        " --scratch {params.scratch}/{wildcards.warm_up} --micro-batch {resources.micro_batch}"
         " --gpu {resources.gpu} --log {log}"
 
 
 # Clusters the regions of every slide into its prototypes.
 checkpoint cluster_regions:
     input:
-        slides="results/{cohort}/slides.parquet",
+        slides="<cohort>/slides.parquet",
         features=SHARD_FILES,
         state=previous_state,
         previous=previous_clustering,
     output:
-        prototypes="results/{cohort}/pretrain/{run}/round_{round}/prototypes.parquet",
-        assignments="results/{cohort}/pretrain/{run}/round_{round}/assignments.parquet",
+        prototypes="<cohort>/pretrain/{run}/round_{round}/prototypes.parquet",
+        assignments="<cohort>/pretrain/{run}/round_{round}/assignments.parquet",
     log:
-        "results/{cohort}/logs/pretrain/{run}/cluster_{round}.log",
+        "<cohort>/logs/pretrain/{run}/cluster_{round}.log",
     conda:
         "../envs/gpu.yaml"
     threads: 8
@@ -70,12 +74,12 @@ checkpoint cluster_regions:
 # Finds the nearest slides of every slide and matches their prototypes.
 checkpoint assign_neighbours:
     input:
-        slides="results/{cohort}/slides.parquet",
-        prototypes="results/{cohort}/pretrain/{run}/round_{round}/prototypes.parquet",
+        slides="<cohort>/slides.parquet",
+        prototypes="<cohort>/pretrain/{run}/round_{round}/prototypes.parquet",
     output:
-        neighbours="results/{cohort}/pretrain/{run}/round_{round}/neighbours.parquet",
+        neighbours="<cohort>/pretrain/{run}/round_{round}/neighbours.parquet",
     log:
-        "results/{cohort}/logs/pretrain/{run}/assign_{round}.log",
+        "<cohort>/logs/pretrain/{run}/assign_{round}.log",
     conda:
         "../envs/cpu.yaml"
     threads: 8
@@ -83,7 +87,7 @@ checkpoint assign_neighbours:
         mem_mb=16000,
         runtime=120,
     params:
-        cfg=neighbour_settings,
+        cfg=settings("assign_neighbours"),
         code=code("assign_neighbours"),
     shell:
         "python -m workflow_scripts.assign_neighbours --config {params.cfg:q} --slides {input.slides}"
@@ -93,15 +97,15 @@ checkpoint assign_neighbours:
 # Distils the round's prototypes into the student for a number of epochs.
 checkpoint distill_round:
     input:
-        slides="results/{cohort}/slides.parquet",
+        slides="<cohort>/slides.parquet",
         features=SHARD_FILES,
         state=previous_state,
         tables=round_tables,
     output:
-        state="results/{cohort}/pretrain/{run}/round_{round}/state.safetensors",
-        metrics="results/{cohort}/pretrain/{run}/round_{round}/metrics.parquet",
+        state="<cohort>/pretrain/{run}/round_{round}/state.safetensors",
+        metrics="<cohort>/pretrain/{run}/round_{round}/metrics.parquet",
     log:
-        "results/{cohort}/logs/pretrain/{run}/distill_{round}.log",
+        "<cohort>/logs/pretrain/{run}/distill_{round}.log",
     conda:
         "../envs/gpu.yaml"
     threads: 8
@@ -112,29 +116,30 @@ checkpoint distill_round:
         # cannot change a result, so not a param
         micro_batch=CFG.pretrain.micro_batch or 0,
     params:
-        cfg=distill_settings,
+        cfg=settings("distill_round"),
         code=code("distill_round"),
+        scratch=f"{COHORT}/scratch",
         features=feature_folder,
     shell:
         "python -m workflow_scripts.distill_round --config {params.cfg:q} --features {params.features}"
         " --slides {input.slides} --start {input.state} --tables {input.tables} --code {params.code}"
         " --state {output.state} --metrics {output.metrics}"
-        " --scratch results/{wildcards.cohort}/scratch/{wildcards.run}_{wildcards.round}"
+        " --scratch {params.scratch}/{wildcards.run}_{wildcards.round}"
         " --micro-batch {resources.micro_batch} --gpu {resources.gpu} --log {log}"
 
 
 # Exports the last round's teacher as safetensors with its config and model card.
 rule export_model:
     input:
-        slides="results/{cohort}/slides.parquet",
+        slides="<cohort>/slides.parquet",
         features=SHARD_FILES,
         state=last_state,
     output:
-        model="results/{cohort}/pretrain/{run}/model/model.safetensors",
-        config="results/{cohort}/pretrain/{run}/model/config.json",
-        card="results/{cohort}/pretrain/{run}/model/README.md",
+        model="<cohort>/pretrain/{run}/model/model.safetensors",
+        config="<cohort>/pretrain/{run}/model/config.json",
+        card="<cohort>/pretrain/{run}/model/README.md",
     log:
-        "results/{cohort}/logs/pretrain/{run}/export.log",
+        "<cohort>/logs/pretrain/{run}/export.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -142,10 +147,11 @@ rule export_model:
         mem_mb=4000,
         runtime=10,
     params:
-        cfg=lambda wildcards: settings(run_of(wildcards)),
+        cfg=settings("export_model"),
         code=code("export_model"),
+        cohort=CFG.cohort.name,
         features=feature_folder,
     shell:
         "python -m workflow_scripts.export_model --config {params.cfg:q} --features {params.features}"
-        " --slides {input.slides} --state {input.state} --run {wildcards.run} --cohort {wildcards.cohort}"
+        " --slides {input.slides} --state {input.state} --run {wildcards.run} --cohort {params.cohort}"
         " --code {params.code} --output {output.model} --log {log}"

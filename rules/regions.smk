@@ -4,12 +4,12 @@
 # Lays the grid of regions over one slide's tissue.
 rule tile_regions:
     input:
-        check="results/{cohort}/check/{slide}.parquet",
-        tissue="results/{cohort}/tissue/{slide}.parquet",
+        check="<cohort>/check/{slide}.parquet",
+        tissue="<cohort>/tissue/{slide}.parquet",
     output:
-        regions="results/{cohort}/regions/{slide}.parquet",
+        regions="<cohort>/regions/{slide}.parquet",
     log:
-        "results/{cohort}/logs/regions/{slide}.log",
+        "<cohort>/logs/regions/{slide}.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -17,7 +17,7 @@ rule tile_regions:
         mem_mb=2000,
         runtime=10,
     params:
-        cfg=settings(CFG.regions),
+        cfg=settings("tile_regions"),
         code=code("tile_regions"),
     shell:
         "python -m workflow_scripts.tile_regions --config {params.cfg:q} --check {input.check}"

@@ -1,27 +1,30 @@
 """The report: one HTML file with everything a person needs to judge the run."""
 
 
+include: "report_inputs.smk"
+
+
 # Writes the self-contained report.html.
 rule write_report:
     input:
-        slides="results/{cohort}/slides.parquet",
+        slides="<cohort>/slides.parquet",
         overlays=per_slide("tissue/{slide}.png"),
         regions=per_slide("regions/{slide}.parquet"),
         templates=[workflow.source_path(f"../workflow_scripts/report/report.{kind}") for kind in ("html", "css", "js")],
         metrics=[
-            f"results/{COHORT}/pretrain/{run}/round_{number:02d}/metrics.parquet"
+            f"<cohort>/pretrain/{run}/round_{number:02d}/metrics.parquet"
             for run in CFG.pretrain.runs
             for number in range(1, CFG.pretrain.run(run).rounds + 1)
         ],
         tables=report_tables,
-        embeddings=expand(f"results/{COHORT}/embeddings/{{name}}/slides.parquet", name=REPRESENTATIONS),
+        embeddings=expand("<cohort>/embeddings/{name}/slides.parquet", name=CFG.representations),
         predictions=PREDICTIONS,
-        results="results/{cohort}/benchmark/results.parquet",
+        results="<cohort>/benchmark/results.parquet",
         textures=texture_scores,
     output:
-        report="results/{cohort}/report.html",
+        report="<cohort>/report.html",
     log:
-        "results/{cohort}/logs/report.log",
+        "<cohort>/logs/report.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -29,8 +32,9 @@ rule write_report:
         mem_mb=4000,
         runtime=60,
     params:
-        cfg=report_settings(),
+        cfg=settings("write_report"),
         code=code("write_report"),
+        results=subpath(output.report, parent=True),
     shell:
-        "python -m workflow_scripts.write_report --config {params.cfg:q} --results results/{wildcards.cohort}"
+        "python -m workflow_scripts.write_report --config {params.cfg:q} --results {params.results}"
         " --output {output.report} --log {log}"

@@ -8,13 +8,13 @@ ruleorder: index_features > extract_features
 # Lays regions over the patches of one slide that another tool encoded, and stores them as features.
 rule import_features:
     input:
-        check="results/{cohort}/check/{slide}.parquet",
-        source=source_inputs,
+        check="<cohort>/check/{slide}.parquet",
+        source=lambda wildcards: source_files(SLIDES[wildcards.slide]).inputs(),
     output:
-        regions="results/{cohort}/regions/{slide}.parquet",
-        features=f"results/{{cohort}}/features/{ENCODER}/slides/{{slide}}.parquet",
+        regions="<cohort>/regions/{slide}.parquet",
+        features=f"<cohort>/features/{ENCODER}/slides/{{slide}}.parquet",
     log:
-        "results/{cohort}/logs/import/{slide}.log",
+        "<cohort>/logs/import/{slide}.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -22,9 +22,9 @@ rule import_features:
         mem_mb=8000,
         runtime=20,
     params:
-        cfg=settings(CFG.source),
-        regions_cfg=settings(CFG.regions),
-        slides_cfg=settings(CFG.slides),
+        cfg=settings("import_features"),
+        regions_cfg=settings("import_features", "regions"),
+        slides_cfg=settings("import_features", "slides"),
         row=slide_row,
         code=code("import_features"),
         encoder=ENCODER,
@@ -41,7 +41,7 @@ rule index_features:
     output:
         index=SHARD_FILES,
     log:
-        f"results/{COHORT}/logs/import/index.log",
+        f"<cohort>/logs/import/index.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1

@@ -4,14 +4,14 @@
 # Segments the tissue of one slide at a fixed physical scale, or takes the user's mask; polygons, and an overlay.
 rule segment_tissue:
     input:
-        check="results/{cohort}/check/{slide}.parquet",
-        mask=user_masks,
+        check="<cohort>/check/{slide}.parquet",
+        mask=lambda wildcards: MASKS.get(wildcards.slide, []),  # the user's own, or none
     output:
-        tissue="results/{cohort}/tissue/{slide}.parquet",
-        geojson="results/{cohort}/tissue/{slide}.geojson",
-        overlay="results/{cohort}/tissue/{slide}.png",
+        tissue="<cohort>/tissue/{slide}.parquet",
+        geojson="<cohort>/tissue/{slide}.geojson",
+        overlay="<cohort>/tissue/{slide}.png",
     log:
-        "results/{cohort}/logs/tissue/{slide}.log",
+        "<cohort>/logs/tissue/{slide}.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -19,7 +19,7 @@ rule segment_tissue:
         mem_mb=4000,
         runtime=20,
     params:
-        cfg=tissue_settings(),
+        cfg=settings("segment_tissue"),
         code=code("segment_tissue"),
     shell:
         "python -m workflow_scripts.segment_tissue --config {params.cfg:q} --check {input.check} --mask {input.mask:q}"

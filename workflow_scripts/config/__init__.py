@@ -66,9 +66,9 @@ __all__ = [
 
 
 class Cohort(Section):
-    name: Name = "demo"
+    name: Name = "cohort"
     """Name of the cohort; results go to results/{name}/."""
-    manifest: str = "config/demo/slides.csv"
+    manifest: str = "slides.csv"
     """CSV with the columns slide_id and path, and optionally patient_id, mpp and label columns."""
     max_failed_fraction: Fraction = free(0.5)
     """The run stops after the features when more than this fraction of the slides is excluded."""
@@ -110,6 +110,11 @@ class Config(Section):
     embed: Embed = Embed()
     benchmark: Benchmark = Benchmark()
     report: Report = Report()
+
+    @property
+    def representations(self) -> list[str]:
+        """Names of what is compared: the baselines, then the pretraining runs."""
+        return [*self.embed.baselines, *self.pretrain.runs]
 
     @field_validator("pretrain")
     @classmethod
@@ -167,9 +172,10 @@ class Config(Section):
                 raise ValueError(
                     f"pretrain run {name}: crops.global_size ({size}) exceeds regions.grid ({self.regions.grid})"
                 )
-        known = [*self.embed.baselines, *self.pretrain.runs]
-        if self.benchmark.baseline not in known:
-            raise ValueError(f"benchmark.baseline: {self.benchmark.baseline} is none of {', '.join(known)}")
+        if self.benchmark.baseline not in self.representations:
+            raise ValueError(
+                f"benchmark.baseline: {self.benchmark.baseline} is none of {', '.join(self.representations)}"
+            )
         return self
 
 

@@ -66,8 +66,17 @@ def known(key: str, value: str, names: list[str]) -> str:
 
 
 def result_settings(section: BaseModel) -> dict[str, Any]:
-    """A section's values without its free fields: what decides whether a stage runs again."""
-    free_fields = {
-        name for name, field in type(section).model_fields.items() if (field.json_schema_extra or {}).get("free")
-    }
-    return section.model_dump(mode="json", exclude=free_fields)
+    """Values without the free fields, nor those of sections within: what decides whether a stage runs again."""
+    return section.model_dump(mode="json", exclude=_free_fields(type(section)))
+
+
+def _free_fields(model: type[BaseModel]) -> dict[str, Any]:
+    """The free fields of a model and of the models in it, as pydantic's `exclude` takes them."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        extra, inner = field.json_schema_extra, field.annotation
+        if isinstance(extra, dict) and extra.get("free"):
+            found[name] = True
+        elif isinstance(inner, type) and issubclass(inner, BaseModel):
+            found[name] = _free_fields(inner)
+    return found

@@ -1,60 +1,39 @@
-"""Every key of the configuration, as the models have it, and which rules run again when it is edited."""
+"""Every key of the configuration, as the models have it, and which rules run again when it is edited.
+
+The rules are computed: a key is edited, and the settings that each rule is given (`config.stages`) are compared.
+"""
 
 import json
+import warnings
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
-from workflow_scripts.config import Config
+from workflow_scripts.config import Config, PretrainRun, Task
+from workflow_scripts.config.stages import BY_CONFIG, BY_RUN, BY_TASK, SECTIONS, section_settings
 
 _RUN = "pretrain.defaults"
-# Rules that run again when a key is edited, by the longest matching start of the key.
-RERUNS = {
+# Keys that change which jobs there are, or what they read, and not their settings; by the longest matching start.
+_WIRING = {
     "cohort": "all rules, into a new folder",
     "cohort.manifest": "extract_features, summarise_cohort, split_patients, fit_head",
     "cohort.fetch_attempt": "fetch_slide and all after it, for what could not be fetched",
-    "demo": "make_demo_slide",
-    "slides": "check_slide; import_features where source is set",
-    "tissue": "segment_tissue",
     "tissue.masks": "segment_tissue of the slides whose mask comes, goes or changes",
-    "regions": "tile_regions, extract_features; import_features where source is set",
-    "features": "extract_features",
     "features.encoder": "extract_features and all after it",
     "features.shards": "extract_features, summarise_cohort",
-    "source": "import_features, index_features",
-    "export": "export_features",
-    _RUN: "warm_up, cluster_regions, distill_round",
-    f"{_RUN}.optimiser": "warm_up, distill_round",
-    f"{_RUN}.loss": "warm_up, distill_round",
-    f"{_RUN}.loss.self_weight": "distill_round",
-    f"{_RUN}.loss.intra_weight": "distill_round",
-    f"{_RUN}.loss.inter_weight": "distill_round",
-    f"{_RUN}.loss.proto_center": "distill_round",
-    f"{_RUN}.loss.skip_same_index": "distill_round",
-    f"{_RUN}.init": "warm_up",
-    f"{_RUN}.prototypes": "cluster_regions",
-    f"{_RUN}.prototypes.level": "cluster_regions, distill_round",
-    f"{_RUN}.prototypes.features": "cluster_regions, distill_round",
+    "source.kind": "import_features and index_features in place of tile_regions and extract_features",
     f"{_RUN}.recluster_every": "distill_round of the rounds whose prototypes change",
-    f"{_RUN}.stop_agreement": "cluster_regions",
-    f"{_RUN}.neighbours": "assign_neighbours",
-    f"{_RUN}.warmup_epochs": "warm_up, distill_round",
     f"{_RUN}.rounds": "new rounds only",
-    f"{_RUN}.epochs_per_round": "distill_round",
-    f"{_RUN}.schedule_epochs": "warm_up, distill_round",
     "pretrain.preset": "as the keys that it replaces",
-    "pretrain.micro_batch": "nothing",
     "pretrain.runs": "as the keys that a run replaces",
     "embed": "new baselines only, collect_results",
     "benchmark.tasks": "split_patients, fit_head of that task",
     "benchmark.heads": "new heads only, collect_results",
-    "benchmark.folds": "split_patients",
-    "benchmark.validation_fraction": "split_patients",
-    "benchmark.seed": "split_patients, fit_head, collect_results, score_textures",
-    "benchmark.bootstraps": "collect_results",
-    "benchmark.baseline": "collect_results",
-    "benchmark.region_truth": "score_textures",
     "report": "write_report",
 }
+# Said in words above the tables of config/README.md, for it holds for nearly every key.
+_ALWAYS = {"write_report", "export_model"}
+_SOURCE = "import_features"  # runs only where the section `source` is set
 
 
 class Key(NamedTuple):
@@ -67,8 +46,59 @@ class Key(NamedTuple):
 
     @property
     def reruns(self) -> str:
-        starts = [start for start in RERUNS if f"{self.name}.".startswith(f"{start}.")]
-        return "nothing" if self.free else RERUNS[max(starts, key=len)]
+        """The rules that run again when the key is edited, in words."""
+        if self.free:
+            return "nothing"
+        starts = [start for start in _WIRING if f"{self.name}.".startswith(f"{start}.")]
+        return _WIRING[max(starts, key=len)] if starts else _in_words(dependents(self.name))
+
+
+def _in_words(rules: list[str]) -> str:
+    plain = ", ".join(rule for rule in rules if rule != _SOURCE)
+    if _SOURCE not in rules:
+        return plain
+    imported = f"{_SOURCE} where source is set"
+    return f"{plain}; {imported}" if plain else imported
+
+
+def dependents(key: str) -> list[str]:
+    """Rules whose settings change with a key, without those that nearly every key runs again.
+
+    Args:
+        key: dotted name, such as `pretrain.defaults.loss.intra_weight`.
+    """
+    before = _settings(Config(), PretrainRun())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a value that is not of the field's type: any other value will do
+        if key.startswith(f"{_RUN}."):
+            after = _settings(Config(), _edited(PretrainRun(), key.removeprefix(f"{_RUN}.").split(".")))
+        else:
+            after = _settings(_edited(Config(), key.split(".")), PretrainRun())
+    return [rule for rule, settings in after.items() if settings != before[rule] and rule not in _ALWAYS]
+
+
+def _edited(model: Any, path: list[str]) -> Any:
+    """Copy of a model with another value, not validated, at a path of field names."""
+    name, *rest = path
+    value = getattr(model, name)
+    other = _edited(value, rest) if rest else ("edited", json.dumps(value, default=str))
+    return model.model_copy(update={name: other})
+
+
+def _settings(config: Config, run: PretrainRun) -> dict[str, Any]:
+    """Settings of every rule, in the order of the stages."""
+    task = _with_a_task(config)
+    return {
+        **{rule: [section_settings(config, name) for name in names] for rule, names in SECTIONS.items()},
+        **{rule: settings(run) for rule, settings in BY_RUN.items()},
+        **{rule: settings(task, "some") for rule, settings in BY_TASK.items()},
+        **{rule: settings(config) for rule, settings in BY_CONFIG.items() if rule not in _ALWAYS},
+    }
+
+
+def _with_a_task(config: Config) -> Config:
+    tasks = {"some": Task(kind="classification", label="some")}
+    return config.model_copy(update={"benchmark": config.benchmark.model_copy(update={"tasks": tasks})})
 
 
 def _below(schema: dict[str, Any], start: str, defs: dict[str, Any]) -> Iterator[Key]:
@@ -84,6 +114,7 @@ def _below(schema: dict[str, Any], start: str, defs: dict[str, Any]) -> Iterator
             yield from _below(defs[entry["$ref"].rsplit("/", 1)[1]], f"{full}.<name>.", defs)
 
 
+@cache
 def config_keys() -> list[Key]:
     """All keys in the order of the models."""
     schema = Config.model_json_schema()

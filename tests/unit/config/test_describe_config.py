@@ -1,17 +1,14 @@
 """config/README.md, config/config.yaml and the presets agree with the models of the configuration."""
 
 import re
-import warnings
 from pathlib import Path
 
 import pytest
 import yaml
-from snakemake.utils import update_config
 
 from workflow_scripts.config import (
     Benchmark,
-    Cohort,
-    Features,
+    Config,
     Model,
     PretrainRun,
     Prototypes,
@@ -21,7 +18,8 @@ from workflow_scripts.config import (
     load_config,
     merge,
 )
-from workflow_scripts.config.reruns import RERUNS, config_keys
+from workflow_scripts.config.reruns import config_keys
+from workflow_scripts.config.stages import BY_CONFIG, BY_RUN, BY_TASK, SECTIONS
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.describe_config import main, replace_tables
 
@@ -77,20 +75,18 @@ def test_config_files_are_valid_alone(path):
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
-def test_presets_replace_every_value_of_the_demo(path):
-    preset = leaves(read(path))
-    kept = {name for name in leaves(read(DEMO)) if name not in preset and not name.startswith("demo.")}
-    dropped = ("benchmark.tasks.grade.", "benchmark.tasks.survival.")
-    assert {name for name in kept if not name.startswith(dropped)} == set()
+def test_presets_name_only_what_differs_from_the_defaults(path):
+    defaults, written = leaves(Config().model_dump(mode="json")), leaves(read(path))
+    open_to_the_user = {"features.weights_sha256"}
+    same = {key for key, value in written.items() if defaults.get(key, ...) == value and ".tasks." not in key}
+    assert same == open_to_the_user
 
 
 @pytest.mark.parametrize(
     ("name", "count", "min_regions"), [("tcga_nsclc", 4, 32), ("tcga_brca", 2, 16)], ids=["nsclc", "brca"]
 )
-def test_presets_over_the_demo_have_the_published_setting(name, count, min_regions):
-    layered = read(DEMO)
-    update_config(layered, read(ROOT / "config" / "presets" / f"{name}.yaml"))  # as --configfile does
-    config = load_config(layered)
+def test_presets_have_the_published_setting(name, count, min_regions):
+    config = load_config(read(ROOT / "config" / "presets" / f"{name}.yaml"))
     # as many epochs as published but one, in longer rounds: docs/performance.md says why
     rounds = {"rounds": 26, "epochs_per_round": 3}
     prototypes = {"prototypes": Prototypes(count=count, min_regions=min_regions)}
@@ -135,40 +131,65 @@ def test_dropping_every_run_is_refused():
         load_config({"pretrain": {"runs": {"slpd": None}}})
 
 
+def rules_by_name() -> dict[str, str]:
+    """Text of each rule of rules/*.smk."""
+    found = {}
+    for path in (ROOT / "rules").glob("*.smk"):
+        parts = re.split(r"^(?:rule|checkpoint) (\w+):", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        found |= dict(zip(parts[1::2], parts[2::2], strict=True))
+    return found
+
+
 def test_rules_that_are_named_exist():
-    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
-    rules = set(re.findall(r"^(?:rule|checkpoint) (\w+):", text, re.MULTILINE))
-    named = {word for value in RERUNS.values() for word in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", value)}
-    assert named and named <= rules
+    named = {word for key in config_keys() for word in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", key.reruns)}
+    assert named and named <= set(rules_by_name())
 
 
-def test_free_keys_rerun_nothing():
-    free = {key.name for key in config_keys() if key.reruns == "nothing"}
-    slides = {"cohort.max_failed_fraction", "cohort.allow_network", "slides.keep_fetched", "features.batch_size"}
-    assert free == slides | {"pretrain.micro_batch"}
-    assert Cohort.model_fields["max_failed_fraction"].json_schema_extra == {"free": True}
-    assert Features.model_fields["batch_size"].json_schema_extra == {"free": True}
+def test_every_rule_gets_its_settings_from_the_stages():
+    """What is computed of reruns holds for the rules only if these take their settings from the same tables."""
+    named = {
+        (rule, asked)
+        for rule, text in rules_by_name().items()
+        for asked in re.findall(r'settings\("(\w+)"', text)
+    }  # fmt: skip
+    assert {asked for _, asked in named} | {"warm_up", "cluster_regions"} == {*SECTIONS, *BY_CONFIG, *BY_TASK, *BY_RUN}
+    assert all(rule == asked for rule, asked in named), named
+    for rule, sections in SECTIONS.items():
+        others = re.findall(rf'settings\("{rule}", "(\w+)"\)', rules_by_name()[rule])
+        assert others == list(sections[1:]), rule
 
 
-def test_pretraining_keys_rerun_what_the_settings_of_the_rules_say():
-    """Change one key at a time and compare the settings that each rule gets."""
-    run = PretrainRun()
-    settings = {
-        "warm_up": lambda one: one.warm_up_settings(),
-        "cluster_regions": lambda one: one.cluster_settings(),
-        "distill_round": lambda one: one.distill_settings(),
-        "assign_neighbours": lambda one: one.neighbours.model_dump(),
-    }
-    for key in config_keys():
-        if not key.name.startswith("pretrain.defaults."):
-            continue
-        *sections, name = key.name.split(".")[2:]
-        owner = getattr(run, sections[0]) if sections else run
-        edited = owner.model_copy(update={name: 12345})  # not validated, so that any value will do
-        other = run.model_copy(update={sections[0]: edited}) if sections else edited
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a value that is not of the field's type
-            changed = [rule for rule, of in settings.items() if of(run) != of(other)]
-        # these two change which jobs there are and what they read, not their settings
-        expected = [] if name in ("rounds", "recluster_every") else key.reruns.split(", ")
-        assert changed == expected, key.name
+def test_free_keys_rerun_nothing_and_no_other_key_does_so():
+    keys = config_keys()
+    free = {key.name for key in keys if key.free}
+    assert {"cohort.max_failed_fraction", "pretrain.micro_batch", "features.batch_size"} <= free
+    for key in keys:
+        assert (key.reruns == "nothing") == key.free, key.name
+        assert key.reruns, f"{key.name} is given to no rule"
+
+
+@pytest.mark.parametrize(
+    ("key", "rules"),
+    [
+        ("tissue.mpp", "segment_tissue"),
+        ("regions.grid", "tile_regions, extract_features, export_features; import_features where source is set"),
+        ("features.batch_size", "nothing"),
+        ("pretrain.defaults.loss.intra_weight", "distill_round"),
+        ("pretrain.defaults.loss.teacher_temp", "warm_up, distill_round"),
+        ("pretrain.defaults.prototypes.count", "cluster_regions"),
+        ("pretrain.defaults.neighbours.matching", "assign_neighbours"),
+        ("benchmark.seed", "split_patients, fit_head, collect_results, score_textures"),
+        ("benchmark.folds", "split_patients"),
+    ],
+)
+def test_reruns_of_a_key(key, rules):
+    assert {one.name: one.reruns for one in config_keys()}[key] == rules
+
+
+def test_a_key_that_a_config_does_not_name_has_the_papers_value():
+    """A user's config starts from the defaults in code: the demo's values reach it nowhere."""
+    named = {"cohort": {"name": "mine", "manifest": "slides.csv"}, "report": {"title": "My cohort"}}
+    own, paper = leaves(load_config(named).model_dump()), leaves(Config().model_dump())
+    assert {key for key in own if own[key] != paper[key]} == {"cohort.name", "report.title"}
+    run = load_config(named).pretrain.run("slpd")
+    assert run == PretrainRun() and (run.model.dim, run.rounds, run.head.out_dim) == (192, 79, 65536)

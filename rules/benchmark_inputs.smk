@@ -1,0 +1,20 @@
+"""Input functions of benchmark.smk."""
+
+PREDICTIONS = [
+    f"<cohort>/benchmark/{task}/{representation}/{head}/predictions.parquet"
+    for task, spec in CFG.benchmark.tasks.items()
+    for representation in CFG.representations
+    for head in CFG.benchmark.heads[spec.kind]
+]
+
+
+def truth_maps(wildcards):
+    """Maps that the workflow itself makes; maps given by the user are read as they are."""
+    if CFG.benchmark.region_truth != f"{CFG.demo.directory}/truth":
+        return []
+    files = [os.path.basename(row.path) for row in SLIDES.values() if is_demo(row.path)]
+    return [f"{CFG.benchmark.region_truth}/{name}.npz" for name in files]
+
+
+def last_assignments(wildcards):
+    return clustered_tables(wildcards.run, run_of(wildcards).rounds, "assignments")

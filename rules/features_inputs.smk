@@ -1,0 +1,34 @@
+"""Input functions of features.smk."""
+
+from workflow_scripts.config.encoders import is_plug_in
+from workflow_scripts.encoders.hub import own_weights
+from workflow_scripts.encoders.plug_in import plug_in_digest
+
+
+def of_shard(pattern):
+    """Input function: files of the slides of the wildcard `shard`."""
+
+    def files(wildcards):
+        mine = [s for s in SLIDES if shard_of(s, CFG.features.shards) == int(wildcards.shard)]
+        return expand(f"<cohort>/{pattern}", slide=mine)
+
+    return files
+
+
+def weights_file(wildcards):
+    """The user's own checkpoint, or nothing; a missing one too is nothing here, and the job says what to do."""
+    if CFG.source.kind:
+        return []
+    try:
+        file = own_weights(CFG.features)
+    except UserError:
+        return []
+    return [str(file)] if file and file.is_file() else []
+
+
+def plug_in_source(wildcards):
+    """Digest of the source of the user's own encoder; empty where there is none, or only the job's environment has it."""
+    try:
+        return plug_in_digest(CFG.features.model) if is_plug_in(CFG.features.model) else ""
+    except UserError:
+        return ""

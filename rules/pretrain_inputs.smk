@@ -1,0 +1,45 @@
+"""Input functions and params of pretrain.smk: which state and which tables a step of a run starts from."""
+
+import json
+
+
+def warm_up_settings(wildcards):
+    for name in CFG.pretrain.runs:
+        run = CFG.pretrain.run(name)
+        if stages.warm_up_folder(run) == wildcards.warm_up:
+            return stages.as_json(stages.BY_RUN["warm_up"](run))
+    raise WorkflowError(f"no run of pretrain.runs has the warm-up {wildcards.warm_up}")
+
+
+def start_file(wildcards):
+    """File that a warm-up starts from; none where it starts from scratch."""
+    return json.loads(warm_up_settings(wildcards))["init"] or []
+
+
+def previous_state(wildcards):
+    """State that a round starts from: the warm-up's, or the previous round's."""
+    number = int(wildcards.round)
+    first = stages.warm_up_folder(run_of(wildcards))
+    folder = first if number == 1 else f"{wildcards.run}/round_{number - 1:02d}"
+    return f"<cohort>/pretrain/{folder}/state.safetensors"
+
+
+def last_state(wildcards):
+    return f"<cohort>/pretrain/{wildcards.run}/round_{run_of(wildcards).rounds:02d}/state.safetensors"
+
+
+def cluster_settings(wildcards):
+    return stages.as_json(stages.cluster_settings(run_of(wildcards), int(wildcards.round)))
+
+
+def previous_clustering(wildcards):
+    """What a clustering is compared with, and replaced by once the rounds have converged; nothing in round 1."""
+    number = int(wildcards.round)
+    return clustered_tables(wildcards.run, number - 1, "prototypes", "assignments") if number > 1 else []
+
+
+def round_tables(wildcards):
+    """What a round distils; nothing where a run has L_self alone."""
+    if not run_of(wildcards).uses_prototypes:
+        return []
+    return clustered_tables(wildcards.run, int(wildcards.round), "prototypes", "assignments", "neighbours")

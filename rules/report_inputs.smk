@@ -1,0 +1,19 @@
+"""Input functions of report.smk."""
+
+
+def report_tables(wildcards):
+    """Warm-up curves, and the prototypes, assignments and neighbours that the last round distils."""
+    runs = {name: CFG.pretrain.run(name) for name in CFG.pretrain.runs}
+    files = [f"<cohort>/pretrain/{stages.warm_up_folder(run)}/metrics.parquet" for run in runs.values()]
+    for name, run in runs.items():
+        if run.uses_prototypes:
+            files += clustered_tables(name, run.rounds, "prototypes", "assignments", "neighbours")
+    return sorted(set(files))
+
+
+def texture_scores(wildcards):
+    """Scores of the prototypes, where there are maps of the true classes."""
+    if CFG.benchmark.region_truth is None:
+        return []
+    runs = [name for name in CFG.pretrain.runs if CFG.pretrain.run(name).uses_prototypes]
+    return expand("<cohort>/benchmark/textures_{run}.parquet", run=runs)

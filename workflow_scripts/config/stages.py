@@ -1,0 +1,93 @@
+"""What of the configuration each rule depends on: the settings that it is given, and that decide whether it runs again.
+
+The rules take their params from here, and `config.reruns` tells from the same tables what an edited key runs again.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from workflow_scripts.config import Config, PretrainRun, result_settings
+
+Settings = dict[str, Any]
+
+# Sections that a rule is given whole.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "make_demo_slide": ("demo",),
+    "check_slide": ("slides",),
+    "segment_tissue": ("tissue",),
+    "tile_regions": ("regions",),
+    "extract_features": ("features", "regions"),
+    "import_features": ("source", "regions", "slides"),
+    "export_features": ("export", "regions"),
+}
+
+
+def section_settings(config: Config, section: str) -> Settings:
+    """A section without its free keys; of `tissue` also without the masks' folder, for a mask is its slide's input."""
+    settings = result_settings(getattr(config, section))
+    return {key: value for key, value in settings.items() if (section, key) != ("tissue", "masks")}
+
+
+def task_settings(config: Config, task: str) -> Settings:
+    """A task of the benchmark."""
+    return config.benchmark.tasks[task].model_dump(mode="json")
+
+
+def benchmark_settings(config: Config, *keys: str) -> Settings:
+    """Some keys of section `benchmark`."""
+    return {key: getattr(config.benchmark, key) for key in keys}
+
+
+def warm_up_folder(run: PretrainRun) -> str:
+    """Folder of a run's warm-up, named by the settings on which it depends, so that equal warm-ups are one."""
+    return f"warm_up_{run.warm_up_key()}"
+
+
+def cluster_settings(run: PretrainRun, number: int) -> Settings:
+    """Settings of the clustering of round `number`; the first has no earlier one that it could agree with."""
+    settings = run.cluster_settings()
+    return settings if number > 1 else settings | {"stop_agreement": None}
+
+
+def report_settings(config: Config) -> Settings:
+    """What the report is told: see `report.settings.ReportSettings`."""
+    runs = {name: config.pretrain.run(name) for name in config.pretrain.runs}
+    return {
+        "report": result_settings(config.report),
+        "cohort": config.cohort.name,
+        "representations": config.representations,
+        "runs": {name: run.model_dump(mode="json") for name, run in runs.items()},
+        "run_rounds": {name: run.rounds for name, run in runs.items()},
+        "warm_ups": {name: warm_up_folder(run) for name, run in runs.items()},
+        "tasks": {name: task_settings(config, name) for name in config.benchmark.tasks},
+        "encoder": config.features.encoder,
+        "settings": result_settings(config),
+    }
+
+
+# Settings of the other rules: of the whole configuration, of one task, and of one pretraining run.
+BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
+    "collect_results": lambda config: benchmark_settings(config, "baseline", "bootstraps", "seed"),
+    "score_textures": lambda config: benchmark_settings(config, "region_truth", "seed"),
+    "write_report": report_settings,
+}
+BY_TASK: dict[str, Callable[[Config, str], Settings]] = {
+    "split_patients": lambda config, task: {
+        "task": task_settings(config, task),
+        **benchmark_settings(config, "folds", "seed", "validation_fraction"),
+    },
+    "fit_head": lambda config, task: {"task": task_settings(config, task), **benchmark_settings(config, "seed")},
+}
+BY_RUN: dict[str, Callable[[PretrainRun], Settings]] = {
+    "warm_up": lambda run: run.warm_up_settings(),
+    "cluster_regions": lambda run: run.cluster_settings(),
+    "assign_neighbours": lambda run: result_settings(run.neighbours),
+    "distill_round": lambda run: run.distill_settings(),
+    "export_model": lambda run: run.model_dump(mode="json"),
+}
+
+
+def as_json(settings: Settings) -> str:
+    """Settings as a rule's param: Snakemake compares its text, so the order of keys must not change it."""
+    return json.dumps(settings, sort_keys=True)
