@@ -49,15 +49,9 @@ class Results:
         return self._needed("benchmark/results.parquet")
 
     def textures(self, runs: list[str]) -> list[tuple[str, list[Row]]]:
-        """Rows of benchmark/textures_{run}.parquet by run; textures.parquet counts for the first run without one."""
-        found, common = [], self.root / "benchmark/textures.parquet"
-        for run in runs:
-            path = self.root / f"benchmark/textures_{run}.parquet"
-            if path.is_file():
-                found.append((run, read_table(path).to_pylist()))
-            elif run == runs[0] and common.is_file():
-                found.append((run, read_table(common).to_pylist()))
-        return found
+        """Rows of benchmark/textures_{run}.parquet by run, of the runs that have one."""
+        paths = {run: self.root / f"benchmark/textures_{run}.parquet" for run in runs}
+        return [(run, read_table(path).to_pylist()) for run, path in paths.items() if path.is_file()]
 
     def regions(self, slide_id: str) -> list[Row]:
         """Places of a slide's regions, level-0 px."""
@@ -118,6 +112,6 @@ class Results:
     def notes(self) -> list[tuple[str, Row]]:
         """Provenance that the main tables carry: (file, notes)."""
         names = ["slides.parquet", "benchmark/results.parquet"]
-        for pattern in ("benchmark/textures*.parquet", "embeddings/*/slides.parquet"):
+        for pattern in ("benchmark/textures_*.parquet", "embeddings/*/slides.parquet"):
             names += [path.relative_to(self.root).as_posix() for path in sorted(self.root.glob(pattern))]
         return [(name, read_meta(self.root / name)) for name in names if (self.root / name).is_file()]
