@@ -40,7 +40,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines.append("none,gone/none.svs,none,0.5,solid")
     (folder / "slides.csv").write_text("\n".join(lines) + "\n")
     config = changed(CONFIG, "source", {"kind": "trident", "folder": "theirs"})
-    config = changed(changed(config, "pretrain.defaults.rounds", 1), "pretrain.runs", {"slpd": {}})
+    config = changed(changed(config, "pretrain.defaults.rounds", 1), "pretrain.runs", {"slpd": {}, "dino": None})
     write_config(folder, config)
     result = snakemake(folder, "embed", "export")
     assert result.returncode == 0, result.stdout[-6000:]

@@ -28,6 +28,10 @@ OFFICIAL: dict[str, Any] = {
 }
 
 
+# The method, and the same budget with L_self alone: what every cohort is asked first.
+_RUNS: dict[str, dict[str, Any]] = {"slpd": {}, "dino": {"loss": {"intra_weight": 0, "inter_weight": 0}}}
+
+
 class Model(Section):
     dim: Count = 192
     """Width of the region encoder (vit4k_xs: 192)."""
@@ -239,15 +243,13 @@ class Pretrain(Section):
     """Regions a device holds at once in training; null chooses. A step's gradients are summed over such parts."""
     defaults: PretrainRun = PretrainRun()
     """Settings of every run."""
-    runs: dict[Name, dict[str, Any]] = Field(
-        {"slpd": {}, "dino": {"loss": {"intra_weight": 0, "inter_weight": 0}}}, min_length=1
-    )
-    """Named runs; each is the defaults with the keys given here replaced. null drops a run of a config below."""
+    runs: dict[Name, dict[str, Any]] = Field(_RUNS, min_length=1)
+    """Named runs beside slpd and dino; each is the defaults with the keys given here replaced. null drops a run."""
 
     @field_validator("runs", mode="before")
     @classmethod
-    def _drop_runs(cls, value: Any) -> Any:
-        return without_dropped(value)
+    def _add_to_default_runs(cls, value: Any) -> Any:
+        return without_dropped(merge(_RUNS, value) if isinstance(value, dict) else value)
 
     @model_validator(mode="after")
     def _runs_are_valid(self) -> "Pretrain":

@@ -108,7 +108,6 @@ def test_unknown_key_inside_a_run_and_a_task():
             {"pretrain": {"runs": {"a": {"optimiser": {"lr": 0}}}}},
             "run a: optimiser.lr: Input should be greater than 0",
         ),
-        ({"pretrain": {"runs": {}}}, "pretrain.runs: "),
         ({"pretrain": {"runs": {"mean": {}}}}, "runs: mean is the name of a baseline; choose another"),
         ({"pretrain": {"runs": {"a b": {}}}}, "pretrain.runs.a b"),
         ({"regions": {"grid": 8}}, "pretrain run slpd: crops.global_size (14) exceeds regions.grid (8)"),

@@ -126,9 +126,14 @@ def test_null_drops_tasks_and_runs_of_the_layer_below():
     assert list(config.benchmark.tasks) == ["subtype"]
 
 
+def test_runs_are_added_to_those_that_every_cohort_gets():
+    assert list(load_config({"pretrain": {"runs": {"eight": {"seed": 8}}}}).pretrain.runs) == ["slpd", "dino", "eight"]
+    assert list(load_config({"pretrain": {"runs": {"eight": {}, "dino": None}}}).pretrain.runs) == ["slpd", "eight"]
+
+
 def test_dropping_every_run_is_refused():
     with pytest.raises(UserError, match=r"pretrain\.runs"):
-        load_config({"pretrain": {"runs": {"slpd": None}}})
+        load_config({"pretrain": {"runs": {"slpd": None, "dino": None}}})
 
 
 def rules_by_name() -> dict[str, str]:
