@@ -57,6 +57,24 @@ def test_command_mends_a_stale_file_and_refuses_one_without_markers(tmp_path):
         main(["--file", str(stale)])
 
 
+def test_command_writes_the_schema_beside_the_file(tmp_path):
+    (tmp_path / "README.md").write_text((ROOT / "config" / "README.md").read_text())
+    main(["--file", str(tmp_path / "README.md")])
+    assert (tmp_path / "config.schema.json").read_text() == (ROOT / "config" / "config.schema.json").read_text()
+
+
+def test_command_tells_keys_by_a_part_of_their_names(capsys):
+    main(["regions.g"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "regions.grid: integer ≥ 2, ≤ 64, default 16" and len(lines) == 3
+    assert "Patches along each side" in lines[1] and "tile_regions" in lines[2]
+    main([])
+    told = {line.partition(":")[0] for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")}
+    assert told == {key.name for key in config_keys()}
+    with pytest.raises(UserError, match="no key of the configuration has girdd"):
+        main(["girdd"])
+
+
 def test_config_yaml_names_every_key():
     named = set(leaves(read(DEMO)))
     for key in config_keys():
