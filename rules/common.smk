@@ -2,10 +2,10 @@
 
 import os
 import re
-import shlex
-import sys
 
-sys.path.insert(0, workflow.basedir)
+
+include: "package.smk"
+
 
 from workflow_scripts.config import load_config, stages
 from workflow_scripts.core.digest import code_digest, value_digest
@@ -58,11 +58,6 @@ def local_path(row):
     return fetched_path(CFG.cohort.name, row.slide_id, row.path) if is_remote(row.path) else row.path
 
 
-# Jobs start with `python -m workflow_scripts.X` from any working directory, in any environment.
-# A plug-in encoder may lie in a PYTHONPATH of the user's own.
-PREFIX = f"export PYTHONPATH={shlex.quote(workflow.basedir)}${{{{PYTHONPATH:+:$PYTHONPATH}}}};"
-shell.prefix(f"{PREFIX} ")
-
 try:
     CFG = load_config(config)
     MANIFEST = CFG.cohort.manifest
@@ -77,7 +72,7 @@ if ORPHANS:
     logger.warning(orphan_warning(ORPHANS))
 
 if CFG.cohort.allow_network:
-    shell.prefix(f"{PREFIX} export SLPD_NETWORK=1; ")
+    shell.prefix(f"{PREFIX}export SLPD_NETWORK=1; ")
 
 ENCODER = CFG.features.encoder
 SHARDS = range(CFG.features.shards)

@@ -10,7 +10,7 @@ rule write_report:
         slides="<cohort>/slides.parquet",
         overlays=per_slide("tissue/{slide}.png"),
         regions=per_slide("regions/{slide}.parquet"),
-        templates=[workflow.source_path(f"../workflow_scripts/report/report.{kind}") for kind in ("html", "css", "js")],
+        templates=expand(f"{PACKAGE}/report/report.{{kind}}", kind=["html", "css", "js"]),
         metrics=[
             f"<cohort>/pretrain/{run}/round_{number:02d}/metrics.parquet"
             for run in CFG.pretrain.runs
@@ -26,7 +26,7 @@ rule write_report:
     log:
         "<cohort>/logs/report.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=4000,
