@@ -91,9 +91,14 @@ def planned(folder: Path, *args: str) -> dict[str, int]:
     """Jobs that a dry run plans, by rule; empty where there is nothing to do."""
     result = snakemake(folder, "-n", *args)
     assert result.returncode == 0, result.stdout[-3000:]
-    if "Nothing to be done" in result.stdout:
+    return job_counts(result.stdout)
+
+
+def job_counts(output: str) -> dict[str, int]:
+    """Jobs of a dry run's output, by rule, without `all`."""
+    if "Nothing to be done" in output:
         return {}
-    table = result.stdout.rpartition("Job stats:")[2]
+    table = output.rpartition("Job stats:")[2]
     rows = re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)
     return {rule: int(count) for rule, count in rows if rule not in ("total", "all")}
 
