@@ -14,7 +14,7 @@ rule split_patients:
     log:
         "<cohort>/logs/benchmark/{task}/splits.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -39,7 +39,7 @@ rule fit_head:
     log:
         "<cohort>/logs/benchmark/{task}/{representation}/{head}.log",
     conda:
-        "../envs/gpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         gpu=lambda wildcards: 1 if wildcards.head == "abmil" else 0,
@@ -64,7 +64,7 @@ rule collect_results:
     log:
         "<cohort>/logs/benchmark/results.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -89,7 +89,7 @@ rule score_textures:
     log:
         "<cohort>/logs/benchmark/textures_{run}.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=2000,

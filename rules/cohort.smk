@@ -15,7 +15,7 @@ rule make_demo_slide:
         demo="demo_[A-Za-z0-9]+",
         suffix="svs|tiff",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -36,7 +36,7 @@ rule fetch_slide:
         "<cohort>/logs/fetched/{slide}.log",
     localrule: True
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -59,7 +59,7 @@ rule check_slide:
     log:
         "<cohort>/logs/check/{slide}.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -85,7 +85,7 @@ rule summarise_cohort:
     log:
         "<cohort>/logs/summarise_cohort.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=2000,

@@ -13,7 +13,7 @@ rule embed_regions:
     log:
         "<cohort>/logs/embed/{run}.log",
     conda:
-        "../envs/gpu.yaml"
+        "../envs/conda.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -40,7 +40,7 @@ rule embed_baseline:
     log:
         "<cohort>/logs/embed/{baseline}.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=8000,

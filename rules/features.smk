@@ -15,7 +15,7 @@ rule extract_features:
     log:
         "<cohort>/logs/features/{encoder}/shard_{shard}.log",
     conda:
-        "../envs/gpu.yaml"
+        "../envs/conda.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -52,7 +52,7 @@ rule export_features:
     log:
         "<cohort>/logs/export/{encoder}.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=8000,

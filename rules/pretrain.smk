@@ -21,7 +21,7 @@ rule warm_up:
     log:
         "<cohort>/logs/pretrain/{warm_up}.log",
     conda:
-        "../envs/gpu.yaml"
+        "../envs/conda.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -54,7 +54,7 @@ checkpoint cluster_regions:
     log:
         "<cohort>/logs/pretrain/{run}/cluster_{round}.log",
     conda:
-        "../envs/gpu.yaml"
+        "../envs/conda.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -81,7 +81,7 @@ checkpoint assign_neighbours:
     log:
         "<cohort>/logs/pretrain/{run}/assign_{round}.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 8
     resources:
         mem_mb=16000,
@@ -107,7 +107,7 @@ checkpoint distill_round:
     log:
         "<cohort>/logs/pretrain/{run}/distill_{round}.log",
     conda:
-        "../envs/gpu.yaml"
+        "../envs/conda.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -141,7 +141,7 @@ rule export_model:
     log:
         "<cohort>/logs/pretrain/{run}/export.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=4000,

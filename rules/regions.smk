@@ -11,7 +11,7 @@ rule tile_regions:
     log:
         "<cohort>/logs/regions/{slide}.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=2000,

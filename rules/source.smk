@@ -16,7 +16,7 @@ rule import_features:
     log:
         "<cohort>/logs/import/{slide}.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -43,7 +43,7 @@ rule index_features:
     log:
         f"<cohort>/logs/import/index.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=2000,

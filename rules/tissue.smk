@@ -13,7 +13,7 @@ rule segment_tissue:
     log:
         "<cohort>/logs/tissue/{slide}.log",
     conda:
-        "../envs/cpu.yaml"
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=4000,
