@@ -52,6 +52,8 @@ def misfit(features: Features, regions: Regions, facts: EncoderFacts | None = No
     model's input, another input size of a ViT than the published, and a centre crop that leaves much tissue unseen.
 
     Args:
+        features: section of the configuration.
+        regions: section of the configuration.
         facts: of the encoder; None looks in the registry.
     """
     model = features.model

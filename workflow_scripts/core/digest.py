@@ -28,7 +28,7 @@ def _strip_docstrings(tree: ast.AST) -> ast.AST:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [
+            body[:] = [
                 part
                 for part in body
                 if not (
@@ -47,7 +47,7 @@ def _read(module: str) -> tuple[str, tuple[str, ...]]:
     if file is None:
         return "", ()
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    imported = set()
+    imported: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imported.update(alias.name for alias in node.names)

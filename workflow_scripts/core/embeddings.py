@@ -20,7 +20,8 @@ def save_embeddings(
     """Write region vectors, and the mean over regions as each slide's vector (HIPT's slide-level evaluation).
 
     Args:
-        regions_path, slides_path: the two Parquet files.
+        regions_path: Parquet file of the regions' vectors.
+        slides_path: Parquet file of the slides' vectors.
         vectors: float32 `[N, d]`, slides contiguous.
         slide_ids: S ids.
         counts: int64 `[S]`, regions of each slide.

@@ -39,7 +39,7 @@ class Fetched:
 def is_remote(path: str) -> bool:
     """Whether a path of the manifest has to be fetched."""
     found = _SCHEME.match(path)
-    return bool(found) and found.group(1).lower() in REMOTE
+    return found is not None and found.group(1).lower() in REMOTE
 
 
 def check_remote(path: str, where: str) -> None:
@@ -92,7 +92,9 @@ def remove_fetched(cohort: str, slide_id: str, url: str) -> bool:
     """Remove what a cohort has fetched of a remote slide, the record stays; nothing happens to any other file.
 
     Args:
-        slide_id, url: as in the manifest of that cohort; a local path is never removed, wherever it lies.
+        cohort: its name.
+        slide_id: as in the manifest of that cohort.
+        url: the same; a local path is never removed, wherever it lies.
 
     Returns:
         Whether there was a file to remove.

@@ -91,7 +91,7 @@ class TensorRows:
         ends = np.cumsum(self.groups)
         with open(self.path, "rb", buffering=0) as file:
             for first, end in zip(ends - self.groups, ends, strict=True):
-                target = memoryview(out[first:end]).cast("B")
+                target = out[first:end].data.cast("B")
                 file.seek(int(self.offsets[first]))
                 while len(target):  # one call reads at most 2 GiB
                     read = file.readinto(target)

@@ -87,7 +87,11 @@ def assign_classes(
     In the glandular subtype lymphoid aggregates border stroma and fat, in the solid one they border tumour.
 
     Args:
+        rng: decides the draws.
+        labels: int16 [h, w], number of the territory from 1; 0 is glass.
         composition: wanted fraction of tissue of `CLASSES[1:]`.
+        subtype: one of `SUBTYPES`.
+        tries: draws.
 
     Returns:
         uint8 [n + 1]: index into `CLASSES`, 0 for glass first.

@@ -6,6 +6,9 @@ import numpy as np
 
 from workflow_scripts.core.seeds import derive_seed
 
+Kind = Literal["normal", "truncated", "blank", "small"]
+Suffix = Literal["svs", "tiff"]
+
 CLASSES = ("glass", "glands", "solid", "stroma", "lymphoid", "fat", "necrosis")
 SUBTYPES = ("glandular", "solid")
 BATCHES = ("lab_1", "lab_2")
@@ -37,8 +40,8 @@ class SlidePlan(NamedTuple):
 
     slide_id: str
     patient_id: str
-    kind: Literal["normal", "truncated", "blank", "small"]
-    suffix: Literal["svs", "tiff"]
+    kind: Kind
+    suffix: Suffix
     mpp: float
     mpp_in_file: bool
     subtype: str
@@ -70,7 +73,8 @@ def cohort_plan(seed: int) -> list[SlidePlan]:
     slides = _ordinary(ordinary, rng)
     bare = next(i for i, slide in enumerate(slides) if slide.suffix == "svs" and slide.mpp == MPP)
     slides[bare] = slides[bare]._replace(mpp_in_file=False)
-    for patient, kind, suffix in zip(special, ("truncated", "blank", "small"), ("svs", "tiff", "svs"), strict=True):
+    odd: tuple[tuple[Kind, Suffix], ...] = (("truncated", "svs"), ("blank", "tiff"), ("small", "svs"))
+    for patient, (kind, suffix) in zip(special, odd, strict=True):
         slide = _slide(patient, rng, len(slides), suffix, MPP)
         size = (600, 500) if kind == "small" else slide.size_px
         slides.append(slide._replace(kind=kind, size_px=size))
@@ -128,16 +132,17 @@ def _survival(necrosis: np.ndarray, lymphoid: np.ndarray, rng: np.random.Generat
 def _ordinary(patients: list[Patient], rng: np.random.Generator) -> list[SlidePlan]:
     """26 slides in the order of their patients; batch, format and scale crossed within each subtype."""
     slides = []
+    suffixes: tuple[Suffix, Suffix] = ("svs", "tiff")
     for name, count in zip(SUBTYPES, PATIENTS_OF_SUBTYPE, strict=True):
         of_subtype = [patient for patient in patients if patient.subtype == name]
         twice = set(rng.choice(count, SLIDES_OF_SUBTYPE - count, replace=False).tolist())
         owners = [patient for i, patient in enumerate(of_subtype) for _ in range(2 if i in twice else 1)]
         for owner, i in zip(owners, rng.permutation(SLIDES_OF_SUBTYPE).tolist(), strict=True):
-            slides.append(_slide(owner, rng, i, ("svs", "tiff")[(i // 2) % 2], MPP / 2 if (i // 4) % 2 else MPP))
+            slides.append(_slide(owner, rng, i, suffixes[(i // 2) % 2], MPP / 2 if (i // 4) % 2 else MPP))
     return sorted(slides, key=lambda slide: slide.patient_id)
 
 
-def _slide(patient: Patient, rng: np.random.Generator, staining: int, suffix: str, mpp: float) -> SlidePlan:
+def _slide(patient: Patient, rng: np.random.Generator, staining: int, suffix: Suffix, mpp: float) -> SlidePlan:
     """One ordinary slide 2.0 to 2.5 mm wide: the patient's composition with noise of its own."""
     parts = patient.composition + rng.normal(0, 0.02, len(patient.composition))
     parts = parts.clip(0.01)

@@ -1,5 +1,7 @@
 """Write JPEG-tiled pyramids that OpenSlide opens as `aperio` (SVS) or `generic-tiff` (TIFF)."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,36 +51,36 @@ def write_pyramid(path: Path | str, rgb: np.ndarray, suffix: str, mpp: float, mp
         mpp: um/px of level 0.
         mpp_in_file: False leaves the scale out of the file.
     """
-    common = {
-        "photometric": "rgb",
-        "compression": "jpeg",
-        "compressionargs": {"level": _QUALITY},
-        "metadata": None,
-        "software": False,
-        "maxworkers": 1,
-    }
     levels = pyramid_levels(rgb)
     with tifffile.TiffWriter(path) as writer:
+        write = partial(
+            writer.write,
+            photometric="rgb",
+            compression="jpeg",
+            compressionargs={"level": _QUALITY},
+            metadata=None,
+            software=False,
+            maxworkers=1,
+        )
         for number, level in enumerate(levels):
             scale = mpp * _FACTOR**number
-            options = dict(common, tile=_TILE)
             if suffix == "svs":
-                options["description"] = _description(rgb, level, mpp, mpp_in_file)
+                write(level, tile=_TILE, description=_description(rgb, level, mpp, mpp_in_file))
+            elif mpp_in_file:
+                per_cm = (1e4 / scale, 1e4 / scale)
+                write(level, tile=_TILE, subfiletype=int(number > 0), resolution=per_cm, resolutionunit="CENTIMETER")
             else:
-                options["subfiletype"] = int(number > 0)
-                if mpp_in_file:
-                    options.update(resolution=(1e4 / scale, 1e4 / scale), resolutionunit="CENTIMETER")
-            writer.write(level, **options)
+                write(level, tile=_TILE, subfiletype=int(number > 0))
             if suffix == "svs" and number == 0:
-                _write_thumbnail(writer, rgb, levels[-1], common, mpp, mpp_in_file)
+                _write_thumbnail(write, rgb, levels[-1], mpp, mpp_in_file)
 
 
 def _write_thumbnail(
-    writer: tifffile.TiffWriter, rgb: np.ndarray, smallest: np.ndarray, common: dict, mpp: float, mpp_in_file: bool
+    write: Callable[..., object], rgb: np.ndarray, smallest: np.ndarray, mpp: float, mpp_in_file: bool
 ) -> None:
     """Aperio's second directory: a small image in strips, no level of the pyramid."""
     image = Image.fromarray(smallest)
     image.thumbnail((768, 768))
     small = np.asarray(image)
     description = _description(rgb, small, mpp, mpp_in_file).replace(" (256x256)", "")
-    writer.write(small, description=description, rowsperstrip=16, **common)
+    write(small, description=description, rowsperstrip=16)

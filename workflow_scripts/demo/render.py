@@ -72,15 +72,17 @@ def render(plan: SlidePlan, seed: int, truth: Truth) -> np.ndarray:
         for number in range(1, int(truth.territories.max()) + 1):
             own = truth.territories == number
             name = CLASSES[truth.map[own][0]]
-            rows, columns = (np.flatnonzero(own.any(axis=axis)) for axis in (1, 0))
-            box = tuple(
-                slice(max(0, (line[0] - 1) * _CELL), min(end, (line[-1] + 2) * _CELL))
-                for line, end in ((rows, height), (columns, width))
-            )
+            box = (_around(own.any(axis=1), height), _around(own.any(axis=0), width))
             _fill(planes, box, own & core, canvases[name], ragged, rng)
     shared, own = (np.random.default_rng(derive_seed(seed, "staining", of)) for of in (plan.staining, plan.slide_id))
     staining = draw_staining(shared, own, BATCHES.index(plan.batch))
     return to_rgb(planes, colour_table(staining))
+
+
+def _around(line: np.ndarray, end: int) -> slice:
+    """Pixels of the image from the first to the last cell that `line` (bool, of the layout) holds, and a cell more."""
+    cells = np.flatnonzero(line)
+    return slice(max(0, (cells[0] - 1) * _CELL), min(end, (cells[-1] + 2) * _CELL))
 
 
 def _fill(

@@ -56,7 +56,9 @@ def _gland_shape(rng: np.random.Generator, centres: np.ndarray, radius: np.ndarr
     for (cy, cx), r in zip(centres, radius, strict=True):
         bend, phase, lobe = rng.uniform(-0.22, 0.22), rng.uniform(0, 6.3), rng.uniform(-0.10, 0.10)
 
-        def outline(angle: np.ndarray, r=r, bend=bend, phase=phase, lobe=lobe) -> np.ndarray:
+        def outline(
+            angle: np.ndarray, r: float = r, bend: float = bend, phase: float = phase, lobe: float = lobe
+        ) -> np.ndarray:
             return r * (1 + bend * np.cos(2 * angle + phase) + lobe * np.cos(3 * angle - phase))
 
         reach = int(1.4 * r)

@@ -75,6 +75,7 @@ def region_map(slide_id: str, lattices: list[Lattice], settings: Regions) -> Reg
     """Regions of a slide with enough patches, lattice by lattice; where none has enough, the fullest one.
 
     Args:
+        slide_id: of the manifest; regions are named after it.
         lattices: from `find_lattices`, one at least.
         settings: config section `regions`: `grid`, `stride_fraction`, and `min_tissue_fraction` of the cells.
     """

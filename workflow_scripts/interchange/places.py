@@ -65,7 +65,8 @@ def find_files(source: Source, slide_id: str, path: str) -> SourceFiles:
 
     Args:
         source: config section `source`, with a kind and a folder.
-        slide_id, path: of the manifest; the path's file need not exist.
+        slide_id: of the manifest.
+        path: of the manifest; the file need not exist.
     """
     names = list(dict.fromkeys([slide_id, Path(path).stem]))
     patterns = [pattern.format(name) for name in names for pattern in _FEATURES[source.kind or "stamp"]]

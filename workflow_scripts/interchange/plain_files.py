@@ -2,8 +2,9 @@
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -11,9 +12,12 @@ from workflow_scripts.core.status import SlideError
 
 _FLOATS = [np.dtype(name) for name in ("float16", "float32", "float64")]
 # What a pickled array of numbers consists of; nothing else is allowed but tensors. Files of NumPy 1 name it otherwise.
-_MAKE_ARRAY = np.empty(0).__reduce__()[0]
-_ARRAYS = [
-    *(_MAKE_ARRAY, (_MAKE_ARRAY, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype),
+_MAKE_ARRAY = cast("Callable[..., Any]", np.empty(0).__reduce__()[0])
+_ARRAYS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    _MAKE_ARRAY,
+    (_MAKE_ARRAY, "numpy.core.multiarray._reconstruct"),
+    np.ndarray,
+    np.dtype,
     *(type(dtype) for dtype in _FLOATS),
 ]
 

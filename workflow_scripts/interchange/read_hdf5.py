@@ -35,9 +35,9 @@ def _value(value: Any) -> Any:
 def _number(attributes: dict[str, Any], name: str) -> float | None:
     """An attribute as a positive number; of a pair, which CLAM writes for x and y, the first."""
     value = attributes.get(name)
-    value = value[0] if isinstance(value, (list, tuple)) and value else value
+    first: Any = value[0] if isinstance(value, (list, tuple)) and value else value
     try:
-        number = float(value)
+        number = float(first)
     except (TypeError, ValueError):
         return None
     return number if np.isfinite(number) and number > 0 else None
@@ -133,8 +133,7 @@ def read_patches(features: Path, coords: Path | None) -> SourcePatches:
 
 def _stride(coords: np.ndarray) -> float:
     """Smallest step between columns or rows; 0 where there is none."""
-    steps = [np.diff(np.unique(coords[:, axis])) for axis in (0, 1)]
-    steps = np.concatenate(steps)
+    steps = np.concatenate([np.diff(np.unique(coords[:, axis])) for axis in (0, 1)])
     return float(steps.min()) if len(steps) else 0.0
 
 

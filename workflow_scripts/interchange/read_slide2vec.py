@@ -72,8 +72,8 @@ def _scale(arrays: dict[str, np.ndarray], notes: _Notes) -> dict[str, Any]:
         return {"px": old["tile_size_lv0"], "um": tile_um, "base": None, "extent": None}
     tiling, slide = notes.tiling or _Tiling(), notes.slide or _Slide()
     px, base, size = tiling.tile_size_lv0, slide.base_spacing_um, slide.dimensions
-    requested = tiling.requested_tile_size_px, tiling.requested_spacing_um
-    tile_um = px * base if px and base else requested[0] * requested[1] if all(requested) else None
+    asked_px, asked_um = tiling.requested_tile_size_px, tiling.requested_spacing_um
+    tile_um = px * base if px and base else asked_px * asked_um if asked_px and asked_um else None
     if tiling.overlap:
         raise SlideError(
             "irregular_grid", f"tiles overlap by {tiling.overlap:g} of their width; extract them without overlap"

@@ -43,30 +43,34 @@ def level0_scale(
     The tool's magnification is a guess (10 / power) and counts only where `slides.mpp_from_objective` allows one.
 
     Args:
+        patches: as the tool wrote them.
         check: the slide's row of `core.schemas.CHECK`; without a scale where the slide could not be opened.
         manifest_mpp: um/px of both axes, or of x and y.
+        slides: section of the configuration: plausible scales, and whether a magnification counts.
 
     Raises:
         SlideError: `implausible_mpp`: outside `slides.mpp_min` to `mpp_max`.
     """
-    found = None
     if check.get("mpp_x"):
         return check["mpp_x"], check["mpp_y"], check["mpp_source"]
     if manifest_mpp:
-        both = manifest_mpp if isinstance(manifest_mpp, Sequence) else (manifest_mpp, manifest_mpp)
-        found = (*both, "manifest")
+        x, y = manifest_mpp if isinstance(manifest_mpp, Sequence) else (manifest_mpp, manifest_mpp)
+        origin = "manifest"
     elif patches.mpp:
-        found = (patches.mpp, patches.mpp, "source")
+        x, y, origin = patches.mpp, patches.mpp, "source"
     elif patches.magnification and slides.mpp_from_objective:
-        found = (10 / patches.magnification, 10 / patches.magnification, "objective_guess")
-    for mpp in found[:2] if found else ():
+        x = y = 10 / patches.magnification
+        origin = "objective_guess"
+    else:
+        return None
+    for mpp in (x, y):
         if not slides.mpp_min <= mpp <= slides.mpp_max:
             raise SlideError(
                 "implausible_mpp",
-                f"{mpp:g} um/px ({found[2]}) is outside {slides.mpp_min:g} to {slides.mpp_max:g}; give the column mpp "
+                f"{mpp:g} um/px ({origin}) is outside {slides.mpp_min:g} to {slides.mpp_max:g}; give the column mpp "
                 "in the manifest",
             )
-    return found
+    return x, y, origin
 
 
 def place(patches: SourcePatches, known: tuple[float, float, str] | None, source: Source, regions: Regions) -> Placed:
@@ -75,7 +79,10 @@ def place(patches: SourcePatches, known: tuple[float, float, str] | None, source
     Where patches are in um and nothing tells the scale of level 0, their positions are in px of `regions.mpp`.
 
     Args:
+        patches: as the tool wrote them.
         known: from `level0_scale`.
+        source: section of the configuration: the size of a patch where nothing else tells it.
+        regions: section of the configuration: the scale of regions.
 
     Raises:
         SlideError: `no_mpp`: nothing tells how large a patch is.
@@ -88,13 +95,15 @@ def place(patches: SourcePatches, known: tuple[float, float, str] | None, source
         scale = np.array([mpp_x, mpp_y])
         return Placed(patches.coords / scale, (um / mpp_x, um / mpp_y), (um, um), (mpp_x, mpp_y), origin)
     px = patches.size_px or patch_width(patches.file, patches.coords)
-    if known is None and um is None:
-        raise SlideError(
-            "no_mpp",
-            f"neither the slide nor {patches.file} tells a scale; give the column mpp in the manifest, or source.mpp "
-            "and source.patch_px",
-        )
-    mpp_x, mpp_y, origin = known or (um / px, um / px, "source" if patches.size_um else "config")
+    if known is None:
+        if um is None:
+            raise SlideError(
+                "no_mpp",
+                f"neither the slide nor {patches.file} tells a scale; give the column mpp in the manifest, or "
+                "source.mpp and source.patch_px",
+            )
+        known = (um / px, um / px, "source" if patches.size_um else "config")
+    mpp_x, mpp_y, origin = known
     return Placed(patches.coords, (px, px), (px * mpp_x, px * mpp_y), (mpp_x, mpp_y), origin)
 
 

@@ -53,9 +53,13 @@ def import_slide(
     """Read a slide's patches, check their scale and lay regions over them.
 
     Args:
+        slide_id: of the manifest.
         files: from `find_files`.
         check: the slide's row of `core.schemas.CHECK`.
         manifest_mpp: um/px at level 0 that the manifest gives, of both axes or of x and y.
+        source: section of the configuration: the tool, and the size of its patches where nothing else tells it.
+        slides: section of the configuration: plausible scales.
+        regions: section of the configuration: the grid of regions.
 
     Raises:
         SlideError: the slide cannot be used, see the parts.

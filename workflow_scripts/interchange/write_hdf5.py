@@ -62,6 +62,8 @@ def remove_others(folder: Path, layout: str, encoder: str, kept: set[str]) -> li
 
     Args:
         folder: of the layout, as the writers take it.
+        layout: `trident` or `clam`.
+        encoder: name of the features.
         kept: names that the writers gave.
 
     Returns:
@@ -82,6 +84,7 @@ def patch_corners(regions: dict[str, np.ndarray], grid: int) -> np.ndarray:
 
     Args:
         regions: columns x, y, size_x and size_y of `core.schemas.REGIONS`, int64 `[n]` each.
+        grid: patches along a side of a region, g.
     """
     steps = np.arange(grid) / grid
     xs = regions["x"][:, None] + np.rint(regions["size_x"][:, None] * steps).astype(np.int64)
