@@ -26,6 +26,7 @@ format: .venv/installed-dev
 .venv/installed: envs/requirements.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement envs/requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable . # the command slpd
 	touch $@
 
 .venv/installed-dev: .venv/installed envs/requirements-dev.txt
