@@ -1,6 +1,6 @@
 """Input functions of features.smk."""
 
-from workflow_scripts.config.encoders import is_plug_in
+from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.encoders.hub import own_weights
 from workflow_scripts.encoders.plug_in import plug_in_digest
 
@@ -29,6 +29,6 @@ def weights_file(wildcards):
 def plug_in_source(wildcards):
     """Digest of the source of the user's own encoder; empty where there is none, or only the job's environment has it."""
     try:
-        return plug_in_digest(CFG.features.model) if is_plug_in(CFG.features.model) else ""
+        return plug_in_digest(CFG.features.model) if parse_model(CFG.features.model).kind == "plug_in" else ""
     except UserError:
         return ""

@@ -4,7 +4,6 @@ The configuration uses it to refuse what does not fit, before anything runs. The
 docs/encoders.md.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,9 +14,6 @@ Interpolation = Literal["bilinear", "bicubic"]
 HALF: tuple[Triple, Triple] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 IMAGENET: tuple[Triple, Triple] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 H_OPTIMUS: tuple[Triple, Triple] = ((0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517))
-
-HUB, FOLDER, RANDOM = "hf-hub:", "local-dir:", ":random"
-_PLUG_IN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -230,20 +226,3 @@ ENCODERS: dict[str, EncoderFacts] = {
         hub="timm/vit_small_patch16_224.augreg_in21k_ft_in1k",
     ),
 }
-
-
-def is_plug_in(model: str) -> bool:
-    """Whether `model` is written `module:function`."""
-    return _PLUG_IN.fullmatch(model) is not None and not model.endswith(RANDOM)
-
-
-def registry_name(model: str) -> str:
-    """The registry's name of a model, also where it is given by its hub name; the text itself for any other.
-
-    A hub name may carry a revision (`hf-hub:owner/model@revision`).
-    """
-    name = model.removesuffix(RANDOM)
-    if not name.startswith(HUB) or name.lower().startswith(f"{HUB}timm/"):
-        return name
-    hub = name.removeprefix(HUB).split("@")[0].lower()
-    return next((known for known, facts in ENCODERS.items() if (facts.hub or "").lower() == hub), name)

@@ -1,6 +1,7 @@
 """Whether an encoder fits the patches that the configuration gives it. No torch here."""
 
-from workflow_scripts.config.encoders import ENCODERS, RANDOM, EncoderFacts, Fit, registry_name
+from workflow_scripts.config.encoders import EncoderFacts, Fit
+from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.config.slides import Features, Regions
 from workflow_scripts.core.errors import UserError
 
@@ -57,14 +58,14 @@ def misfit(features: Features, regions: Regions, facts: EncoderFacts | None = No
         facts: of the encoder; None looks in the registry.
     """
     model = features.model
-    facts = facts or ENCODERS.get(registry_name(model))
+    facts = facts or parse_model(model).facts
     if facts is None:
         return ""
     input_px = features.input_px or facts.input_px or regions.patch_px
     fit = features.fit or facts.fit
     if impossible := _impossible(model, facts, fit, input_px, regions):
         return impossible
-    if features.allow_mismatch or model.endswith(RANDOM):
+    if features.allow_mismatch or parse_model(model).random:
         return ""
     if facts.token_px and input_px != facts.input_px:
         return (

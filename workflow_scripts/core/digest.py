@@ -12,7 +12,8 @@ _PACKAGE = "workflow_scripts"
 # Settings reach a job in full through its rule's params, and neither logs nor messages change a result.
 _NOT_COUNTED = {f"{_PACKAGE}.{name}" for name in ("core.entry", "core.errors")}
 _CONFIG = f"{_PACKAGE}.config"
-_FACTS = f"{_CONFIG}.encoders"  # of the encoders: no setting, but what they compute with
+# No settings, but what encoders compute with, and which one a name means.
+_FACTS = {f"{_CONFIG}.{name}" for name in ("encoders", "model_name")}
 
 
 def _module_file(module: str) -> Path | None:
@@ -60,7 +61,7 @@ def _read(module: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _counts(module: str) -> bool:
-    settings = f"{module}.".startswith(f"{_CONFIG}.") and module != _FACTS
+    settings = f"{module}.".startswith(f"{_CONFIG}.") and module not in _FACTS
     return not settings and module not in _NOT_COUNTED
 
 

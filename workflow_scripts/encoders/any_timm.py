@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from workflow_scripts.config.encoders import ENCODERS, FOLDER, HUB, EncoderFacts
+from workflow_scripts.config.encoders import ENCODERS, EncoderFacts
+from workflow_scripts.config.model_name import ModelName
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.recipe import Recipe, State
 from workflow_scripts.encoders.timm_import import timm
@@ -22,14 +23,14 @@ def unknown_name(name: str) -> UserError:
     )
 
 
-def check_name(name: str) -> None:
+def check_name(model: ModelName) -> None:
     """Refuse a timm name that timm does not know; names of the hub and folders are not looked at.
 
     Raises:
         UserError: with the nearest name of the registry.
     """
-    if not name.startswith((HUB, FOLDER)) and not timm.is_model(name):
-        raise unknown_name(name)
+    if model.kind == "timm" and not timm.is_model(model.name):
+        raise unknown_name(model.name)
 
 
 def _arguments(name: str, input_px: int) -> dict[str, Any]:
@@ -87,17 +88,19 @@ def _creator(name: str, pretrained: bool) -> Callable[[int], torch.nn.Module]:
     return create
 
 
-def timm_recipe(name: str, input_px: int, pretrained: bool) -> Recipe:
+def timm_recipe(model: ModelName, input_px: int, pretrained: bool) -> Recipe:
     """Recipe of a model that timm can build; `pretrained` has timm load its own weights.
 
     Raises:
         UserError: there is no such model, or it could not be fetched.
     """
-    source = _arguments(name, input_px)["pretrained_cfg"]
+    source = _arguments(model.written, input_px)["pretrained_cfg"]
     facts = EncoderFacts(
-        pretrained_on=name if name.startswith((HUB, FOLDER)) else f"timm {source.get('tag') or 'default'}",
+        pretrained_on=f"timm {source.get('tag') or 'default'}" if model.kind == "timm" else model.written,
         licence=source.get("license") or "unknown",
         normalisation=(tuple(source["mean"]), tuple(source["std"])),
         pooling="the model's own",
     )
-    return Recipe(create=_creator(name, pretrained), facts=facts, adapt=adapt_positions, loads_itself=pretrained)
+    return Recipe(
+        create=_creator(model.written, pretrained), facts=facts, adapt=adapt_positions, loads_itself=pretrained
+    )

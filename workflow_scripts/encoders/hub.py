@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from workflow_scripts.config import Features
-from workflow_scripts.config.encoders import FOLDER, HUB, EncoderFacts
+from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.core.errors import UserError
 
 CONFIG_FILE = "config.json"
@@ -42,16 +42,8 @@ def own_weights(settings: Features) -> Path | None:
     """
     if settings.weights:
         return local_weights(settings.weights)
-    if settings.model.startswith(FOLDER):
-        return weights_in_folder(Path(settings.model.removeprefix(FOLDER)))
-    return None
-
-
-def _repository(settings: Features, facts: EncoderFacts | None) -> tuple[str, str | None]:
-    """Owner/name and revision; a model named by its hub name may carry a revision."""
-    named = settings.model.removeprefix(HUB) if settings.model.startswith(HUB) else ""
-    name, _, revision = named.partition("@")
-    return (facts.hub if facts and facts.hub else name), revision or None
+    model = parse_model(settings.model)
+    return weights_in_folder(Path(model.name)) if model.kind == "folder" and not model.random else None
 
 
 def _cached(repository: str, revision: str | None, settings: Features, names: tuple[str, ...]) -> Path | None:
@@ -72,34 +64,39 @@ def cached_folder(settings: Features) -> Path | None:
     """
     from huggingface_hub.errors import HFValidationError
 
-    repository, revision = _repository(settings, None)
+    model = parse_model(settings.model)
     try:
-        config = _cached(repository, revision, settings, (CONFIG_FILE,))
-        weights = _cached(repository, revision, settings, WEIGHTS_FILES)
+        config = _cached(model.name, model.revision, settings, (CONFIG_FILE,))
+        weights = _cached(model.name, model.revision, settings, WEIGHTS_FILES)
     except HFValidationError:
-        raise UserError(f"features.model is {settings.model}; after {HUB} comes owner/model, as on the hub") from None
+        raise UserError(f"features.model is {settings.model}; after hf-hub: comes owner/model, as on the hub") from None
     return config.parent if config and weights and config.parent == weights.parent else None
 
 
-def _how_to_get(repository: str, facts: EncoderFacts) -> str:
-    terms = "accept its terms and log in to the hub (hf auth login), or " if facts.gated else ""
+def _how_to_get(repository: str, gated: bool) -> str:
+    terms = "accept its terms and log in to the hub (hf auth login), or " if gated else ""
     return (
         f"{terms}download {repository} from the hub and set features.weights to its folder, "
         "or set features.hub_folder to a cache that has it"
     )
 
 
-def hub_weights(settings: Features, facts: EncoderFacts) -> Path:
+def hub_weights(settings: Features, repository: str, gated: bool) -> Path:
     """The checkpoint of a model of the registry: from the hub's cache, else fetched where the network is allowed.
+
+    Args:
+        settings: the section `features`, whose model may be written with a revision.
+        repository: owner/model on the hub.
+        gated: whether the hub asks for a login and the acceptance of a licence.
 
     Raises:
         UserError: it is in no cache and no network is allowed, or the hub does not give it.
     """
-    repository, revision = _repository(settings, facts)
+    revision = parse_model(settings.model).revision
     cached = _cached(repository, revision, settings, WEIGHTS_FILES)
     if cached:
         return cached
-    how = _how_to_get(repository, facts)
+    how = _how_to_get(repository, gated)
     if not settings.allow_network:
         raise UserError(
             f"the weights of the encoder {settings.model} are not on this machine; "

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.config import Features, Regions, result_settings
-from workflow_scripts.config.encoders import is_plug_in
+from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.core.digest import value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_file import slide_file
@@ -93,7 +93,7 @@ def common_digest(settings: Features, regions: Regions, code: str) -> str:
     counted = {key: value for key, value in result_settings(settings).items() if key not in _NOT_COUNTED}
     scale = {"mpp": regions.mpp, "patch_px": regions.patch_px, "grid": regions.grid}
     parts = {"features": counted, "regions": scale, "code": code, "weights": _weights_digest(settings)}
-    if is_plug_in(settings.model):
+    if parse_model(settings.model).kind == "plug_in":
         parts["plug_in"] = plug_in_digest(settings.model)
     return value_digest(parts)
 

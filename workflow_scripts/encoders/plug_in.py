@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workflow_scripts.config.base import first_problem
 from workflow_scripts.config.encoders import EncoderFacts, Fit, Interpolation, Triple
+from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.core.errors import UserError
 
 
@@ -76,7 +77,7 @@ def _find_spec(name: str) -> ModuleSpec | None:
 
 
 def _file_of(model: str) -> Path:
-    name = model.partition(":")[0]
+    name = parse_model(model).name
     spec = _find_spec(name)
     if spec is None or not spec.origin or not Path(spec.origin).is_file():
         raise UserError(
@@ -114,12 +115,12 @@ def call_plug_in(model: str) -> tuple[Any, EncoderFacts]:
     import torch
 
     _file_of(model)
-    module_name, _, function_name = model.partition(":")
+    name = parse_model(model)
     try:
         with _working_directory_first():
-            function = getattr(importlib.import_module(module_name), function_name, None)
+            function = getattr(importlib.import_module(name.name), name.function, None)
             if not callable(function):
-                raise UserError(f"features.model is {model}, but {module_name} has no function {function_name}")
+                raise UserError(f"features.model is {model}, but {name.name} has no function {name.function}")
             returned = function()
     except UserError:
         raise

@@ -7,17 +7,8 @@ from typing import Any
 import torch
 
 from workflow_scripts.config import Features
-from workflow_scripts.config.encoders import (
-    FOLDER,
-    HUB,
-    RANDOM,
-    EncoderFacts,
-    Fit,
-    Interpolation,
-    Triple,
-    is_plug_in,
-    registry_name,
-)
+from workflow_scripts.config.encoders import EncoderFacts, Fit, Interpolation, Triple
+from workflow_scripts.config.model_name import ModelName, parse_model
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.encoders import efficientnet, hipt, phikon, resnet, vit_models  # noqa: F401  (each registers)
@@ -76,20 +67,19 @@ class Encoder:
         }
 
 
-def _timm_recipe(settings: Features, name: str, input_px: int, random: bool) -> Recipe:
-    check_name(name)
-    folder = cached_folder(settings) if name.startswith(HUB) else None
+def _timm_recipe(settings: Features, model: ModelName, input_px: int) -> Recipe:
+    check_name(model)
+    folder = cached_folder(settings) if model.kind == "hub" else None
     if folder:
-        name = f"{FOLDER}{folder}"
-    fetched = not (random or settings.weights or name.startswith(FOLDER))
-    needs_network = name.startswith(HUB) or fetched
+        model = ModelName.of_folder(str(folder), model.random)
+    own_weights = not model.random and settings.weights is None
+    needs_network = model.kind == "hub" or (model.kind == "timm" and own_weights)
     if needs_network and not settings.allow_network:
         raise UserError(
             f"the encoder {settings.model} would be fetched from a network; set features.allow_network: true, or give "
-            f"features.weights (timm names) or features.model: {FOLDER}<folder of the downloaded model>"
+            "features.weights (timm names) or features.model: local-dir:<folder of the downloaded model>"
         )
-    own_weights = not random and settings.weights is None
-    recipe = timm_recipe(name, input_px, pretrained=own_weights)
+    recipe = timm_recipe(model, input_px, pretrained=own_weights)
     # A copy in the hub's cache goes by the model's name, as one that is fetched does.
     return replace(recipe, facts=replace(recipe.facts, pretrained_on=settings.model)) if folder else recipe
 
@@ -99,10 +89,12 @@ def _plug_in_recipe(settings: Features) -> Recipe:
     return Recipe(create=lambda input_px: module, facts=facts, loads_itself=settings.weights is None)
 
 
-def _recipe(settings: Features, name: str, patch_px: int, random: bool) -> Recipe:
-    if is_plug_in(settings.model):
+def _recipe(settings: Features, model: ModelName, patch_px: int) -> Recipe:
+    if model.kind == "plug_in":
         return _plug_in_recipe(settings)
-    return RECIPES.get(name) or _timm_recipe(settings, name, settings.input_px or patch_px, random)
+    if model.kind == "registry":
+        return RECIPES[model.name]
+    return _timm_recipe(settings, model, settings.input_px or patch_px)
 
 
 def _checkpoint(settings: Features, recipe: Recipe) -> Path:
@@ -111,7 +103,7 @@ def _checkpoint(settings: Features, recipe: Recipe) -> Path:
     if recipe.packaged_weights:
         return recipe.packaged_weights()
     if recipe.facts.hub:
-        return hub_weights(settings, recipe.facts)
+        return hub_weights(settings, recipe.facts.hub, recipe.facts.gated)
     raise UserError(f"the encoder {settings.model} comes without weights; set features.weights to a checkpoint")
 
 
@@ -125,17 +117,17 @@ def _fill(module: torch.nn.Module, settings: Features, recipe: Recipe, file: Pat
     return {"weights": file.name, "weights_sha256": digest}
 
 
-def _own_weights(settings: Features) -> dict[str, Any]:
+def _own_weights(settings: Features, model: ModelName) -> dict[str, Any]:
     """Facts about weights that a module has from its making."""
-    folder = cached_folder(settings) if settings.model.startswith(HUB) else None
-    if settings.model.startswith(FOLDER):
-        folder = Path(settings.model.removeprefix(FOLDER))
+    folder = cached_folder(settings) if model.kind == "hub" else None
+    if model.kind == "folder":
+        folder = Path(model.name)
     if folder is None and settings.weights_sha256:
         raise UserError(
             f"features.weights_sha256 cannot be checked for {settings.model}, which brings its own weights; "
             "set features.weights to a file, or drop the digest"
         )
-    if is_plug_in(settings.model):
+    if model.kind == "plug_in":
         return {"weights": "from its module", "weights_sha256": None, "plug_in_sha256": plug_in_digest(settings.model)}
     if folder is None:
         return {"weights": "from timm", "weights_sha256": None}
@@ -145,18 +137,19 @@ def _own_weights(settings: Features) -> dict[str, Any]:
     return {"weights": file.name, "weights_sha256": digest}
 
 
-def _module(settings: Features, recipe: Recipe, input_px: int, random: bool) -> tuple[torch.nn.Module, dict[str, Any]]:
+def _module(
+    settings: Features, model: ModelName, recipe: Recipe, input_px: int
+) -> tuple[torch.nn.Module, dict[str, Any]]:
     """The module with its weights, and facts about them."""
-    name = settings.model.removesuffix(RANDOM)
-    file = None if random or recipe.loads_itself else _checkpoint(settings, recipe)
+    file = None if model.random or recipe.loads_itself else _checkpoint(settings, recipe)
     # Built without memory where the checkpoint gives every value: a large model is then held once.
-    empty = file is not None and registry_name(settings.model) in RECIPES
+    empty = file is not None and model.kind == "registry"
     with torch.random.fork_rng(devices=[]), torch.device("meta" if empty else "cpu"):
-        torch.manual_seed(derive_seed("encoder", name))
+        torch.manual_seed(derive_seed("encoder", model.written))
         module = recipe.create(input_px)
-    if random:
+    if model.random:
         return module, {"weights": "random weights", "weights_sha256": None}
-    return module, _fill(module, settings, recipe, file) if file else _own_weights(settings)
+    return module, _fill(module, settings, recipe, file) if file else _own_weights(settings, model)
 
 
 def _output_dim(module: torch.nn.Module, input_px: int, model: str) -> int:
@@ -198,18 +191,17 @@ def build_encoder(settings: Features, patch_px: int) -> Encoder:
     Raises:
         UserError: the model is unknown, its weights are missing or do not fit, or a network would be needed.
     """
-    name = registry_name(settings.model)
-    random = settings.model.endswith(RANDOM)
-    if random and settings.weights:
+    model = parse_model(settings.model)
+    if model.random and settings.weights:
         raise UserError(f"features.model is {settings.model}, yet features.weights is given; drop one of the two")
-    recipe = _recipe(settings, name, patch_px, random)
+    recipe = _recipe(settings, model, patch_px)
     published = recipe.facts
     input_px = settings.input_px or published.input_px or patch_px
     if published.token_px and input_px % published.token_px:
         raise UserError(
             f"features.input_px is {input_px}; the encoder {settings.model} needs a multiple of {published.token_px}"
         )
-    module, weights = _module(settings, recipe, input_px, random)
+    module, weights = _module(settings, model, recipe, input_px)
     module = module.eval().requires_grad_(False)
     mean, std = published.normalisation
     return Encoder(
@@ -219,7 +211,7 @@ def build_encoder(settings: Features, patch_px: int) -> Encoder:
         mean=settings.mean or mean,
         std=settings.std or std,
         precision=settings.precision,
-        facts={**_facts(settings, published, random), **weights},
+        facts={**_facts(settings, published, model.random), **weights},
         fit=settings.fit or published.fit,
         interpolation=published.interpolation,
         published=published,

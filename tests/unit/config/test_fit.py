@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_scripts.config import Features, Regions, load_config
-from workflow_scripts.config.encoders import ENCODERS, is_plug_in, registry_name
+from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.config.fit import misfit
 from workflow_scripts.core.errors import UserError
 
@@ -96,16 +96,6 @@ def test_a_whole_configuration_is_refused_in_one_sentence():
     assert str(caught.value).startswith("configuration: features.model hipt_vits16_256 was trained at 0.5 um/px")
     raw["features"]["allow_mismatch"] = True
     assert load_config(raw).regions.mpp == 0.25
-
-
-def test_names():
-    assert registry_name("hf-hub:mahmoodlab/uni@main") == "uni"
-    assert registry_name("hf-hub:paige-ai/Virchow2:random") == "virchow2"
-    assert registry_name("hf-hub:timm/resnet50.tv_in1k") == "hf-hub:timm/resnet50.tv_in1k"
-    assert registry_name("resnet50") == "resnet50"
-    assert is_plug_in("my.pack_age:make_encoder")
-    for other in ("uni", "uni:random", "hf-hub:a/b", "local-dir:a", "local-dir:/a/b", "a:b:c", "a/b:c"):
-        assert not is_plug_in(other)
 
 
 def test_configuration_needs_no_torch():

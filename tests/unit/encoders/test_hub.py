@@ -13,6 +13,7 @@ from tests.unit.encoders.written_out import random_state, vit_shapes
 from workflow_scripts.config import Features, Regions
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.digests import file_digest
+from workflow_scripts.encoders.hub import own_weights
 from workflow_scripts.encoders.plan import common_digest
 from workflow_scripts.encoders.registry import build_encoder
 from workflow_scripts.encoders.timm_import import timm
@@ -86,8 +87,20 @@ def test_cached_model_of_no_registry(tmp_path):
     named = {"model": "hf-hub:someone/small", "hub_folder": str(tmp_path / "hub")}
     assert encoder.facts["weights_sha256"] == file_digest(files["model.safetensors"])
     assert "SHA-256" in _message(**named, weights_sha256="0" * 64)
-    text = _message(model="hf-hub:a/b/c", hub_folder=str(tmp_path / "hub"))
-    assert "owner/model" in text
+    for wrong in ("hf-hub:a/b/c", "hf-hub:"):
+        assert "owner/model" in _message(model=wrong, hub_folder=str(tmp_path / "hub"))
+
+
+def test_random_weights_of_a_cached_model_and_of_a_folder(tmp_path):
+    source = timm.create_model("test_vit", img_size=32, num_classes=0)
+    timm.models.save_for_hf(source, tmp_path / "saved", safe_serialization=True)
+    _cache(tmp_path / "hub", "someone/small", {path.name: path for path in (tmp_path / "saved").iterdir()})
+    for model in ("hf-hub:someone/small:random", f"local-dir:{tmp_path / 'saved'}:random"):
+        settings = Features(model=model, hub_folder=str(tmp_path / "hub"))
+        encoder = build_encoder(settings, 32)
+        assert encoder.facts["weights"] == "random weights"
+        assert not torch.equal(encoder.module.cls_token, source.cls_token)
+        assert own_weights(settings) is None
 
 
 def test_local_folder_counts_by_its_content_and_is_checked(tmp_path):
