@@ -41,6 +41,18 @@ def _strip_docstrings(tree: ast.AST) -> ast.AST:
     return tree
 
 
+def _importable_by_name(call: ast.Call) -> list[str]:
+    """Modules that `import_module(f"package.room.start{name}")` can import: all in the room that start so."""
+    function = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if function != "import_module" or not call.args or not isinstance(call.args[0], ast.JoinedStr):
+        return []
+    before_name = call.args[0].values[0]
+    if not isinstance(before_name, ast.Constant):
+        return []
+    room, _, start = str(before_name.value).rpartition(".")
+    return [f"{room}.{file.stem}" for file in _ROOT.joinpath(*room.split(".")).glob(f"{start}*.py")]
+
+
 @cache
 def _read(module: str) -> tuple[str, tuple[str, ...]]:
     """Digest of one module's syntax tree, and the package's modules that it imports."""
@@ -55,6 +67,8 @@ def _read(module: str) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             imported.add(node.module)
             imported.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call):
+            imported.update(_importable_by_name(node))
     ours = sorted(name for name in imported if name.split(".")[0] == _PACKAGE and _module_file(name))
     tree_text = ast.dump(_strip_docstrings(tree))
     return hashlib.sha256(tree_text.encode()).hexdigest(), tuple(ours)
@@ -69,7 +83,8 @@ def _counts(module: str) -> bool:
 def code_digest(module: str) -> str:
     """Digest (12 hex digits) of a module and of all `workflow_scripts` modules it imports, transitively.
 
-    Comments, docstrings, formatting and file times do not count.
+    Where modules are imported by name, all that it may stand for count. Comments, docstrings, formatting and file times
+    do not.
     """
     seen: dict[str, str] = {}
     todo = [module]

@@ -104,6 +104,22 @@ def test_code_of_the_module_or_of_what_it_imports_changes_it(tree, file, old, ne
     assert tree.of() == before
 
 
+def test_modules_imported_by_name_count(tree):
+    (tree.root / "middle.py").write_text(
+        "from importlib import import_module\n\n\n"
+        "def step(name):\n"
+        '    return import_module(f"workflow_scripts.room.method_{name}").X\n'
+    )
+    before = tree.of()
+    (tree.root / "room" / "method_new.py").write_text("X = 1\n")
+    added = tree.of()
+    tree.edit("room/method_new.py", "X = 1", "X = 2")
+    assert len({before, added, tree.of()}) == 3
+    edited = tree.of()
+    (tree.root / "room" / "else.py").write_text("X = 1\n")
+    assert tree.of() == edited
+
+
 def test_renaming_an_imported_module_changes_it(tree):
     before = tree.of()
     (tree.root / "leaf.py").rename(tree.root / "leaf2.py")
