@@ -42,7 +42,7 @@ rule fit_head:
         "../envs/conda.yaml"
     threads: 1
     resources:
-        gpu=lambda wildcards: 1 if wildcards.head == "abmil" else 0,
+        gpu=lambda wildcards: int(HEADS[wildcards.head].wants_gpu),
         mem_mb=8000,
         runtime=240,
     params:

@@ -1,5 +1,7 @@
 """Input functions of benchmark.smk."""
 
+from workflow_scripts.core.heads import HEADS
+
 PREDICTIONS = [
     f"<cohort>/benchmark/{task}/{representation}/{head}/predictions.parquet"
     for task, spec in CFG.benchmark.tasks.items()

@@ -23,7 +23,7 @@ class Settings(Section):
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: baseline, bootstraps")
-    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="predictions.parquet of all heads")
+    parser.add_argument("--predictions", type=Path, nargs="*", default=[], help="predictions.parquet of all heads")
     parser.add_argument("--output", type=Path, required=True, help="results.parquet")
     args = parse_entry(parser, argv)
     settings = args.config
@@ -34,7 +34,10 @@ def main(argv: list[str] | None = None) -> None:
     ]
     rows = result_rows(scored, settings.baseline)
     write_table(args.output, rows, schemas.RESULTS, {"settings": settings.model_dump(mode="json")})
-    log.info("pooled over folds, unit: patient\n%s", result_table(rows))
+    if rows:
+        log.info("pooled over folds, unit: patient\n%s", result_table(rows))
+    else:
+        log.info("no task is named, so nothing was benchmarked; label a column of the manifest in benchmark.tasks")
 
 
 if __name__ == "__main__":

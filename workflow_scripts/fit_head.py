@@ -6,16 +6,16 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.config import Section, Task
-from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.gpu import lease_devices
+from workflow_scripts.core.labels import Labels, read_labels
 from workflow_scripts.core.manifest import read_manifest
 from workflow_scripts.core.tables import read_meta, read_table, write_table
-from workflow_scripts.mil.bags import Bags, pair_embeddings
-from workflow_scripts.mil.crossval import predict_folds, prediction_rows
+from workflow_scripts.mil.bags import Bags, pair_embeddings, target_array
+from workflow_scripts.mil.crossval import predict_folds
 from workflow_scripts.mil.heads import make_head
-from workflow_scripts.mil.labels import TaskLabels, task_labels
+from workflow_scripts.mil.predictions import PREDICTIONS, prediction_rows
 
 
 class Settings(Section):
@@ -25,7 +25,7 @@ class Settings(Section):
     """Seed of the head."""
 
 
-def _require_same(labels: TaskLabels, splits: pa.Table, source: Path, manifest: Path) -> None:
+def _require_same(labels: Labels, splits: pa.Table, source: Path, manifest: Path) -> None:
     """Refuse splits that were dealt from other labels or patients than the manifest's."""
     dealt = set(zip(splits["slide_id"].to_pylist(), splits["patient_id"].to_pylist(), strict=True))
     if dealt != set(zip(labels.slide_ids, labels.patient_ids, strict=True)):
@@ -39,10 +39,11 @@ def _parts(splits: pa.Table, slide_ids: list[str]) -> np.ndarray:
     return np.array([[part_of[fold, name] for name in slide_ids] for fold in folds])
 
 
-def _bags(folder: Path, labels: TaskLabels) -> Bags:
-    tables = [read_table(folder / f"{name}.parquet") for name in ("slides", "regions")]
-    vectors, regions = pair_embeddings(labels.slide_ids, *tables, source=str(folder))
-    return Bags(vectors, regions, labels.label, labels.time, labels.event, len(labels.classes))
+def _bags(folder: Path, labels: Labels) -> Bags:
+    slides, regions = (read_table(folder / f"{name}.parquet") for name in ("slides", "regions"))
+    vectors, matrices = pair_embeddings(labels.slide_ids, slides, regions, source=str(folder))
+    target = target_array(labels.kind, labels.values, labels.classes)
+    return Bags(vectors, matrices, target, len(labels.classes))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -62,11 +63,11 @@ def main(argv: list[str] | None = None) -> None:
     facts, splits = read_meta(args.splits), read_table(args.splits)
     split_slides = list(dict.fromkeys(splits["slide_id"].to_pylist()))
     task = args.config.task.model_copy(update={"classes": facts["classes"] or None})
-    labels = task_labels(read_manifest(args.manifest), split_slides, task, str(args.manifest))
+    labels = read_labels(read_manifest(args.manifest), task, str(args.manifest), split_slides)
     _require_same(labels, splits, args.splits, args.manifest)
     bags = _bags(args.embeddings, labels)
     predictions = predict_folds(args.head, task.kind, bags, _parts(splits, labels.slide_ids), args.config.seed)
-    rows = prediction_rows(labels.slide_ids, labels.patient_ids, labels.classes, bags, predictions)
+    rows = prediction_rows(labels, predictions)
     meta = {
         "task": args.task,
         "kind": task.kind,
@@ -78,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
         "excluded": facts["excluded"],
         "settings": args.config.model_dump(mode="json"),
     }
-    write_table(args.output, rows, schemas.PREDICTIONS, meta)
+    write_table(args.output, rows, PREDICTIONS, meta)
     log.info("task %s, head %s on %s: %d predictions", args.task, args.head, meta["representation"], len(rows))
 
 

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 
 from workflow_scripts.config import Section, Task
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.feature_store import usable_slides
+from workflow_scripts.core.labels import read_labels, require_patients
 from workflow_scripts.core.manifest import read_manifest
 from workflow_scripts.core.tables import write_table
-from workflow_scripts.mil.labels import require_patients, task_labels
 from workflow_scripts.mil.splits import split_rows
 
 
@@ -37,12 +38,12 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_entry(parser, argv)
     settings, task = args.config, args.config.task
 
-    labels = task_labels(read_manifest(args.manifest), usable_slides(args.slides), task, str(args.manifest))
-    require_patients(labels, settings.folds, task, str(args.manifest))
+    labels = read_labels(read_manifest(args.manifest), task, str(args.manifest), usable_slides(args.slides))
+    require_patients(labels, settings.folds, str(args.manifest))
     rows = split_rows(
         labels.slide_ids,
         labels.patient_ids,
-        labels.strata,
+        np.array(labels.strata()),
         settings.folds,
         settings.seed,
         settings.validation_fraction,

@@ -25,17 +25,18 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from workflow_scripts.config import PretrainRun, Task, load_config, merge
+from workflow_scripts.config import PretrainRun, load_config, merge
 from workflow_scripts.core.feature_store import FeatureStore, usable_slides
+from workflow_scripts.core.labels import read_labels
 from workflow_scripts.core.manifest import read_manifest
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.core.tables import read_table
 from workflow_scripts.mil.agreement import majority_classes, prototype_agreement
-from workflow_scripts.mil.bags import Bags
-from workflow_scripts.mil.crossval import patient_outcomes, predict_folds, prediction_rows
-from workflow_scripts.mil.labels import task_labels
-from workflow_scripts.mil.metrics import METRICS
-from workflow_scripts.mil.statistics import bootstrap_values, patient_resamples, percentile_interval
+from workflow_scripts.mil.bags import Bags, target_array
+from workflow_scripts.mil.crossval import predict_folds
+from workflow_scripts.mil.intervals import bootstrap_values, patient_resamples, percentile_interval
+from workflow_scripts.mil.metrics import metrics_of
+from workflow_scripts.mil.predictions import patient_outcomes, prediction_rows
 from workflow_scripts.slpd.crops import centre_window, window_indices
 from workflow_scripts.slpd.memory import keep_freed_memory
 from workflow_scripts.slpd.neighbours import find_neighbours
@@ -105,21 +106,20 @@ def benchmark(demo: Demo, vectors: np.ndarray, bootstraps: int) -> dict[tuple[st
     for name, task in demo.config.benchmark.tasks.items():
         splits = read_table(demo.folder / "benchmark" / name / "splits.parquet")
         slides = list(dict.fromkeys(splits["slide_id"].to_pylist()))
-        labels = task_labels(demo.manifest, slides, Task.model_validate(task.model_dump()), "manifest")
+        labels = read_labels(demo.manifest, task, "manifest", slides)
         own = [place[slide] for slide in labels.slide_ids]
         rows = (means[own].astype(np.float32), [regions[i] for i in own])
-        bags = Bags(*rows, labels.label, labels.time, labels.event, len(labels.classes))
+        bags = Bags(*rows, target_array(labels.kind, labels.values, labels.classes), len(labels.classes))
         part = {(row["fold"], row["slide_id"]): row["part"] for row in splits.to_pylist()}
         folds = sorted({fold for fold, _ in part})
         parts = np.array([[part[fold, slide] for slide in labels.slide_ids] for fold in folds])
         for head in demo.config.benchmark.heads[task.kind]:
             found = predict_folds(head, task.kind, bags, parts, demo.config.benchmark.seed)
-            predicted = prediction_rows(labels.slide_ids, labels.patient_ids, labels.classes, bags, found)
-            _, _, outcomes = patient_outcomes(predicted, labels.classes)
-            metric = next(iter(METRICS[task.kind]))
-            resamples = patient_resamples(len(outcomes.label), bootstraps, derive_seed(0, name))
-            drawn = bootstrap_values({metric: METRICS[task.kind][metric]}, outcomes, resamples)[metric]
-            results[name, head, metric] = METRICS[task.kind][metric](outcomes), drawn
+            _, _, outcomes = patient_outcomes(prediction_rows(labels, found), labels.kind, labels.classes)
+            metric, function = next(iter(metrics_of(task.kind).items()))
+            resamples = patient_resamples(len(outcomes), bootstraps, derive_seed(0, name))
+            drawn = bootstrap_values({metric: function}, outcomes, resamples)[metric]
+            results[name, head, metric] = function(outcomes), drawn
     return results
 
 

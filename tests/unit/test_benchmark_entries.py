@@ -8,7 +8,9 @@ import pytest
 from workflow_scripts import collect_results, fit_head, split_patients
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.heads import heads_for
 from workflow_scripts.core.tables import read_meta, read_table, write_table
+from workflow_scripts.mil.predictions import PREDICTIONS
 
 SUBTYPE = {"kind": "classification", "label": "subtype"}
 SURVIVAL = {"kind": "survival", "time": "days", "event": "dead"}
@@ -100,12 +102,12 @@ def test_same_seed_same_bytes(cohort):
     assert _split(cohort, seed=1).read_bytes() != first
 
 
-@pytest.mark.parametrize("head", ["knn", "logistic", "abmil"])
+@pytest.mark.parametrize("head", heads_for("classification"))
 def test_every_labelled_slide_is_predicted_once(cohort, head):
     splits = read_table(_split(cohort)).to_pylist()
     path = _fit(cohort, head)
     table, meta = read_table(path), read_meta(path)
-    assert table.schema.equals(schemas.PREDICTIONS)
+    assert table.schema.equals(PREDICTIONS)
     rows = table.to_pylist()
     tested = {(row["slide_id"], row["patient_id"], row["fold"]) for row in splits if row["part"] == "test"}
     assert {(row["slide_id"], row["patient_id"], row["fold"]) for row in rows} == tested

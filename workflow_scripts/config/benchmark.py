@@ -1,14 +1,27 @@
 """Settings of the benchmark: tasks, heads, folds and intervals."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from workflow_scripts.config.base import Name, Section, known, names_in, without_dropped
+from workflow_scripts.config.base import Name, Section, without_dropped
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.heads import head_entry, heads_for
+from workflow_scripts.core.tasks import KINDS
+
+
+def _known_kind(value: str) -> str:
+    if value not in KINDS:
+        raise ValueError(f"{value} is no kind of task; write one of {', '.join(KINDS)}")
+    return value
+
+
+KindName = Annotated[str, AfterValidator(_known_kind), WithJsonSchema({"enum": list(KINDS), "type": "string"})]
+_HEADS = {kind: heads_for(kind) for kind in KINDS}
 
 
 class Task(Section):
-    kind: Literal["classification", "ordinal", "survival"]
+    kind: KindName
     """classification, ordinal (grades in the order of `classes`), or survival."""
     label: str | None = None
     """Column of the manifest with the class (classification, ordinal)."""
@@ -21,25 +34,22 @@ class Task(Section):
 
     @model_validator(mode="after")
     def _columns(self) -> "Task":
-        missing = [
-            k for k in (("time", "event") if self.kind == "survival" else ("label",)) if getattr(self, k) is None
-        ]
+        missing = [key for key in KINDS[self.kind].columns if getattr(self, key) is None]
         if missing:
-            raise ValueError(f"a {self.kind} task needs the key {' and '.join(missing)}")
+            raise ValueError(f"a task of kind {self.kind} needs the key {' and '.join(missing)}")
         return self
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the manifest that it reads, in the order of the kind's `columns`."""
+        return [getattr(self, key) for key in KINDS[self.kind].columns]
 
 
 class Benchmark(Section):
-    tasks: dict[Name, Task] = Field({"subtype": Task(kind="classification", label="subtype")}, min_length=1)
-    """Tasks by name. null drops a task of a config below."""
-    heads: dict[Literal["classification", "ordinal", "survival"], list[str]] = Field(
-        {
-            "classification": ["knn", "logistic", "abmil"],
-            "ordinal": ["knn", "logistic", "abmil"],
-            "survival": ["cox"],
-        }
-    )
-    """Heads of each kind of task; a file workflow_scripts/mil/heads/{name}.py each."""
+    tasks: dict[Name, Task] = Field({})
+    """Tasks by name; without any nothing is benchmarked. null drops a task of a config below."""
+    heads: dict[KindName, list[str]] = Field(_HEADS)
+    """Heads of each kind of task, names of the table in workflow_scripts/core/heads.py."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Patient-level stratified folds."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -58,12 +68,25 @@ class Benchmark(Section):
     def _drop_tasks(cls, value: Any) -> Any:
         return without_dropped(value)
 
+    @field_validator("heads", mode="before")
+    @classmethod
+    def _add_to_default_heads(cls, value: Any) -> Any:
+        return {**_HEADS, **value} if isinstance(value, dict) else value
+
+    @field_validator("heads")
+    @classmethod
+    def _heads_serve_their_kind(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        for kind, heads in value.items():
+            for head in heads:
+                try:
+                    head_entry(head, kind)
+                except UserError as error:
+                    raise ValueError(str(error)) from None
+        return value
+
     @model_validator(mode="after")
     def _every_task_has_heads(self) -> "Benchmark":
         for name, task in self.tasks.items():
             if not self.heads.get(task.kind):
-                raise ValueError(f"heads: there is none for {task.kind} tasks, which {name} is; add heads.{task.kind}")
-        for heads in self.heads.values():
-            for head in heads:
-                known("heads", head, names_in("mil/heads"))
+                raise ValueError(f"heads.{task.kind} names none, and {name} is such a task; name one or drop the task")
         return self

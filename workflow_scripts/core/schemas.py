@@ -1,4 +1,8 @@
-"""Columns of every Parquet table between stages. One name, one schema, one place."""
+"""Columns of every Parquet table between stages. One name, one schema, one place.
+
+Those of the features are in `core/feature_store.py`, of tissue in `tissue/polygons.py`, and of predictions, which
+follow the kinds of task, in `mil/predictions.py`.
+"""
 
 import pyarrow as pa
 
@@ -102,18 +106,6 @@ SPLITS = pa.schema(
         pa.field("patient_id", pa.string()),
         pa.field("fold", pa.int32()),
         pa.field("part", pa.string()),  # train, val or test
-    ]
-)
-PREDICTIONS = pa.schema(
-    [
-        pa.field("slide_id", pa.string()),
-        pa.field("patient_id", pa.string()),
-        pa.field("fold", pa.int32()),
-        pa.field("label", pa.string()),  # class name; survival: null
-        pa.field("time", pa.float64()),  # survival only
-        pa.field("event", pa.bool_()),  # survival only
-        pa.field("probabilities", pa.list_(pa.float64())),  # in the order of metadata `classes`
-        pa.field("risk", pa.float64()),  # survival only: higher means an earlier event
     ]
 )
 RESULTS = pa.schema(

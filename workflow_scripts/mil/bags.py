@@ -1,11 +1,13 @@
-"""Bags: a slide as one vector and as the matrix of its regions' vectors."""
+"""Bags: a slide as one vector and as the matrix of its regions' vectors, with its label."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.tasks import Kind, Label
 
 
 @dataclass(frozen=True)
@@ -15,17 +17,14 @@ class Bags:
     Attributes:
         vectors: float32 `[n, D]`, one vector a slide.
         regions: n matrices float32 `[m_i, R]`, one row a region, m_i >= 1.
-        label: int64 `[n]`, class index; -1 for survival.
-        time: float64 `[n]`; survival only.
-        event: bool `[n]`; survival only.
-        n_classes: number of classes C; 0 for survival.
+        target: labels `[n]` as `target_array` makes them: int64 class indices; for survival the fields `time` (float64)
+            and `event` (bool).
+        n_classes: number of classes C; 0 for kinds of task without classes.
     """
 
     vectors: np.ndarray
     regions: list[np.ndarray]
-    label: np.ndarray
-    time: np.ndarray
-    event: np.ndarray
+    target: np.ndarray
     n_classes: int
 
     def __len__(self) -> int:
@@ -34,14 +33,23 @@ class Bags:
     def take(self, index: np.ndarray) -> "Bags":
         """Slides `index` (integers or a mask)."""
         index = np.arange(len(self))[index]
-        return Bags(
-            self.vectors[index],
-            [self.regions[i] for i in index],
-            self.label[index],
-            self.time[index],
-            self.event[index],
-            self.n_classes,
-        )
+        return Bags(self.vectors[index], [self.regions[i] for i in index], self.target[index], self.n_classes)
+
+
+def target_array(kind: Kind, labels: Sequence[Label], classes: list[str]) -> np.ndarray:
+    """Labels as an array `[n]`: class indices (int64), or what the kind's columns hold, as fields if there are several.
+
+    Args:
+        kind: kind of the task.
+        labels: n labels, as the kind reads them.
+        classes: class names in order; empty for kinds without classes.
+    """
+    if kind.has_classes:
+        place = {name: index for index, name in enumerate(classes)}
+        return np.array([place[label] for label in labels], dtype=np.int64)
+    if len(kind.truth) == 1:
+        return np.array(labels, dtype=kind.truth[0].type)
+    return np.array(labels, dtype=[(column.name, column.type) for column in kind.truth])
 
 
 def vector_matrix(table: pa.Table, source: str) -> np.ndarray:

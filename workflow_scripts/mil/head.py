@@ -1,23 +1,14 @@
 """What every head can do."""
 
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from workflow_scripts.mil.bags import Bags
 
-CLASSES = frozenset({"classification", "ordinal"})
-SURVIVAL = frozenset({"survival"})
-
 
 class Head(Protocol):
-    """A model on frozen embeddings. Everything it learns, scaling included, comes from the training bags.
-
-    Attributes:
-        kinds: kinds of task that it serves.
-    """
-
-    kinds: ClassVar[frozenset[str]]
+    """A model on frozen embeddings. Everything it learns, scaling included, comes from the training bags."""
 
     def __init__(self, seed: int) -> None: ...
 
@@ -25,7 +16,10 @@ class Head(Protocol):
         """Learn from the training slides; `validation` may only choose among what was learnt."""
 
     def predict(self, bags: Bags) -> np.ndarray:
-        """Probabilities float64 `[n, C]`, or for survival risk float64 `[n]` (higher: earlier event)."""
+        """What the kind's `prediction` holds: probabilities float64 `[n, C]`, or one value a slide float64 `[n]`.
+
+        For survival the value is the risk: higher means an earlier event.
+        """
 
 
 def spread(probabilities: np.ndarray, seen: np.ndarray, n_classes: int) -> np.ndarray:

@@ -8,45 +8,39 @@ import numpy as np
 from lifelines.utils import concordance_index as lifelines_concordance
 from sklearn.metrics import accuracy_score, cohen_kappa_score, recall_score, roc_auc_score
 
+from workflow_scripts.core.tasks import KINDS
+
 
 @dataclass(frozen=True)
 class Outcomes:
     """What was true and what was predicted, one row a patient.
 
     Attributes:
-        label: int64 `[n]`, class index; -1 for survival.
-        probabilities: float64 `[n, C]`; `[n, 0]` for survival.
-        time: float64 `[n]`; survival only.
-        event: bool `[n]`; survival only.
-        risk: float64 `[n]`, higher means an earlier event; survival only.
+        target: labels `[n]` as `bags.target_array` makes them: int64 class indices; for survival the fields `time`
+            and `event`.
+        prediction: probabilities float64 `[n, C]`, or one value a patient float64 `[n]`; for survival the risk, higher
+            means an earlier event.
     """
 
-    label: np.ndarray
-    probabilities: np.ndarray
-    time: np.ndarray
-    event: np.ndarray
-    risk: np.ndarray
+    target: np.ndarray
+    prediction: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.label)
+        return len(self.target)
 
     def take(self, index: np.ndarray) -> "Outcomes":
         """Rows `index`, repeats allowed."""
-        return Outcomes(
-            self.label[index], self.probabilities[index], self.time[index], self.event[index], self.risk[index]
-        )
+        return Outcomes(self.target[index], self.prediction[index])
 
     @property
     def predicted(self) -> np.ndarray:
         """int64 `[n]`: the class of the highest probability."""
-        return self.probabilities.argmax(axis=1)
+        return self.prediction.argmax(axis=1)
 
     @property
     def one_class(self) -> bool:
-        """Whether only one class is there (survival: no event)."""
-        if self.probabilities.shape[1]:
-            return len(np.unique(self.label)) < 2
-        return not self.event.any()
+        """Whether the labels are classes and only one of them is there."""
+        return self.target.dtype == np.int64 and len(np.unique(self.target)) < 2
 
 
 def auc(outcomes: Outcomes) -> float:
@@ -54,31 +48,31 @@ def auc(outcomes: Outcomes) -> float:
 
     NaN where a class has no patient or all patients.
     """
-    classes = range(outcomes.probabilities.shape[1])
-    present = np.bincount(outcomes.label, minlength=len(classes)) > 0
+    classes = range(outcomes.prediction.shape[1])
+    present = np.bincount(outcomes.target, minlength=len(classes)) > 0
     if not present.all() or len(classes) < 2:
         return math.nan
     wanted = classes if len(classes) > 2 else [1]
-    return float(np.mean([roc_auc_score(outcomes.label == c, outcomes.probabilities[:, c]) for c in wanted]))
+    return float(np.mean([roc_auc_score(outcomes.target == c, outcomes.prediction[:, c]) for c in wanted]))
 
 
 def accuracy(outcomes: Outcomes) -> float:
     """Fraction of patients whose most probable class is theirs."""
-    return float(accuracy_score(outcomes.label, outcomes.predicted))
+    return float(accuracy_score(outcomes.target, outcomes.predicted))
 
 
 def balanced_accuracy(outcomes: Outcomes) -> float:
     """Mean over the classes that are there of the fraction of their patients found."""
-    present = np.unique(outcomes.label)
-    return float(recall_score(outcomes.label, outcomes.predicted, labels=present, average="macro", zero_division=0))
+    present = np.unique(outcomes.target)
+    return float(recall_score(outcomes.target, outcomes.predicted, labels=present, average="macro", zero_division=0))
 
 
 def quadratic_kappa(outcomes: Outcomes) -> float:
     """Cohen's kappa with quadratic weights on the distance between grades; NaN with one class."""
     if outcomes.one_class:
         return math.nan
-    grades = np.arange(outcomes.probabilities.shape[1])
-    return float(cohen_kappa_score(outcomes.label, outcomes.predicted, labels=grades, weights="quadratic"))
+    grades = np.arange(outcomes.prediction.shape[1])
+    return float(cohen_kappa_score(outcomes.target, outcomes.predicted, labels=grades, weights="quadratic"))
 
 
 def c_index(outcomes: Outcomes) -> float:
@@ -87,15 +81,22 @@ def c_index(outcomes: Outcomes) -> float:
     The sign is fixed and never chosen by the result. NaN where no pair is comparable.
     """
     try:
-        return float(lifelines_concordance(outcomes.time, -outcomes.risk, outcomes.event))
+        return float(lifelines_concordance(outcomes.target["time"], -outcomes.prediction, outcomes.target["event"]))
     except ZeroDivisionError:
         return math.nan
 
 
 Metric = Callable[[Outcomes], float]
-_CLASSES: dict[str, Metric] = {"auc": auc, "accuracy": accuracy, "balanced_accuracy": balanced_accuracy}
-METRICS: dict[str, dict[str, Metric]] = {
-    "classification": _CLASSES,
-    "ordinal": {**_CLASSES, "quadratic_kappa": quadratic_kappa},
-    "survival": {"c_index": c_index},
+METRICS: dict[str, Metric] = {
+    "auc": auc,
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "quadratic_kappa": quadratic_kappa,
+    "c_index": c_index,
 }
+"""Functions of the metrics that `core.tasks` names."""
+
+
+def metrics_of(kind: str) -> dict[str, Metric]:
+    """Functions of a kind's metrics by name, in the kind's order."""
+    return {name: METRICS[name] for name in KINDS[kind].metrics}

@@ -8,15 +8,16 @@ import numpy as np
 
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
-from workflow_scripts.mil.crossval import patient_outcomes
-from workflow_scripts.mil.metrics import METRICS
-from workflow_scripts.mil.statistics import (
+from workflow_scripts.core.tasks import KINDS
+from workflow_scripts.mil.intervals import (
     bootstrap_values,
     mean_sd,
     paired_difference,
     patient_resamples,
     percentile_interval,
 )
+from workflow_scripts.mil.metrics import metrics_of
+from workflow_scripts.mil.predictions import patient_outcomes
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Scored:
 
 def score_predictions(rows: list[dict[str, Any]], meta: dict[str, Any], bootstraps: int, seed: int) -> Scored:
     """Score one file of predictions; rows and meta as `fit_head` writes them."""
-    patients, fold_of, outcomes = patient_outcomes(rows, meta["classes"])
-    metrics = METRICS[meta["kind"]]
+    patients, fold_of, outcomes = patient_outcomes(rows, KINDS[meta["kind"]], meta["classes"])
+    metrics = metrics_of(meta["kind"])
     resamples = patient_resamples(len(patients), bootstraps, derive_seed(seed, meta["task"]))
     by_fold = [outcomes.take(np.flatnonzero(fold_of == fold)) for fold in np.unique(fold_of)]
     return Scored(

@@ -84,7 +84,9 @@ def split_rows(
         slide_ids: S slide ids.
         patient_ids: S patient ids; slides of a patient share their stratum.
         strata: int64 `[S]`.
-        folds, seed, validation_fraction: as in `patient_parts`.
+        folds: number of folds.
+        seed: seed of the deal.
+        validation_fraction: fraction of a fold's training patients that becomes `val`.
     """
     of_patient = dict(zip(patient_ids, np.asarray(strata).tolist(), strict=True))
     dealt = patient_parts(list(of_patient), np.array(list(of_patient.values())), folds, seed, validation_fraction)

@@ -114,15 +114,15 @@ def test_unknown_key_inside_a_run_and_a_task():
         ({"benchmark": {"baseline": "x"}}, "benchmark.baseline: x is none of mean, colour, slpd, dino"),
         (
             {"benchmark": {"tasks": {"t": {"kind": "ordinal"}}}},
-            "benchmark.tasks.t: a ordinal task needs the key label",
+            "benchmark.tasks.t: a task of kind ordinal needs the key label",
         ),
         (
             {"benchmark": {"tasks": {"t": {"kind": "survival"}}}},
-            "benchmark.tasks.t: a survival task needs the key time and event",
+            "benchmark.tasks.t: a task of kind survival needs the key time and event",
         ),
         (
             {"benchmark": {"tasks": {"t": {"kind": "survival", "time": "days"}}}},
-            "benchmark.tasks.t: a survival task needs the key event",
+            "benchmark.tasks.t: a task of kind survival needs the key event",
         ),
         ({"cohort": {"name": "../up"}}, "cohort.name: "),
         ({"regions": {"min_tissue_fraction": 1.5}}, "regions.min_tissue_fraction: "),
@@ -253,11 +253,32 @@ def test_every_field_of_a_section_is_described(path):
     ("raw", "words"),
     [
         ({"tissue": {"method": "magic"}}, "tissue.method: method: magic is none of clam, optical_density, saturation"),
-        ({"benchmark": {"heads": {"classification": ["svn"]}}}, "heads: svn is none of abmil, cox, knn, logistic"),
-        ({"benchmark": {"heads": {"survival": ["cox"]}}}, "there is none for classification tasks, which subtype is"),
-        ({"benchmark": {"tasks": {"subtype": None}}}, "benchmark.tasks"),
+        (
+            {"benchmark": {"heads": {"classification": ["svn"]}}},
+            "benchmark.heads: head svn is unknown, and cannot serve classification tasks; use one of knn, logistic",
+        ),
+        (
+            {"benchmark": {"heads": {"survival": ["logistic"]}}},
+            "benchmark.heads: head logistic is not made for survival tasks; use one of cox",
+        ),
+        ({"benchmark": {"heads": {"surival": ["cox"]}}}, "surival is no kind of task; write one of classification"),
+        ({"benchmark": {"tasks": {"t": {"kind": "x", "label": "y"}}}}, "benchmark.tasks.t.kind: x is no kind of task"),
+        (
+            {"benchmark": {"heads": {"ordinal": []}, "tasks": {"t": {"kind": "ordinal", "label": "y"}}}},
+            "benchmark: heads.ordinal names none, and t is such a task",
+        ),
     ],
 )
 def test_names_of_methods_heads_and_tasks_are_checked_before_anything_runs(raw, words):
     with pytest.raises(UserError, match=re.escape(words)):
         load_config(raw)
+
+
+def test_heads_of_a_kind_replace_the_defaults_of_that_kind_alone():
+    heads = load_config({"benchmark": {"heads": {"classification": ["knn"]}}}).benchmark.heads
+    assert heads == {"classification": ["knn"], "ordinal": ["knn", "logistic", "abmil"], "survival": ["cox"]}
+
+
+def test_a_cohort_has_no_tasks_until_it_names_some():
+    assert load_config({}).benchmark.tasks == {}
+    assert load_config({"benchmark": {"tasks": {"subtype": None}}}).benchmark.tasks == {}

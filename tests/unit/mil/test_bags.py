@@ -1,12 +1,15 @@
 """Embedding tables become slide vectors and region matrices of the wanted slides."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.mil.bags import Bags, pair_embeddings, vector_matrix
+from workflow_scripts.core.tasks import KINDS, Column
+from workflow_scripts.mil.bags import Bags, pair_embeddings, target_array, vector_matrix
 
 
 def _slides(**vectors):
@@ -47,8 +50,18 @@ def test_wrong_vectors_are_refused():
 
 def test_take_accepts_indices_and_masks():
     regions = [np.full((i + 1, 2), i, np.float32) for i in range(3)]
-    bags = Bags(np.eye(3), regions, np.arange(3), np.zeros(3), np.zeros(3, bool), 3)
+    bags = Bags(np.eye(3), regions, np.arange(3), 3)
     for index in (np.array([2, 0]), np.array([True, False, True])):
         taken = bags.take(index)
-        assert sorted(taken.label.tolist()) == [0, 2]
-        assert [len(region) - 1 for region in taken.regions] == taken.label.tolist()
+        assert sorted(taken.target.tolist()) == [0, 2]
+        assert [len(region) - 1 for region in taken.regions] == taken.target.tolist()
+
+
+def test_labels_become_class_indices_fields_or_numbers():
+    classes = target_array(KINDS["classification"], ["b", "a", "b"], ["a", "b", "c"])
+    assert (classes.dtype, classes.tolist()) == (np.int64, [1, 0, 1])
+    survival = target_array(KINDS["survival"], [(3.5, True), (2.0, False)], [])
+    assert (survival["time"].dtype, survival["time"].tolist()) == (np.float64, [3.5, 2.0])
+    assert (survival["event"].dtype, survival["event"].tolist()) == (np.bool_, [True, False])
+    number = replace(KINDS["survival"], truth=(Column("value", "float64"),))
+    assert target_array(number, [1.0, 2.5], []).tolist() == [1.0, 2.5]

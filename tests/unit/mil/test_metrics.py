@@ -5,7 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from workflow_scripts.mil.metrics import METRICS, Outcomes, accuracy, auc, balanced_accuracy, c_index, quadratic_kappa
+from workflow_scripts.core import tasks
+from workflow_scripts.mil.metrics import (
+    METRICS,
+    Outcomes,
+    accuracy,
+    auc,
+    balanced_accuracy,
+    c_index,
+    metrics_of,
+    quadratic_kappa,
+)
 
 
 def _classes(n, n_classes, seed, ties=True):
@@ -15,15 +25,12 @@ def _classes(n, n_classes, seed, ties=True):
     probabilities = raw / raw.sum(axis=1, keepdims=True)
     if ties:
         probabilities = np.round(probabilities, 1)
-    nothing = np.full(n, math.nan)
-    return Outcomes(label, probabilities, nothing, np.zeros(n, bool), nothing)
+    return Outcomes(label, probabilities)
 
 
 def _survival(time, event, risk):
-    n = len(time)
-    return Outcomes(
-        np.full(n, -1), np.empty((n, 0)), np.asarray(time, float), np.asarray(event, bool), np.asarray(risk)
-    )
+    pairs = list(zip(time, event, strict=True))
+    return Outcomes(np.array(pairs, dtype=[("time", float), ("event", bool)]), np.asarray(risk))
 
 
 def _pair_auc(positive, score):
@@ -34,13 +41,13 @@ def _pair_auc(positive, score):
 @pytest.mark.parametrize("seed", range(4))
 def test_binary_auc_counts_pairs_with_the_last_class_positive(seed):
     outcomes = _classes(40, 2, seed)
-    assert auc(outcomes) == pytest.approx(_pair_auc(outcomes.label == 1, outcomes.probabilities[:, 1]))
+    assert auc(outcomes) == pytest.approx(_pair_auc(outcomes.target == 1, outcomes.prediction[:, 1]))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_multiclass_auc_is_the_mean_of_one_against_the_rest(seed):
     outcomes = _classes(40, 4, seed)
-    expected = np.mean([_pair_auc(outcomes.label == c, outcomes.probabilities[:, c]) for c in range(4)])
+    expected = np.mean([_pair_auc(outcomes.target == c, outcomes.prediction[:, c]) for c in range(4)])
     assert auc(outcomes) == pytest.approx(expected)
 
 
@@ -48,7 +55,7 @@ def test_multiclass_auc_is_the_mean_of_one_against_the_rest(seed):
 def test_accuracies_and_kappa_from_the_confusion_matrix(n_classes):
     outcomes = _classes(50, n_classes, n_classes, ties=False)
     table = np.zeros((n_classes, n_classes))
-    for truth, guess in zip(outcomes.label, outcomes.probabilities.argmax(axis=1), strict=True):
+    for truth, guess in zip(outcomes.target, outcomes.prediction.argmax(axis=1), strict=True):
         table[truth, guess] += 1
     assert accuracy(outcomes) == pytest.approx(np.trace(table) / 50)
     assert balanced_accuracy(outcomes) == pytest.approx(np.mean(np.diag(table) / table.sum(axis=1)))
@@ -84,11 +91,28 @@ def test_undefined_metrics_are_nan():
     assert math.isnan(quadratic_kappa(one))
     assert one.one_class
     missing = _classes(30, 3, 0)
-    assert math.isnan(auc(missing.take(np.flatnonzero(missing.label != 2))))
+    assert math.isnan(auc(missing.take(np.flatnonzero(missing.target != 2))))
     assert math.isnan(c_index(_survival([1.0, 2.0], [False, False], np.zeros(2))))
 
 
 def test_each_kind_of_task_has_its_metrics():
-    assert list(METRICS["classification"]) == ["auc", "accuracy", "balanced_accuracy"]
-    assert list(METRICS["ordinal"]) == ["auc", "accuracy", "balanced_accuracy", "quadratic_kappa"]
-    assert list(METRICS["survival"]) == ["c_index"]
+    assert list(metrics_of("classification")) == ["auc", "accuracy", "balanced_accuracy"]
+    assert list(metrics_of("ordinal")) == ["auc", "accuracy", "balanced_accuracy", "quadratic_kappa"]
+    assert list(metrics_of("survival")) == ["c_index"]
+
+
+def test_every_metric_that_is_named_is_computed_and_the_other_way_round():
+    assert set(METRICS) == set(tasks.METRICS)
+    assert all(kind.headline in kind.metrics for kind in tasks.KINDS.values())
+
+
+@pytest.mark.parametrize("name", [name for name, metric in tasks.METRICS.items() if metric.chance is not None])
+def test_chance_is_what_guessing_scores(name):
+    """Predictions that know nothing of 2,000 patients score the metric's level of chance."""
+    random = np.random.default_rng(0)
+    kind = next(kind for kind in tasks.KINDS.values() if name in kind.metrics)
+    if kind.has_classes:
+        guessed = Outcomes(random.integers(0, 3, 2000), random.dirichlet(np.ones(3), 2000))
+    else:
+        guessed = _survival(random.random(2000), random.random(2000) < 0.5, random.random(2000))
+    assert METRICS[name](guessed) == pytest.approx(tasks.METRICS[name].chance, abs=0.05)

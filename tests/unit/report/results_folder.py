@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, roc_auc_score
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core import schemas
 from workflow_scripts.core.tables import write_table
+from workflow_scripts.mil.predictions import PREDICTIONS
 
 WIDTH, HEIGHT, SIDE = 1120, 840, 70
 REPRESENTATIONS = ["mean", "colour", "slpd", "dino"]
@@ -205,7 +206,7 @@ def _benchmark(root: Path, random) -> list[dict]:
                 for i in range(n)
             ]
             meta = {"classes": CLASSES[task], "kind": TASKS[task]["kind"]}
-            write_table(root / f"benchmark/{task}/{name}/{head}/predictions.parquet", rows, schemas.PREDICTIONS, meta)
+            write_table(root / f"benchmark/{task}/{name}/{head}/predictions.parquet", rows, PREDICTIONS, meta)
             pooled = _values(task, truth, score)
             samples = [_values(task, truth[d], score[d]) for d in draws]
             folds = [_values(task, truth[k::5], score[k::5]) for k in range(5)]

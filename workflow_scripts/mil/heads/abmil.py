@@ -1,13 +1,11 @@
 """Attention-based multiple-instance learning on a slide's regions. Torch is imported when it is first used."""
 
 import math
-from typing import ClassVar
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from workflow_scripts.mil.bags import Bags
-from workflow_scripts.mil.head import CLASSES
 
 STEPS = 3000  # a small cohort is seen more often, so that it gets about as many steps
 EPOCHS = (20, 50)
@@ -25,8 +23,6 @@ class AbmilHead:
     with validation slides the epoch of their lowest loss.
     """
 
-    kinds: ClassVar = CLASSES
-
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
@@ -37,9 +33,9 @@ class AbmilHead:
         from workflow_scripts.mil.gated_attention import train_net
 
         self._scaler = StandardScaler().fit(np.concatenate(train.regions).astype(np.float64))
-        held_out = (self._scaled(validation), validation.label) if validation is not None and len(validation) else None
+        held_out = (self._scaled(validation), validation.target) if validation is not None and len(validation) else None
         self._net = train_net(
-            self._scaled(train), train.label, train.n_classes, epochs_for(len(train)), self._seed, held_out
+            self._scaled(train), train.target, train.n_classes, epochs_for(len(train)), self._seed, held_out
         )
 
     def predict(self, bags: Bags) -> np.ndarray:

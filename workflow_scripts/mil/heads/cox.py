@@ -1,7 +1,5 @@
 """Cox ridge regression on the slide vector."""
 
-from typing import ClassVar
-
 import numpy as np
 import pandas as pd
 from lifelines import CoxPHFitter
@@ -9,7 +7,6 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from workflow_scripts.mil.bags import Bags
-from workflow_scripts.mil.head import SURVIVAL
 
 PENALIZER = 0.1
 EVENTS_PER_COMPONENT = 5
@@ -21,8 +18,6 @@ class CoxHead:
     Risk is the log partial hazard, so higher means an earlier event.
     """
 
-    kinds: ClassVar = SURVIVAL
-
     def __init__(self, seed: int) -> None:
         pass  # full SVD and Newton steps, nothing is drawn
 
@@ -33,13 +28,13 @@ class CoxHead:
     def fit(self, train: Bags, validation: Bags | None = None) -> None:
         vectors = train.vectors.astype(np.float64)
         self._scaler = StandardScaler().fit(vectors)
-        most = min(len(vectors) - 1, vectors.shape[1], int(train.event.sum()) // EVENTS_PER_COMPONENT)
+        most = min(len(vectors) - 1, vectors.shape[1], int(train.target["event"].sum()) // EVENTS_PER_COMPONENT)
         with np.errstate(invalid="ignore"):  # vectors without any spread: the ratios are 0 / 0, and not used
             self._pca = PCA(max(1, most), svd_solver="full").fit(self._scaler.transform(vectors))
         self._varies = self._pca.explained_variance_ > 1e-9  # a component without spread has no hazard ratio
         self._model = None
         if self._varies.any():
-            table = self._components(train).assign(time=train.time, event=train.event)
+            table = self._components(train).assign(time=train.target["time"], event=train.target["event"])
             self._model = CoxPHFitter(penalizer=PENALIZER).fit(table, "time", "event")
 
     def predict(self, bags: Bags) -> np.ndarray:

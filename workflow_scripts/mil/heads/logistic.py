@@ -1,27 +1,23 @@
 """Linear probe: logistic regression on the slide vector."""
 
-from typing import ClassVar
-
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from workflow_scripts.mil.bags import Bags
-from workflow_scripts.mil.head import CLASSES, spread
+from workflow_scripts.mil.head import spread
 
 
 class LogisticHead:
     """L2-penalised (C = 1) multinomial logistic regression after standardisation, classes balanced."""
-
-    kinds: ClassVar = CLASSES
 
     def __init__(self, seed: int) -> None:
         pass  # the objective is convex, nothing is drawn
 
     def fit(self, train: Bags, validation: Bags | None = None) -> None:
         model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=10_000)
-        self._model = make_pipeline(StandardScaler(), model).fit(train.vectors.astype(np.float64), train.label)
+        self._model = make_pipeline(StandardScaler(), model).fit(train.vectors.astype(np.float64), train.target)
 
     def predict(self, bags: Bags) -> np.ndarray:
         probabilities = self._model.predict_proba(bags.vectors.astype(np.float64))

@@ -37,7 +37,7 @@ def bootstrap_values(metrics: dict[str, Metric], outcomes: Outcomes, resamples: 
         resamples: int64 `[B, n]`, see `patient_resamples`.
 
     Returns:
-        float64 `[B]` by metric; NaN for resamples with one class (survival: no event) or where the metric is undefined.
+        float64 `[B]` by metric; NaN for resamples with one class or where the metric is undefined.
     """
     values = {name: np.full(len(resamples), math.nan) for name in metrics}
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
@@ -63,8 +63,10 @@ def paired_difference(value: float, resampled: np.ndarray, base: float, base_res
     """Difference to a baseline on the same patients and the same resamples, `value - base`.
 
     Args:
-        value, base: the metric over all patients.
-        resampled, base_resampled: float64 `[B]`, row b from the same resample of the same patients.
+        value: the metric over all patients.
+        resampled: float64 `[B]`, the metric of each resample.
+        base: the baseline's metric over all patients.
+        base_resampled: float64 `[B]`, row b from the same resample of the same patients as `resampled`.
     """
     return percentile_interval(value - base, resampled - base_resampled)
 

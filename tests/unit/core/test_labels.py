@@ -1,12 +1,11 @@
 """Labels of a task, and every message a user may meet on the way."""
 
-import numpy as np
 import pytest
 
 from workflow_scripts.config import Task
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.labels import read_labels, require_patients
 from workflow_scripts.core.manifest import SlideRow
-from workflow_scripts.mil.labels import require_patients, task_labels
 
 SUBTYPE = Task(kind="classification", label="subtype")
 SURVIVAL = Task(kind="survival", time="days", event="dead")
@@ -21,19 +20,20 @@ def _rows(*values, column="subtype"):
 
 
 def _labels(rows, task=SUBTYPE, usable=None):
-    return task_labels(rows, usable or [row.slide_id for row in rows], task, "slides.csv")
+    return read_labels(rows, task, "slides.csv", usable)
 
 
 def test_classes_are_sorted_and_indices_follow():
     labels = _labels(_rows("luad", "acc", "luad"))
     assert labels.classes == ["acc", "luad"]
-    assert labels.label.tolist() == [1, 0, 1]
+    assert labels.values == ["luad", "acc", "luad"]
+    assert labels.strata() == [1, 0, 1]
     assert labels.counts() == {"acc": 1, "luad": 2}
 
 
 def test_given_classes_keep_their_order():
     task = Task(kind="ordinal", label="subtype", classes=["low", "mid", "high"])
-    assert _labels(_rows("high", "low", "mid"), task).label.tolist() == [2, 0, 1]
+    assert _labels(_rows("high", "low", "mid"), task).strata() == [2, 0, 1]
 
 
 def test_slides_left_out_are_counted_by_reason():
@@ -54,21 +54,23 @@ def test_counts_are_of_patients_not_slides():
 def test_survival_reads_time_and_event():
     rows = [_row("s0", "p0", days="12.5", dead="1"), _row("s1", "p1", days="30", dead="0")]
     labels = _labels(rows, SURVIVAL)
-    np.testing.assert_array_equal(labels.time, [12.5, 30.0])
-    assert labels.event.tolist() == [True, False]
+    assert labels.values == [(12.5, True), (30.0, False)]
     assert labels.classes == []
-    assert labels.label.tolist() == [-1, -1]
+    assert labels.strata() == [1, 0]
+    assert labels.counts() == {"censored": 1, "event": 1}
 
 
 def test_survival_values_of_a_patient_agree_as_numbers():
     rows = [_row("s0", "p", days="12.0", dead="1"), _row("s1", "p", days="12", dead="1.0")]
-    assert _labels(rows, SURVIVAL).time.tolist() == [12.0, 12.0]
+    assert _labels(rows, SURVIVAL).values == [(12.0, True)] * 2
 
 
 @pytest.mark.parametrize(
     ("rows", "task", "words"),
     [
         (_rows("a", "b", column="grade"), SUBTYPE, ["subtype", "grade", "slides.csv"]),
+        (_rows("a", "b", column="subtyp"), SUBTYPE, ["no column 'subtype'", "did you mean 'subtyp'?"]),
+        (_rows("a", "b", column="SUBTYPE"), SUBTYPE, ["no column 'subtype'", "did you mean 'SUBTYPE'?"]),
         (_rows("a", "a"), SUBTYPE, ["only one class", "'a'", "subtype"]),
         (_rows("", ""), SUBTYPE, ["empty for all 2", "subtype"]),
         (
@@ -96,6 +98,11 @@ def test_survival_values_of_a_patient_agree_as_numbers():
             SURVIVAL,
             ["patient p", "days", "s0", "s1"],
         ),
+        (  # the time is written in two ways, the event differs
+            [_row("s0", "p", days="3", dead="1"), _row("s1", "p", days="3.0", dead="0")],
+            SURVIVAL,
+            ["patient p", "column dead", "'1'", "'0'"],
+        ),
     ],
 )
 def test_wrong_labels_are_told_in_one_sentence(rows, task, words):
@@ -107,18 +114,18 @@ def test_wrong_labels_are_told_in_one_sentence(rows, task, words):
 
 def test_too_few_patients_for_the_folds():
     labels = _labels(_rows("a", "a", "a", "b", "b"))
-    require_patients(labels, 2, SUBTYPE, "slides.csv")
+    require_patients(labels, 2, "slides.csv")
     with pytest.raises(UserError, match=r"slides\.csv: column subtype has 2 usable patients with class 'b'.*3 folds"):
-        require_patients(labels, 3, SUBTYPE, "slides.csv")
+        require_patients(labels, 3, "slides.csv")
 
 
 def test_too_few_events_for_the_folds():
     rows = [_row(f"s{i}", f"p{i}", days="5", dead="1" if i < 2 else "0") for i in range(9)]
-    with pytest.raises(UserError, match="column dead has 2 usable patients with an event"):
-        require_patients(_labels(rows, SURVIVAL), 3, SURVIVAL, "slides.csv")
+    with pytest.raises(UserError, match="column dead has 2 usable patients in the group 'event'"):
+        require_patients(_labels(rows, SURVIVAL), 3, "slides.csv")
 
 
 def test_given_class_without_patients_is_refused_by_the_folds():
     task = Task(kind="ordinal", label="subtype", classes=["a", "b", "c"])
     with pytest.raises(UserError, match="0 usable patients with class 'c'"):
-        require_patients(_labels(_rows("a", "b", "a", "b"), task), 2, task, "slides.csv")
+        require_patients(_labels(_rows("a", "b", "a", "b"), task), 2, "slides.csv")

@@ -7,20 +7,19 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from workflow_scripts.mil.metrics import METRICS, Outcomes, accuracy, auc
-from workflow_scripts.mil.statistics import (
+from workflow_scripts.mil.intervals import (
     bootstrap_values,
     mean_sd,
     paired_difference,
     patient_resamples,
     percentile_interval,
 )
+from workflow_scripts.mil.metrics import Outcomes, accuracy, auc, metrics_of
 
 
 def _binary(label, score):
     label, score = np.asarray(label), np.asarray(score, float)
-    nothing = np.full(len(label), math.nan)
-    return Outcomes(label, np.column_stack([1 - score, score]), nothing, np.zeros(len(label), bool), nothing)
+    return Outcomes(label, np.column_stack([1 - score, score]))
 
 
 def _draw(n, shift, random):
@@ -120,9 +119,8 @@ def test_mean_and_sd_over_folds():
 
 
 def test_survival_resample_without_event_is_skipped():
-    outcomes = Outcomes(
-        np.full(3, -1), np.empty((3, 0)), np.array([1.0, 2.0, 3.0]), np.array([True, False, False]), np.arange(3.0)
-    )
-    values = bootstrap_values(METRICS["survival"], outcomes, np.array([[1, 2, 2], [0, 1, 2]]))["c_index"]
+    target = np.array([(1.0, True), (2.0, False), (3.0, False)], dtype=[("time", float), ("event", bool)])
+    outcomes = Outcomes(target, np.arange(3.0))
+    values = bootstrap_values(metrics_of("survival"), outcomes, np.array([[1, 2, 2], [0, 1, 2]]))["c_index"]
     assert math.isnan(values[0])
     assert values[1] == 0.0

@@ -1,0 +1,131 @@
+"""Kinds of task: what each reads from the manifest, how it is judged, and what its predictions are.
+
+Standard library only: the configuration reads it, and so does every cluster job. A kind is its entry in `KINDS` here
+and the functions of its metrics in `mil/metrics.py`; configuration, labels, heads, tables and report take the rest from
+here.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+Label = str | float | tuple[float, ...]
+"""A slide's label: what its one column holds, or one value a column."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is known of a metric besides how it is computed.
+
+    Attributes:
+        label: as it is printed.
+        chance: its value for predictions without any skill; None where that depends on the cohort.
+        larger_is_better: the direction.
+    """
+
+    label: str
+    chance: float | None = None
+    larger_is_better: bool = True
+
+
+class Column(NamedTuple):
+    """A column of predictions.parquet, its type by Arrow's name (`string`, `float64`, `bool`, `list<float64>`)."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of task.
+
+    Attributes:
+        columns: keys of the task that name a column of the manifest, with the function that reads a cell of it and
+            raises ValueError with how to mend the cell.
+        groups: names of the groups that folds are stratified by, one a label, from the labels of all patients.
+        group_names: the groups in order; empty where they are the task's classes.
+        in_every_fold: groups of which every fold needs a patient; empty means all.
+        truth: columns of predictions.parquet with the label, in the order of `columns`.
+        prediction: column with what a head predicts: a list is one value a class, a number is one a slide.
+        has_classes: whether a label is the name of a class; heads are then given its index in the task's classes.
+        metrics: by name, in the order of the tables; `mil/metrics.py` computes them.
+        headline: the metric that the report speaks of, fixed by the kind and never by the result.
+        figure: what the report draws of the predictions, a name of `report/task_figures.py`; empty draws nothing.
+    """
+
+    columns: Mapping[str, Callable[[str], Any]]
+    groups: Callable[[Sequence[Any]], list[str]]
+    truth: tuple[Column, ...]
+    prediction: Column
+    metrics: Mapping[str, Metric]
+    headline: str
+    group_names: tuple[str, ...] = ()
+    in_every_fold: tuple[str, ...] = ()
+    has_classes: bool = False
+    figure: str = ""
+
+
+def number(cell: str) -> float:
+    """A finite number."""
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError("write a number, or leave it empty")
+    return value
+
+
+def _time(cell: str) -> float:
+    value = number(cell)
+    if value < 0:
+        raise ValueError("a time to event cannot be negative, so correct it or leave it empty")
+    return value
+
+
+def _event(cell: str) -> bool:
+    value = number(cell)
+    if value not in (0.0, 1.0):
+        raise ValueError("write 1 for an event and 0 for censoring, or leave it empty")
+    return value == 1.0
+
+
+def _by_event(labels: Sequence[tuple[float, bool]]) -> list[str]:
+    return ["event" if event else "censored" for _, event in labels]
+
+
+_CLASSIFICATION = Kind(
+    columns={"label": str},
+    groups=list,
+    truth=(Column("label", "string"),),
+    prediction=Column("probabilities", "list<float64>"),
+    has_classes=True,
+    metrics={
+        "auc": Metric("AUC", chance=0.5),
+        "accuracy": Metric("accuracy"),
+        "balanced_accuracy": Metric("balanced accuracy"),
+    },
+    headline="auc",
+    figure="classes",
+)
+KINDS: dict[str, Kind] = {
+    "classification": _CLASSIFICATION,
+    "ordinal": replace(
+        _CLASSIFICATION,
+        metrics={**_CLASSIFICATION.metrics, "quadratic_kappa": Metric("quadratic kappa", chance=0.0)},
+        headline="quadratic_kappa",
+    ),
+    "survival": Kind(
+        columns={"time": _time, "event": _event},
+        groups=_by_event,
+        group_names=("censored", "event"),
+        in_every_fold=("event",),
+        truth=(Column("time", "float64"), Column("event", "bool")),
+        prediction=Column("risk", "float64"),  # higher means an earlier event
+        metrics={"c_index": Metric("C-index", chance=0.5)},
+        headline="c_index",
+        figure="survival",
+    ),
+}
+METRICS: dict[str, Metric] = {name: metric for kind in KINDS.values() for name, metric in kind.metrics.items()}
