@@ -195,6 +195,14 @@ def test_a_folder_with_the_bare_tables_gives_a_report(altered, tmp_path):
         assert words in page.text
 
 
+def test_without_a_task_the_report_says_how_to_add_one(altered, tmp_path):
+    write_table(altered / "benchmark/results.parquet", [], schemas.RESULTS)
+    page = Page(_write(altered, tmp_path / "r.html", tasks={}))
+    assert page.text.count("No task is named") == 2 and "benchmark.tasks" in page.text
+    assert "kind: classification" in page.text and not page.cells
+    assert "The benchmark has no results" in Page(_write(altered, tmp_path / "r.html")).text
+
+
 def test_a_folder_without_results_is_told_in_one_sentence(altered, tmp_path):
     (altered / "benchmark/results.parquet").unlink()
     with pytest.raises(UserError, match=r"results\.parquet does not exist"):

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from workflow_scripts.core.tasks import Column, Kind
+
 
 @dataclass(frozen=True)
 class Patients:
@@ -14,33 +16,43 @@ class Patients:
 
     Attributes:
         fold: `[n]` int, the fold in which the patient was tested.
-        label: `[n]` int, class number; -1 for survival.
-        scores: `[n, classes]` probabilities, or `[n, 1]` risk.
-        time, event: `[n]` float and bool, survival only.
+        truth: `[n]` by column of the kind's `truth`: class numbers int64 (-1 for a class that is not known), or what
+            the column holds, for survival `time` float64 and `event` bool.
+        scores: `[n, classes]` probabilities, or `[n, 1]` what was predicted, for survival the risk.
     """
 
     fold: np.ndarray
-    label: np.ndarray
+    truth: dict[str, np.ndarray]
     scores: np.ndarray
-    time: np.ndarray
-    event: np.ndarray
 
 
-def by_patient(rows: list[dict[str, Any]], classes: list[str]) -> Patients:
-    """Average the predictions of a patient's slides within a fold; rows without a score are left out."""
-    groups: dict[tuple, list] = defaultdict(list)
+def _truth(column: Column, rows: list[dict[str, Any]], kind: Kind, classes: list[str]) -> np.ndarray:
+    values = [row[column.name] for row in rows]
+    if kind.has_classes:
+        return np.array([classes.index(value) if value in classes else -1 for value in values], np.int64)
+    return np.array(values, column.type)
+
+
+def by_patient(rows: list[dict[str, Any]], kind: Kind, classes: list[str]) -> Patients:
+    """Average the predictions of a patient's slides within a fold; rows without a prediction are left out.
+
+    Args:
+        rows: rows of predictions.parquet.
+        kind: kind of the task.
+        classes: class names in the order of the predictions; empty for kinds without classes.
+    """
+    groups: dict[tuple[int, str], list[tuple[dict[str, Any], list[float]]]] = defaultdict(list)
     for row in rows:
-        score = row["probabilities"] if row["probabilities"] is not None else [row["risk"]]
+        predicted = row[kind.prediction.name]
+        score = predicted if isinstance(predicted, list) else [predicted]
         if all(value is not None and math.isfinite(value) for value in score):
             groups[row["fold"], row["patient_id"] or row["slide_id"]].append((row, score))
     keys = sorted(groups)
     first = [groups[key][0][0] for key in keys]
     return Patients(
         fold=np.array([key[0] for key in keys], np.int64),
-        label=np.array([classes.index(r["label"]) if r["label"] in classes else -1 for r in first], np.int64),
+        truth={column.name: _truth(column, first, kind, classes) for column in kind.truth},
         scores=np.array([np.mean([score for _, score in groups[key]], axis=0) for key in keys]),
-        time=np.array([np.nan if r["time"] is None else r["time"] for r in first], float),
-        event=np.array([bool(r["event"]) for r in first]),
     )
 
 

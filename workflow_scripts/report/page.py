@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.report import figures, prototypes, results, training
 from workflow_scripts.report.cohort import cohort_summary, encoding_speed, excluded_first, overlay_grid
 from workflow_scripts.report.curves import by_patient
@@ -15,6 +16,7 @@ from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import line_styles
 from workflow_scripts.report.provenance import note_lines, package_versions
 from workflow_scripts.report.settings import ReportSettings
+from workflow_scripts.report.task_figures import FIGURES
 
 _HERE = Path(__file__).parent
 
@@ -75,15 +77,11 @@ def _curve_figure(table: Row, head: str, inputs: Results, styles: figures.Styles
     found = {name: p for name, p in found.items() if p is not None and p.rows}
     if not found:
         return None
-    classes = next(iter(found.values())).classes
-    patients = {name: by_patient(p.rows, classes) for name, p in found.items()}
-    if table["kind"] == "survival":
-        kind, figure = "survival", figures.survival_figure(patients, styles)
-    elif len(classes) == 2:
-        kind, figure = "roc", figures.roc_figure(patients, classes, styles)
-    else:
-        kind, figure = "confusion", figures.confusion_figure(patients, classes)
-    return {"head": head, "kind": kind, "figure": figure, "classes": classes} if figure else None
+    classes, kind = next(iter(found.values())).classes, KINDS[table["kind"]]
+    draw = FIGURES.get(kind.figure)
+    patients = {name: by_patient(p.rows, kind, classes) for name, p in found.items()}
+    drawn = draw(patients, classes, styles) if draw else None
+    return {"head": head, **drawn._asdict()} if drawn else None
 
 
 def _benchmark(inputs: Results, settings: ReportSettings, styles: figures.Styles) -> list[Row]:
@@ -149,6 +147,7 @@ def render_report(inputs: Results, settings: ReportSettings, examples: list[Row]
             training=_training(inputs, settings, styles),
             prototypes=_prototypes(inputs, settings, examples, pictures),
             tables=_benchmark(inputs, settings, styles),
+            smaller=results.smaller_is_better(inputs.benchmark()),
             styles=styles,
             sizes={name: inputs.embedding_sizes(name) for name in settings.representations},
             versions=package_versions(),

@@ -4,23 +4,20 @@ import math
 from typing import Any
 
 from workflow_scripts.config import Task
+from workflow_scripts.core.tasks import KINDS, METRICS, Metric
 
 Row = dict[str, Any]
-METRIC_NAMES = {
-    "auc": "AUC",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "quadratic_kappa": "quadratic kappa",
-    "c_index": "C-index",
-}
-# The metric that the headline speaks of, fixed by the kind of task and never by the result.
-_HEADLINE = {"classification": "auc", "ordinal": "quadratic_kappa", "survival": "c_index"}
 _MINUS = "−"
+
+
+def metric_facts(metric: str) -> Metric:
+    """What is known of a metric; of one that is not, its name without underscores."""
+    return METRICS.get(metric) or Metric(metric.replace("_", " "))
 
 
 def metric_name(metric: str) -> str:
     """Name of a metric as it is printed."""
-    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+    return metric_facts(metric).label
 
 
 def known(value: float | None) -> bool:
@@ -44,14 +41,13 @@ def interval(low: float | None, high: float | None, sign: bool = False) -> str:
 
 
 def verdict(row: Row) -> str:
-    """`better`, `worse` or `none` (the interval contains 0) against the baseline; `` without an interval.
-
-    Larger is better in all metrics of the benchmark.
-    """
+    """`better`, `worse` or `none` (the interval contains 0) against the baseline; `` without an interval."""
     low, high = row["difference_low"], row["difference_high"]
     if row["representation"] == row["baseline"] or not (known(low) and known(high)):
         return ""
-    return "better" if low > 0 else "worse" if high < 0 else "none"
+    if low <= 0 <= high:
+        return "none"
+    return "better" if (low > 0) == metric_facts(row["metric"]).larger_is_better else "worse"
 
 
 def _order(values: list[str], first: list[str]) -> list[str]:
@@ -60,11 +56,12 @@ def _order(values: list[str], first: list[str]) -> list[str]:
 
 
 def _best(cells: list[Row]) -> str | None:
-    """Representation to mark: the highest pooled value, if it is shown to be better than the baseline."""
+    """Representation to mark: that of the best pooled value, if it is shown to be better than the baseline."""
     scored = [c for c in cells if known(c["pooled"])]
     if not scored:
         return None
-    top = max(scored, key=lambda c: c["pooled"])
+    best = max if metric_facts(scored[0]["metric"]).larger_is_better else min
+    top = best(scored, key=lambda c: c["pooled"])
     return top["representation"] if verdict(top) == "better" else None
 
 
@@ -106,9 +103,14 @@ def result_tables(rows: list[Row], tasks: dict[str, Task], representations: list
 
 def headline_lines(table: Row) -> list[Row]:
     """The lines of the headline's metric, one a head; all metrics' first where the task lacks that metric."""
-    wanted = _HEADLINE.get(table["kind"])
-    lines = [line for line in table["lines"] if line["metric"] == wanted]
+    lines = [line for line in table["lines"] if line["metric"] == KINDS[table["kind"]].headline]
     return lines or list({line["head"]: line for line in reversed(table["lines"])}.values())[::-1]
+
+
+def smaller_is_better(rows: list[Row]) -> list[str]:
+    """Names, as they are printed, of the metrics of which a smaller value is the better one."""
+    metrics = dict.fromkeys(row["metric"] for row in rows)
+    return [metric_name(name) for name in metrics if not metric_facts(name).larger_is_better]
 
 
 def sentences(table: Row, runs: list[str]) -> list[Row]:

@@ -5,6 +5,7 @@ from lifelines.statistics import logrank_test
 from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 from tests.unit.report.results_folder import CLASSES
+from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.report.curves import by_patient, confusion, kaplan_meier, log_rank, risk_halves, roc, thin
 
 
@@ -62,9 +63,9 @@ def test_a_patients_slides_are_averaged():
         {**base, "slide_id": "c", "patient_id": "p2", "label": "adeno", "probabilities": [0.9, 0.1]},
         {**base, "slide_id": "d", "patient_id": "p3", "probabilities": [float("nan"), 0.1]},
     ]
-    patients = by_patient(rows, CLASSES["subtype"])
+    patients = by_patient(rows, KINDS["classification"], CLASSES["subtype"])
     np.testing.assert_allclose(patients.scores, [[0.4, 0.6], [0.9, 0.1]])
-    assert patients.label.tolist() == [1, 0]
+    assert patients.truth["label"].tolist() == [1, 0]
 
 
 def test_risk_is_halved_within_each_fold():

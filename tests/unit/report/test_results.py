@@ -3,7 +3,16 @@ import math
 import pytest
 
 from workflow_scripts.config import Task
-from workflow_scripts.report.results import headline_lines, interval, number, result_tables, sentences, verdict
+from workflow_scripts.core.tasks import METRICS, Metric
+from workflow_scripts.report.results import (
+    headline_lines,
+    interval,
+    number,
+    result_tables,
+    sentences,
+    smaller_is_better,
+    verdict,
+)
 
 TASKS = {"subtype": Task(kind="classification", label="subtype")}
 
@@ -22,6 +31,15 @@ def _row(representation, pooled, low=None, high=None, **changes):
 )
 def test_a_claim_needs_an_interval_without_zero(low, high, expected):
     assert verdict(_row("slpd", 0.8, low, high)) == expected
+
+
+def test_of_an_error_the_smaller_value_is_the_better(monkeypatch):
+    monkeypatch.setitem(METRICS, "mae", Metric("mean absolute error", larger_is_better=False))
+    rows = [_row("mean", 9.0, metric="mae"), _row("slpd", 7.0, -3.0, -1.0, metric="mae")]
+    assert verdict(rows[1]) == "better"
+    assert verdict(_row("slpd", 11.0, 1.0, 3.0, metric="mae")) == "worse"
+    assert result_tables(rows, TASKS, ["mean", "slpd"])[0]["lines"][0]["best"] == "slpd"
+    assert smaller_is_better([*rows, _row("mean", 0.5)]) == ["mean absolute error"]
 
 
 def test_the_baseline_is_compared_with_nothing():
