@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from workflow_scripts import collect_results, fit_head, split_patients
+from workflow_scripts import collect_results, fit_head, show_results, split_patients
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import heads_for
@@ -159,6 +159,30 @@ def test_results_compare_with_the_baseline(cohort):
     assert (good["n_patients"], good["n_slides"], good["n_excluded"], len(good["folds"])) == (24, 30, 2, 3)
     assert "good" in log
     assert f"{good['pooled']:.3f} [" in log
+
+
+def test_without_predictions_the_table_is_empty(cohort):
+    """A cohort without a task: the rule names no file."""
+    rows, log = _collect(cohort)
+    assert rows == [] and "no task is named" in log
+    assert read_table(cohort / "results.parquet").schema.equals(schemas.RESULTS)
+
+
+def test_results_are_shown_by_the_headline_of_their_kind(cohort, capsys):
+    _split(cohort)
+    _collect(cohort, *(_fit(cohort, "logistic", name) for name in ("good", "mean")))
+    (cohort / "benchmark").mkdir()
+    (cohort / "results.parquet").rename(cohort / "benchmark/results.parquet")
+    show_results.main([str(cohort)])
+    told = capsys.readouterr().out
+    assert [line.split()[:4] for line in told.splitlines() if "logistic" in line] == [
+        ["t", "logistic", "good", "auc"],
+        ["t", "logistic", "mean", "auc"],
+    ]
+    _collect(cohort)
+    (cohort / "results.parquet").rename(cohort / "benchmark/results.parquet")
+    show_results.main([str(cohort)])
+    assert "No task is named under benchmark.tasks" in capsys.readouterr().out
 
 
 def test_splits_of_other_labels_are_refused(cohort):
