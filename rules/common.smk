@@ -8,6 +8,7 @@ include: "package.smk"
 
 
 from workflow_scripts.config import load_config, stages
+from workflow_scripts.config.refusals import refuse
 from workflow_scripts.core.digest import code_digest, value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import fetched_path, is_remote, read_record
@@ -18,7 +19,7 @@ from workflow_scripts.tissue.mask_files import find_masks, orphan_warning
 
 def is_demo(path):
     """Whether a slide is made by the workflow itself."""
-    return os.path.dirname(path) == CFG.demo.directory
+    return CFG.demo.makes(path)
 
 
 def source_files(row):
@@ -64,9 +65,12 @@ try:
     SLIDES = {row.slide_id: row for row in read_manifest(MANIFEST)}
     check_files(SLIDES.values())
     check_network(SLIDES.values())
+    if workflow.is_main_process:  # its jobs need not be checked again
+        refuse(CFG, list(SLIDES.values()))
     MASKS, ORPHANS = find_masks(CFG.tissue.masks, SLIDES)
-except UserError as error:
-    raise WorkflowError(str(error)) from None
+except UserError as error:  # an exception would be told with the lines of the rule files that it came through
+    logger.error(f"error: {error}")
+    raise SystemExit(1) from None
 
 if ORPHANS:
     logger.warning(orphan_warning(ORPHANS))

@@ -10,12 +10,16 @@ import yaml
 from tests.workflow.tiny import CONFIG, snakemake, write_config
 from workflow_scripts.config.pretrain import PretrainRun
 
+MINE = {"cohort": {"name": "mine"}, "features": {"model": "efficientnet_lite0"}}
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with one slide's file, and a config/config.yaml as the clone has one for the demo."""
-    (tmp_path / "slides.csv").write_text("slide_id,path,patient_id,subtype\na,a.svs,p1,x\nb,b.svs,p2,y\nc,c.svs,p3,x\n")
-    (tmp_path / "a.svs").write_bytes(b"")
+    """A folder with four slides' files, and a config/config.yaml as the clone has one for the demo."""
+    rows = [f"{name},{name}.svs,p{name},{label}" for name, label in zip("abcd", "xyxy", strict=True)]
+    (tmp_path / "slides.csv").write_text("\n".join(["slide_id,path,patient_id,subtype", *rows, ""]))
+    for name in "abcd":
+        (tmp_path / f"{name}.svs").write_bytes(b"")
     write_config(tmp_path, CONFIG)
     return tmp_path
 
@@ -39,12 +43,12 @@ def test_without_a_configfile_the_folders_own_config_is_read(project: Path) -> N
 
 
 def test_a_configfile_starts_from_the_papers_defaults(project: Path) -> None:
-    mine = write(project / "mine.yaml", {"cohort": {"name": "mine"}})
+    mine = write(project / "mine.yaml", MINE)
     assert warm_up_settings(project, "--configfile", mine) == PretrainRun().warm_up_settings()
 
 
 def test_configfiles_add_up_from_left_to_right(project: Path) -> None:
-    first = write(project / "first.yaml", {"pretrain": {"defaults": {"warmup_epochs": 5}}})
+    first = write(project / "first.yaml", MINE | {"pretrain": {"defaults": {"warmup_epochs": 5}}})
     second = write(project / "second.yaml", {"pretrain": {"defaults": {"warmup_epochs": 7}}})
     assert warm_up_settings(project, "--configfile", first, second)["warmup_epochs"] == 7
 
@@ -54,6 +58,6 @@ def test_edits_on_the_command_line_come_on_top_of_what_was_read(project: Path) -
     edit = "pretrain={defaults: {warmup_epochs: 3}}"
     own = warm_up_settings(project, "--config", edit)
     assert (own["warmup_epochs"], own["model"]["dim"]) == (3, CONFIG["pretrain"]["defaults"]["model"]["dim"])
-    mine = write(project / "mine.yaml", {"cohort": {"name": "mine"}})
+    mine = write(project / "mine.yaml", MINE)
     over_mine = warm_up_settings(project, "--configfile", mine, "--config", edit)
     assert (over_mine["warmup_epochs"], over_mine["model"]["dim"]) == (3, PretrainRun().model.dim)

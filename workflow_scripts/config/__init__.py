@@ -84,6 +84,10 @@ class Demo(Section):
     seed: int = 7
     """Seed of the synthetic slides; config/demo/slides.csv belongs to the default."""
 
+    def makes(self, path: str) -> bool:
+        """Whether a slide is made by the workflow itself."""
+        return os.path.dirname(path) == self.directory
+
 
 class Embed(Section):
     baselines: list[Literal["mean", "colour"]] = Field(["mean", "colour"])

@@ -1,0 +1,212 @@
+"""What configuration and manifest alone can tell: each problem is refused in one sentence, and nothing else is."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from workflow_scripts.config import Config, load_config, merge
+from workflow_scripts.config.refusals import refuse
+from workflow_scripts.config.timm_names import timm_names
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.manifest import SlideRow, read_manifest
+
+ROOT = Path(__file__).resolve().parents[3]
+SUBTYPE = {"kind": "classification", "label": "subtype"}
+SURVIVAL = {"kind": "survival", "time": "days", "event": "dead"}
+GOOD = {
+    "features": {"model": "efficientnet_lite0"},
+    "benchmark": {"tasks": {"subtype": SUBTYPE, "os": SURVIVAL}, "folds": 2},
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A working directory with five slides' files."""
+    monkeypatch.chdir(tmp_path)
+    for name in "abcde":
+        (tmp_path / f"{name}.svs").touch()
+    return tmp_path
+
+
+def cohort(**columns: str) -> list[SlideRow]:
+    """Five slides of five patients; a column's letters or numbers are its cells."""
+    cells = {"patient": "12345", "subtype": "xyxyx", "days": "56789", "dead": "11010"} | columns
+    rows = [dict(zip(cells, values, strict=True)) for values in zip(*cells.values(), strict=True)]
+    return [
+        SlideRow(name, f"{name}.svs", f"p{row.pop('patient')}", None, row)
+        for name, row in zip("abcde", rows, strict=True)
+    ]
+
+
+def refusal(raw: dict, rows: list[SlideRow]) -> str:
+    with pytest.raises(UserError) as error:
+        refuse(load_config(merge(GOOD, raw)), rows)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_what_is_right_is_accepted():
+    refuse(load_config(GOOD), cohort())
+    refuse(load_config({"features": GOOD["features"]}), cohort())  # no task
+
+
+def test_the_demo_is_accepted(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = load_config(yaml.safe_load((ROOT / "config/config.yaml").read_text()))
+    refuse(config, read_manifest(config.cohort.manifest))
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"subtype": "xxxxx"}, "benchmark.tasks.subtype: slides.csv: column subtype holds only one class, 'x'"),
+        ({"subtype": "xxxxy"}, "column subtype has 1 patient with class 'y', fewer than the 2 folds"),
+        ({"patient": "12224", "subtype": "xyyyx", "days": "56669", "dead": "11110"}, "has 1 patient with class 'y'"),
+        ({"patient": "11345"}, "patient p1 has two values in column subtype, 'x' (slide a) and 'y' (slide b)"),
+        ({"dead": "10000"}, "benchmark.tasks.os: slides.csv: column dead has 1 patient in the group 'event'"),
+        ({"dead": "11210"}, "column dead of slide c is '2'; write 1 for an event and 0 for censoring"),
+        ({"days": ("5", "6", "-7", "8", "9")}, "column days of slide c is '-7'; a time to event cannot be negative"),
+        ({"days": ("5", "6", "soon", "8", "9")}, "column days of slide c is 'soon'; write a number"),
+        ({"days": ("", "", "", "", "")}, "column days and dead is empty for all 5 slides"),
+    ],
+)
+def test_labels_that_cannot_be_used(columns, words):
+    assert words in refusal({}, cohort(**columns))
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ({"label": "subtyp"}, "benchmark.tasks.t: slides.csv has no column 'subtyp'"),
+        ({"label": "subtyp"}, "(did you mean 'subtype'?); add it, name one of its label columns, subtype, days, dead,"),
+        ({"label": "grade"}, "has no column 'grade' that the task asks for; add it"),  # of the demo
+        ({"label": "subtype", "classes": ["x", "z"]}, "is 'y', which is none of the task's classes x, z"),
+        ({"label": "subtype", "classes": ["x", "y", "z"]}, "has 0 patients with class 'z', fewer than the 2 folds"),
+    ],
+)
+def test_tasks_that_do_not_fit_the_manifest(task, words):
+    assert words in refusal({"benchmark": {"tasks": {"t": {"kind": "classification", **task}}}}, cohort())
+
+
+def test_a_manifest_without_labels_and_a_task():
+    assert "has no column 'subtype' that the task asks for; add it or drop the task" in refusal(
+        {}, [row._replace(labels={}) for row in cohort()]
+    )
+
+
+def test_patients_are_counted_and_not_slides():
+    rows = cohort(patient="11233", subtype="xxyyy", days="55677", dead="11011")
+    refuse(load_config(merge(GOOD, {"benchmark": {"tasks": {"subtype": None}}})), rows)
+    assert "has 1 patient with class 'x'" in refusal({"benchmark": {"tasks": {"os": None}}}, rows)
+
+
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        ({"model": "phikon_v3"}, "features.model is phikon_v3, which is neither in the registry"),
+        ({"model": "phikon_v3"}, "did you mean phikon_v2"),
+        ({"model": "vit_smal_patch16_224"}, "did you mean vit_small_patch16_224"),
+        ({"model": "xyzzy"}, "nor a model of timm; check the name"),
+        ({"model": "vit_small_patch16_224"}, "would be fetched from a network; set features.allow_network: true"),
+        ({"model": "uni:random", "weights": "a.svs"}, "yet features.weights is given; drop one of the two"),
+        ({"model": "uni", "weights": "uni.bin"}, "features.weights names uni.bin, which does not exist"),
+        ({"model": "local-dir:models/uni"}, "features.model names models/uni, which does not exist"),
+    ],
+)
+def test_encoders_that_cannot_be_had(features, words):
+    assert words in refusal({"features": features}, cohort())
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        {"model": "uni"},
+        {"model": "hf-hub:MahmoodLab/UNI"},
+        {"model": "hf-hub:somebody/a-model-of-tomorrow"},
+        {"model": "my_encoders:create"},
+        {"model": "vit_small_patch16_224", "allow_network": True},
+        {"model": "vit_small_patch16_224.augreg_in21k", "weights": "a.svs"},
+        {"model": "vit_small_patch16_224:random"},
+        {"model": "tv_resnext50_32x4d", "allow_network": True},  # an old name of timm's
+        {"model": "local-dir:."},
+    ],
+)
+def test_encoders_that_may_be_had(features):
+    allowed = {"features": {"allow_mismatch": True, **features}}
+    refuse(load_config(merge(GOOD, allowed)), cohort())
+
+
+def test_the_encoder_does_not_matter_where_another_tool_has_made_the_features():
+    source = {"source": {"kind": "trident", "folder": "trident"}, "embed": {"baselines": ["mean"]}}
+    refuse(load_config(merge(GOOD, source | {"features": {"model": "xyzzy"}})), cohort())
+
+
+def test_more_missing_slides_than_the_cohort_allows(folder):
+    for name in "ab":
+        (folder / f"{name}.svs").unlink()
+    refuse(load_config(GOOD), cohort())
+    few = {"cohort": {"max_failed_fraction": 0.3}}
+    assert "2 of 5 slide files of the manifest slides.csv do not exist, the first is a.svs" in refusal(few, cohort())
+    source = {"source": {"kind": "trident", "folder": "trident"}, "embed": {"baselines": ["mean"]}}
+    refuse(load_config(merge(GOOD, few | source)), cohort())  # the slides may be gone
+    remote = [row._replace(path=f"https://slides.example/{row.path}") for row in cohort()]
+    refuse(load_config(merge(GOOD, few)), remote)
+
+
+def test_no_slide_can_have_prototypes():
+    regions = {"regions": {"max_per_slide": 31}}
+    assert "pretrain run slpd: no slide can have prototypes, for regions.max_per_slide (31)" in refusal(
+        regions, cohort()
+    )
+    refuse(load_config(merge(GOOD, {"regions": {"max_per_slide": 32}})), cohort())
+    refuse(load_config(merge(GOOD, regions | {"pretrain": {"runs": {"slpd": None}}})), cohort())
+
+
+def test_maps_of_true_classes(folder):
+    truth = {"benchmark": {"region_truth": "truth"}}
+    assert "benchmark.region_truth: truth holds no {slide_id}.npz" in refusal(truth, cohort())
+    (folder / "truth").mkdir()
+    (folder / "truth" / "other.npz").touch()
+    assert "none of the 1 maps in truth is named by a slide of the manifest, the first is other.npz" in refusal(
+        truth, cohort()
+    )
+    refuse(load_config(merge(GOOD, truth | {"pretrain": {"runs": {"slpd": None}}})), cohort())  # nobody scores them
+    (folder / "truth" / "c.svs.npz").touch()
+    refuse(load_config(merge(GOOD, truth)), cohort())
+
+
+def test_maps_of_the_demo_are_made_with_its_slides():
+    truth = {"benchmark": {"region_truth": "resources/demo/truth"}}
+    made = [row._replace(path=f"resources/demo/{row.path}") for row in cohort()]
+    refuse(load_config(merge(GOOD, truth)), made)
+    assert "resources/demo/truth holds no" in refusal(truth, cohort())  # left over from the demo
+
+
+def test_timm_names_are_those_of_its_registry():
+    from workflow_scripts.encoders.timm_import import timm
+
+    named = timm_names()
+    assert named is not None
+    assert set(timm.list_models()) <= named
+    assert all(timm.is_model(name) for name in named)
+
+
+def test_nothing_heavy_is_imported():
+    """Every start of Snakemake pays for it."""
+    code = (
+        "import sys, workflow_scripts.config.refusals\n"
+        "from workflow_scripts.config.timm_names import timm_names\n"
+        "timm_names()\n"
+        "print({'torch', 'timm', 'numpy', 'pyarrow', 'sklearn', 'pandas', 'openslide'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_defaults_need_an_encoder():
+    """The published ViT is HIPT's own, which no package brings: a config of one's own says where the weights are."""
+    with pytest.raises(UserError, match=r"set features\.allow_network: true, give features\.weights"):
+        refuse(Config(), cohort())

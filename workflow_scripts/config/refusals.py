@@ -1,0 +1,120 @@
+"""What configuration and manifest alone can tell will not work, said before anything runs.
+
+No slide is opened, no torch imported: it takes less than a second. What depends on which slides turn out usable is
+refused only where it is certain. `Config` itself refuses what needs no manifest and no file.
+"""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from workflow_scripts.config import Config
+from workflow_scripts.config.encoders import ENCODERS
+from workflow_scripts.config.model_name import parse_model
+from workflow_scripts.config.timm_names import timm_names
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.fetched import is_remote
+from workflow_scripts.core.labels import read_labels, require_patients
+from workflow_scripts.core.manifest import SlideRow
+
+
+def refuse(config: Config, rows: list[SlideRow]) -> None:
+    """Refuse what is sure to end the run later.
+
+    Args:
+        config: the whole configuration.
+        rows: the manifest's rows.
+
+    Raises:
+        UserError: the first problem, in one sentence.
+    """
+    _labels(config, rows)
+    _slide_files(config, rows)
+    if not config.source.kind:
+        _encoder(config)
+        _weights(config)
+    _prototypes(config)
+    _truth_maps(config, rows)
+
+
+def _labels(config: Config, rows: list[SlideRow]) -> None:
+    manifest = config.cohort.manifest
+    for name, task in config.benchmark.tasks.items():
+        try:
+            labels = read_labels(rows, task, manifest)
+            require_patients(labels, config.benchmark.folds, manifest, "patients")
+        except UserError as error:
+            raise UserError(f"benchmark.tasks.{name}: {error}") from None
+
+
+def _slide_files(config: Config, rows: list[SlideRow]) -> None:
+    """A missing file is an excluded slide; of these there may be no more than the cohort allows."""
+    if config.source.kind:
+        return
+    local = [row for row in rows if not (config.demo.makes(row.path) or is_remote(row.path))]
+    missing = [row for row in local if not Path(row.path).exists()]
+    most, manifest = config.cohort.max_failed_fraction, config.cohort.manifest
+    if len(missing) > most * len(rows):
+        raise UserError(
+            f"{len(missing)} of {len(rows)} slide files of the manifest {manifest} do not exist, the first "
+            f"is {missing[0].path}, and cohort.max_failed_fraction ({most:g}) allows fewer; check its column path, the "
+            "folder that the command is run in, and that the slides' disk is mounted"
+        )
+
+
+def _encoder(config: Config) -> None:
+    """A name that nobody knows, and a model of timm's that may not be fetched."""
+    features, model = config.features, parse_model(config.features.model)
+    if model.random and features.weights:
+        raise UserError(f"features.model is {features.model}, yet features.weights is given; drop one of the two")
+    if model.kind != "timm":
+        return
+    known = timm_names()
+    if known is not None and model.name.split(".")[0] not in known:
+        near = get_close_matches(model.name, [*ENCODERS, *sorted(known)])
+        advice = f"did you mean {' or '.join(near)}?" if near else "check the name"
+        raise UserError(
+            f"features.model is {features.model}, which is neither in the registry (docs/encoders.md) nor a model of "
+            f"timm; {advice}"
+        )
+    if not (model.random or features.weights or features.allow_network):
+        raise UserError(
+            f"features.model {features.model} would be fetched from a network; set features.allow_network: true, give "
+            "features.weights, or choose an encoder whose weights are here (docs/encoders.md)"
+        )
+
+
+def _weights(config: Config) -> None:
+    features, model = config.features, parse_model(config.features.model)
+    for key, file in (("weights", features.weights), ("model", model.name if model.kind == "folder" else None)):
+        if file and not Path(file).exists():
+            raise UserError(f"features.{key} names {file}, which does not exist; put it there, or correct the path")
+
+
+def _prototypes(config: Config) -> None:
+    most = config.regions.max_per_slide
+    for name in config.pretrain.runs:
+        run = config.pretrain.run(name)
+        least = run.prototypes.min_regions
+        if run.uses_prototypes and most is not None and most < least and not config.source.kind:
+            raise UserError(
+                f"pretrain run {name}: no slide can have prototypes, for regions.max_per_slide ({most}) is below "
+                f"prototypes.min_regions ({least}); raise the one or lower the other"
+            )
+
+
+def _truth_maps(config: Config, rows: list[SlideRow]) -> None:
+    """Maps of true classes: a folder, with at least one map of a slide of the cohort."""
+    folder, demo = config.benchmark.region_truth, config.demo
+    made = folder == f"{demo.directory}/truth" and any(demo.makes(row.path) for row in rows)
+    if folder is None or made or not any(config.pretrain.run(name).uses_prototypes for name in config.pretrain.runs):
+        return
+    maps = sorted(Path(folder).glob("*.npz"))
+    mend = "correct benchmark.region_truth, or set it to null"
+    if not maps:
+        raise UserError(f"benchmark.region_truth: {folder} holds no {{slide_id}}.npz; {mend}")
+    named = {name for path in maps for name in (path.stem, Path(path.stem).stem)}
+    if not named & {row.slide_id for row in rows}:
+        raise UserError(
+            f"benchmark.region_truth: none of the {len(maps)} maps in {folder} is named by a slide of the manifest, "
+            f"the first is {maps[0].name}; name each {{slide_id}}.npz, or {mend}"
+        )
