@@ -62,8 +62,8 @@ def main(argv: list[str] | None = None) -> None:
         # named by the slide_id, or by the slide's file
         name = truth.stem if truth.stem in assigned else Path(truth.stem).stem
         if name in assigned:
-            files = [folder / f"{name}.parquet" for folder in (args.regions_folder, args.check_folder)]
-            rows.append(_score(name, truth, *files, assigned[name], args.seed))
+            regions, check = (folder / f"{name}.parquet" for folder in (args.regions_folder, args.check_folder))
+            rows.append(_score(name, truth, regions, check, assigned[name], args.seed))
     meta = {"n_skipped": len(maps) - len(rows), "seed": args.seed}
     write_table(args.output, rows, schemas.TEXTURES, meta)
     mixed = [row for row in rows if row["n_classes"] >= 2]

@@ -10,7 +10,7 @@ from workflow_scripts.report.prototypes import Pictures, Rectangle, wanted_pixel
 from workflow_scripts.report.settings import ReportSettings
 
 
-def read_pictures(path_of: dict[str, str | None], wanted: dict[str, list[Rectangle]]) -> Pictures:
+def read_pictures(path_of: dict[str, str], wanted: dict[str, list[Rectangle]]) -> Pictures:
     """Pixels of rectangles of slides; those of a slide that cannot be read are left out.
 
     Args:
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_entry(parser, argv)
     results = Results(args.results)
     examples = plan_pictures(results, args.config)
-    path_of = {slide["slide_id"]: slide["path"] for slide in results.slides()}
+    path_of = {slide["slide_id"]: slide["path"] or "" for slide in results.slides()}
     wanted = wanted_pixels(examples)
     pictures = read_pictures(path_of, wanted) if wanted else {}
     html = render_report(results, args.config, examples, pictures)

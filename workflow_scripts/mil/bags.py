@@ -46,7 +46,7 @@ def target_array(kind: Kind, labels: Sequence[Label], classes: list[str]) -> np.
     """
     if kind.has_classes:
         place = {name: index for index, name in enumerate(classes)}
-        return np.array([place[label] for label in labels], dtype=np.int64)
+        return np.array([place[str(label)] for label in labels], dtype=np.int64)
     if len(kind.truth) == 1:
         return np.array(labels, dtype=kind.truth[0].type)
     return np.array(labels, dtype=[(column.name, column.type) for column in kind.truth])

@@ -7,13 +7,15 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import AutoLocator
+from matplotlib.typing import RcKeyType
 
 from workflow_scripts.report.curves import thin
 from workflow_scripts.report.pictures import data_uri
 from workflow_scripts.report.results import headline_lines, known, metric_facts, verdict
 from workflow_scripts.report.training import PANELS
 
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "axes.spines.top": False,
@@ -136,6 +138,8 @@ def texture_figure(rows: list[dict[str, Any]]) -> str:
         axes.plot(place, chance, "x", color="#777777", ms=4, label="random")
         lowest = min(-0.1, *chance, *(r["ari"] for r in rows))
         axes.set(xlabel="slide, in falling order", ylabel="adjusted Rand index", ylim=(lowest - 0.03, 1.03))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        whole_numbers = AutoLocator()
+        whole_numbers.set_params(integer=True)
+        axes.xaxis.set_major_locator(whole_numbers)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         return figure_uri(figure)

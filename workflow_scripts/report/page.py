@@ -45,7 +45,7 @@ def _training(inputs: Results, settings: ReportSettings, styles: figures.Styles)
         lines.append(training.run_line(name, run, rounds, curve))
         if len(curve["step"]):
             curves[name] = curve
-    shared = {}
+    shared: dict[str | None, list[str]] = {}
     for name in settings.runs:
         shared.setdefault(settings.warm_ups.get(name), []).append(name)
     return {
@@ -73,8 +73,8 @@ def _prototypes(inputs: Results, settings: ReportSettings, examples: list[Row], 
 
 
 def _curve_figure(table: Row, head: str, inputs: Results, styles: figures.Styles) -> Row | None:
-    found = {name: inputs.predictions(table["name"], name, head) for name, _ in table["representations"]}
-    found = {name: p for name, p in found.items() if p is not None and p.rows}
+    read = {name: inputs.predictions(table["name"], name, head) for name, _ in table["representations"]}
+    found = {name: p for name, p in read.items() if p is not None and p.rows}
     if not found:
         return None
     classes, kind = next(iter(found.values())).classes, KINDS[table["kind"]]

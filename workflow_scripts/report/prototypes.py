@@ -62,7 +62,7 @@ def _place(row: Row) -> Rectangle:
 
 def _clustered_regions(results: Results, run: str, number: int, slides: list[str]) -> dict[str, list[Row]]:
     """Regions of some slides with place, prototype and similarity."""
-    found = defaultdict(dict)
+    found: dict[str, dict[str, Row]] = defaultdict(dict)
     for row in results.prototypes(run, number, "assignments", slides):
         found[row["slide_id"]][row["region_id"]] = row
     return {
@@ -92,7 +92,7 @@ def plan_examples(results: Results, run: str, number: int, slides: list[Row], co
         lines = []
         for prototype in sorted(sizes[slide_id]):
             match = matching[prototype] if 0 <= prototype < len(matching) and matching[prototype] >= 0 else None
-            theirs = regions[neighbour["neighbour_id"]] if match is not None else []
+            theirs = regions[neighbour["neighbour_id"]] if neighbour and match is not None else []
             lines.append(
                 {
                     "prototype": prototype,
