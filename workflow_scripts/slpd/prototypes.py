@@ -55,9 +55,9 @@ def owners(level: str, slide_ids: list[str], slide_index: np.ndarray) -> tuple[l
 class RegionKMeans:
     """k-means of unit features by faiss, the best of some restarts; for one thread at a time.
 
-    Regions are assigned to the nearest raw centroid, the published order of operations (method: D-13). The C++
-    objects are used without faiss's Python class, and made once for many slides: what Python does between two calls
-    holds the interpreter's lock, and with it the other threads.
+    Regions are assigned to the nearest raw centroid, the published order of operations (docs/method.md, row 13).
+    The C++ objects are used without faiss's Python class, and made once for many slides: what Python does between two
+    calls holds the interpreter's lock, and with it the other threads.
     """
 
     def __init__(self, count: int, width: int, settings: Prototypes, restarts: int) -> None:

@@ -151,7 +151,7 @@ def self_loss(targets: Tensor, student: Tensor) -> Tensor:
 def prototype_loss(targets: Tensor, present: Tensor, student: Tensor, skip_same_index: bool = False) -> Tensor:
     """Mean over crops and a region's targets, then over the regions that have a target.
 
-    With `skip_same_index` the pair of target t and crop v = t is left out (method: C and D-5).
+    With `skip_same_index` the pair of target t and crop v = t is left out (docs/method.md, row 5).
     """
     regions = []
     for b in range(student.shape[1]):

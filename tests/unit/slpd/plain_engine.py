@@ -69,7 +69,8 @@ class PlainPrototypeLosses:
             values[kind] = self.one_kind(kind, part, student, self_center)
             logits = [x for row in part for x in row if x is not None]
             used += logits
-            if mode in ("shared", "separate"):  # after each call: L_inter meets a moved shared centre (D-6)
+            # after each call: L_inter meets a moved shared centre (docs/method.md, row 6)
+            if mode in ("shared", "separate"):
                 self.move_center(self.center_name(kind), logits)
         if mode == "joint":
             self.move_center("one", used)

@@ -20,7 +20,7 @@ def best_matching(own: np.ndarray, other: np.ndarray) -> tuple[float, list[int]]
 
 
 def most_similar(own: np.ndarray, other: np.ndarray) -> list[int]:
-    """For each prototype the most similar one of the other slide, whoever else takes it (D-1)."""
+    """For each prototype the most similar one of the other slide, whoever else takes it (docs/method.md, row 1)."""
     cosines = [[float(np.dot(p, q)) for q in other] for p in own]
     return [row.index(max(row)) for row in cosines]
 
@@ -46,7 +46,7 @@ def nearest_slides(
 
 
 def published_neighbours(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Neighbours as published: exact zeros become -4, the top count + 1 are kept and the first dropped (D-3, D-4)."""
+    """Neighbours as published: exact zeros become -4, the first of the top count + 1 dropped (method.md, rows 3, 4)."""
     x, s = vectors.astype(np.float64), len(vectors)
     index, matching = [], []
     for i in range(s):
