@@ -80,6 +80,11 @@ def check_features(features: Tensor, where: str, kept: str = "") -> None:
         raise UserError(collapse_message(f"the representations of {where} have collapsed ({told})", kept))
 
 
+def entropy(probabilities: Tensor) -> Tensor:
+    """Entropy (nats) of distributions `[..., C]`; near 0 or near log C it tells of collapse."""
+    return torch.special.entr(probabilities).sum(dim=-1)
+
+
 def check_targets(entropy: float, marginal_entropy: float, out_dim: int) -> str | None:
     """What is wrong with the teacher's targets of an epoch, or None; for `collapse_message`.
 

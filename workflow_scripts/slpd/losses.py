@@ -1,4 +1,4 @@
-"""The three losses of SLPD as means over cross-entropies, and the centring of targets.
+"""The losses of SLPD as means over cross-entropies.
 
 Notation: T targets, V crops, B regions, C output units. `cross` `[T, V, B]` holds the cross-entropy of every target
 with every crop of its region (slpd.cross_entropy); a loss is a mean over some of its entries. Sums are divided by
@@ -25,7 +25,8 @@ def prototype_loss(cross: Tensor, present: Tensor, regions: int, skip_same_index
     """L_intra or L_inter: prototype targets against all crops.
 
     Every crop of a region is compared with every one of its targets. With `skip_same_index`, target t leaves out
-    crop t, as in the official code, where DINO's rule for targets that are crops themselves was kept (method: D-5).
+    crop t, as in the official code, where DINO's rule for targets that are crops themselves was kept
+    (docs/method.md, row 5).
 
     Args:
         cross: `[T, V, B]`.
@@ -44,13 +45,3 @@ def prototype_loss(cross: Tensor, present: Tensor, regions: int, skip_same_index
     # where, not a product: an absent target's entry may be anything
     per_region = torch.where(pairs, cross, 0.0).sum(dim=(0, 1)) / count
     return per_region.sum() / max(regions, 1)
-
-
-def sharpen(logits: Tensor, center: Tensor, temperature: float) -> Tensor:
-    """Centred and sharpened teacher probabilities: softmax((logits - center) / temperature)."""
-    return ((logits - center) / temperature).softmax(dim=-1)
-
-
-def entropy(probabilities: Tensor) -> Tensor:
-    """Entropy (nats) of distributions `[..., C]`; near 0 or near log C it tells of collapse."""
-    return torch.special.entr(probabilities).sum(dim=-1)

@@ -14,6 +14,7 @@ from torch import Tensor
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
+from workflow_scripts.slpd.centers import fitted
 from workflow_scripts.slpd.network import Network
 from workflow_scripts.slpd.tensor_file import write_tensors
 
@@ -25,8 +26,8 @@ class TrainState:
     Attributes:
         student, teacher: networks of the same shape; the teacher is the student's moving average.
         optimiser: AdamW over the student; group 0 decays, group 1 (biases, 1-D) does not.
-        center: `[C]` centre of the teacher's logits.
-        proto_center: `[C]` centre of the prototypes' logits; `[2, C]`, L_intra's and L_inter's, where separate.
+        center: `[C]` centre of L_self, see slpd/centers.py.
+        proto_center: centre of the prototypes' logits, `[C]`; `[2, C]` where separate.
         epoch: epochs done.
         step: optimiser steps done.
     """
@@ -51,8 +52,7 @@ def new_state(settings: PretrainRun, in_dim: int, device: torch.device) -> Train
     plain = [p for p in student.parameters() if p.ndim == 1]
     optimiser = torch.optim.AdamW([{"params": decay}, {"params": plain, "weight_decay": 0.0}], lr=0.0, fused=True)
     zeros = torch.zeros(settings.head.out_dim, device=device)
-    separate = settings.loss.proto_center == "separate"
-    return TrainState(student, teacher, optimiser, zeros, zeros.repeat(2, 1) if separate else zeros.clone())
+    return TrainState(student, teacher, optimiser, zeros, fitted(zeros.clone(), settings.loss.proto_center))
 
 
 def state_tensors(state: TrainState) -> dict[str, Tensor]:
@@ -119,9 +119,8 @@ def load_state(path: Path | str, settings: PretrainRun, in_dim: int, device: tor
     state = new_state(settings, in_dim, device)
     expected = state_tensors(state)
     tensors = _read(path, expected, ("optimiser.", "extra."))
-    if settings.loss.proto_center == "separate" and tensors.get("proto_center", expected["proto_center"]).ndim == 1:
-        # a warm-up is shared by runs with any kind of centre, and has not moved it
-        tensors["proto_center"] = tensors["proto_center"].repeat(2, 1)
+    if "proto_center" in tensors:
+        tensors["proto_center"] = fitted(tensors["proto_center"], settings.loss.proto_center)
     _require(path, tensors, expected)
     for role, network in (("student", state.student), ("teacher", state.teacher)):
         network.load_state_dict({n: tensors[f"{role}.{n}"] for n in network.state_dict()})

@@ -5,11 +5,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workflow_scripts.config import PretrainRun
+from workflow_scripts.slpd.centers import moved_self_center, prototype_centers, sharpen
 from workflow_scripts.slpd.cross_entropy import cross_entropies
-from workflow_scripts.slpd.losses import entropy, prototype_loss, self_loss, sharpen
+from workflow_scripts.slpd.health import entropy
+from workflow_scripts.slpd.losses import prototype_loss, self_loss
 from workflow_scripts.slpd.precision import training_dtype
 from workflow_scripts.slpd.state import TrainState
-from workflow_scripts.slpd.targets import BatchTargets, PrototypeTargets, batch_targets, moved, prototype_centers
+from workflow_scripts.slpd.targets import BatchTargets, PrototypeTargets, batch_targets
 
 MEASURES = ("loss", "loss_self", "loss_intra", "loss_inter", "teacher_entropy", "marginal_entropy", "center_norm")
 
@@ -35,11 +37,12 @@ class StepLosses:
             return
         state, loss = self.state, self.settings.loss
         raw = self.settings.prototypes.features == "backbone"
-        self.prototypes = batch_targets(targets, batch, state.teacher.head, loss, raw)
+        self.prototypes = found = batch_targets(targets, batch, state.teacher.head, loss, raw)
+        regions = (found.n_intra, found.n_inter)
         intra, inter, state.proto_center = prototype_centers(
-            self.prototypes, self.teacher, state.proto_center, state.center, loss
+            found.z, found.present, regions, self.teacher, state.proto_center, state.center, loss
         )
-        self.centers = torch.stack([intra, *[inter] * (len(self.prototypes.z) - 1)])[:, None]
+        self.centers = torch.stack([intra, *[inter] * (len(found.z) - 1)])[:, None]
 
     def add(self, student: Tensor, teacher: Tensor, rows: slice) -> None:
         """Add the losses and gradients of the regions `rows` of the batch, given their unit features."""
@@ -76,11 +79,11 @@ class StepLosses:
         crops, loss, state = self.settings.crops.global_count, self.settings.loss, self.state
         (own, intra, inter, entropies), features, probabilities = self.sums
         with torch.no_grad():
-            mean = self.teacher @ (features / (crops * self.batch))
-            state.center = moved(state.center, mean, loss.center_momentum, 1)
+            count = crops * self.batch
+            state.center = moved_self_center(state.center, self.teacher, features, count, loss.center_momentum)
             total = own
             if self.prototypes is not None:
                 total = loss.self_weight * own + loss.intra_weight * intra + loss.inter_weight * inter
-            marginal = entropy(probabilities / (crops * self.batch))
+            marginal = entropy(probabilities / count)
             found = [total, own, intra, inter, entropies / crops, marginal, state.center.norm()]
         return torch.stack([value.double() for value in found])

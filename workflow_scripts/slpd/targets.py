@@ -1,4 +1,4 @@
-"""Prototypes as targets: which of them a region distils, and the centres of their logits."""
+"""Prototypes as targets: which of them a region distils."""
 
 from dataclasses import dataclass
 
@@ -43,19 +43,12 @@ class BatchTargets:
         z: `[T, B, d]` unit bottleneck features; row 0 the own prototypes, the others the neighbours'.
         present: bool `[T, B]` on the device.
         n_intra, n_inter: regions of the batch that have a target in row 0, and in the rows after it.
-        counts: present entries in row 0, and in the rows after it.
     """
 
     z: Tensor
     present: Tensor
     n_intra: int
     n_inter: int
-    counts: tuple[int, int]
-
-    def mean_z(self, rows: slice) -> Tensor:
-        """Mean `[d]` of the targets that are present in `rows`; 0 where none is."""
-        weights = self.present[rows].to(self.z.dtype)
-        return torch.einsum("tb,tbd->d", weights, self.z[rows]) / weights.sum().clamp(min=1)
 
 
 def batch_targets(targets: PrototypeTargets, batch: Tensor, head: DinoHead, loss: Loss, raw: bool) -> BatchTargets:
@@ -75,52 +68,9 @@ def batch_targets(targets: PrototypeTargets, batch: Tensor, head: DinoHead, loss
     vectors = targets.vectors[on_device(device, index.clamp(min=0))]
     if raw:
         vectors = head.project(vectors.flatten(0, 1)).unflatten(0, index.shape)
-    inter = present[1:]
     return BatchTargets(
         z=vectors.to(head.last_layer.dtype),
         present=on_device(device, present),
         n_intra=int(present[0].sum()),
-        n_inter=int(inter.any(dim=0).sum()),
-        counts=(int(present[0].sum()), int(inter.sum())),
+        n_inter=int(present[1:].any(dim=0).sum()),
     )
-
-
-def moved(center: Tensor, mean: Tensor, momentum: float, count: int) -> Tensor:
-    """Moving mean `center * momentum + mean * (1 - momentum)`; it stays where there was nothing to average."""
-    return center * momentum + mean * (1 - momentum) if count else center
-
-
-def prototype_centers(
-    batch: BatchTargets, directions: Tensor, center: Tensor, self_center: Tensor, loss: Loss
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Centres that this step subtracts from the prototypes' logits, and the centre that the next step starts from.
-
-    Logits are linear in z, so the mean of all targets' logits is the last layer applied to their mean z.
-
-    Args:
-        batch: targets of the whole step.
-        directions: `[C, d]` unit rows of the teacher's last layer.
-        center: state of the prototypes' centre: `[C]`, with `proto_center: separate` `[2, C]`.
-        self_center: `[C]` centre of L_self.
-        loss: `proto_center` says which kind, see config.Loss.
-
-    Returns:
-        the centre of L_intra `[C]`, that of L_inter `[C]`, the new state.
-    """
-    kind, momentum = loss.proto_center, loss.center_momentum
-    if kind == "none":
-        zero = torch.zeros_like(self_center)
-        return zero, zero, center
-    if kind == "dino":
-        return self_center, self_center, center
-    n_intra, n_inter = batch.counts
-    if kind == "joint":
-        mean = directions @ batch.mean_z(slice(None))
-        return center, center, moved(center, mean, momentum, n_intra + n_inter)
-    intra_mean = directions @ batch.mean_z(slice(0, 1))
-    inter_mean = directions @ batch.mean_z(slice(1, None))
-    if kind == "separate":
-        new = [moved(center[0], intra_mean, momentum, n_intra), moved(center[1], inter_mean, momentum, n_inter)]
-        return center[0], center[1], torch.stack(new)
-    after_intra = moved(center, intra_mean, momentum, n_intra)  # shared: L_inter sees what L_intra has changed
-    return center, after_intra, moved(after_intra, inter_mean, momentum, n_inter)

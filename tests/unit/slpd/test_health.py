@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.slpd.health import check_features, check_targets, effective_rank, mean_cosine
+from workflow_scripts.slpd.health import check_features, check_targets, effective_rank, entropy, mean_cosine
 
 
 def features(n: int, d: int, seed: int = 0, offset: float = 0.0) -> torch.Tensor:
@@ -110,3 +110,11 @@ def test_targets_of_each_kind():
     assert check_targets(*entropies(one_unit[:, :32]), 32) is None  # too few units to say
     assert "no numbers" in check_targets(math.nan, 1.0, 128)
     assert "no numbers" in check_targets(1.0, math.inf, 128)
+
+
+def test_entropy_of_known_distributions():
+    assert entropy(torch.full((2, 8), 1 / 8)).tolist() == pytest.approx([math.log(8)] * 2, rel=1e-6)
+    assert entropy(torch.eye(4)).tolist() == [0] * 4
+    assert entropy(torch.tensor([0.25, 0.75])).item() == pytest.approx(
+        -0.25 * math.log(0.25) - 0.75 * math.log(0.75), rel=1e-6
+    )

@@ -1,11 +1,9 @@
-"""The losses against means over plain loops, and the statistics of targets."""
-
-import math
+"""The losses against means over plain loops."""
 
 import pytest
 import torch
 
-from workflow_scripts.slpd.losses import entropy, prototype_loss, self_loss, sharpen
+from workflow_scripts.slpd.losses import prototype_loss, self_loss
 
 
 def table(t: int, v: int, b: int, seed: int = 0) -> torch.Tensor:
@@ -61,22 +59,3 @@ def test_absent_targets_do_not_count_even_when_they_are_not_finite():
     other = torch.where(present[:, None], cross.detach(), float("nan")).requires_grad_()
     assert prototype_loss(cross, present, 3) == prototype_loss(other, present, 3)
     assert torch.isfinite(torch.autograd.grad(prototype_loss(other, present, 3), other)[0]).all()
-
-
-def test_sharpen_equals_softmax_by_hand():
-    generator = torch.Generator().manual_seed(10)
-    logits = torch.randn(2, 3, 5, dtype=torch.float64, generator=generator)
-    center = torch.randn(5, dtype=torch.float64, generator=generator)
-    got = sharpen(logits, center, 0.7)
-    for t in range(2):
-        for b in range(3):
-            e = [math.exp((logits[t, b, c].item() - center[c].item()) / 0.7) for c in range(5)]
-            assert got[t, b].tolist() == pytest.approx([x / sum(e) for x in e], abs=1e-12)
-
-
-def test_entropy_of_known_distributions():
-    assert entropy(torch.full((2, 8), 1 / 8)).tolist() == pytest.approx([math.log(8)] * 2, rel=1e-6)
-    assert entropy(torch.eye(4)).tolist() == [0] * 4
-    assert entropy(torch.tensor([0.25, 0.75])).item() == pytest.approx(
-        -0.25 * math.log(0.25) - 0.75 * math.log(0.75), rel=1e-6
-    )

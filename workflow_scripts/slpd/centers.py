@@ -1,0 +1,92 @@
+"""Centres: running means of logits, subtracted before the teacher's softmax against collapse (DINO, arXiv 2104.14294).
+
+A state keeps two. The centre of L_self, `[C]`, follows the teacher's logits of all global crops. The prototypes' centre
+follows the logits of the prototypes that are distilled: `[C]`, or `[2, C]` with one each for L_intra and L_inter;
+`pretrain.defaults.loss.proto_center` chooses the kind. Both start at 0, are subtracted by `sharpen` and moved once a
+step from the whole batch, by `moved_self_center` and `prototype_centers`. Logits are linear in the unit feature z, so
+the mean of logits is the last layer applied to the mean z.
+"""
+
+import torch
+from torch import Tensor
+
+from workflow_scripts.config import Loss
+
+
+def fitted(center: Tensor, kind: str) -> Tensor:
+    """A prototypes' centre in the shape that `proto_center: kind` keeps: `[2, C]` where it is separate.
+
+    A warm-up has one centre `[C]`, which it does not move, and is shared by runs of all kinds.
+    """
+    return center.repeat(2, 1) if kind == "separate" and center.ndim == 1 else center
+
+
+def sharpen(logits: Tensor, center: Tensor, temperature: float) -> Tensor:
+    """Centred and sharpened teacher probabilities: softmax((logits - center) / temperature)."""
+    return ((logits - center) / temperature).softmax(dim=-1)
+
+
+def moved(center: Tensor, mean: Tensor, momentum: float, count: int) -> Tensor:
+    """Moving mean `center * momentum + mean * (1 - momentum)`; it stays where there was nothing to average."""
+    return center * momentum + mean * (1 - momentum) if count else center
+
+
+def moved_self_center(center: Tensor, directions: Tensor, features: Tensor, count: int, momentum: float) -> Tensor:
+    """The centre `[C]` of L_self that the next step starts from.
+
+    Args:
+        center: `[C]`, that of this step.
+        directions: `[C, d]` unit rows of the teacher's last layer.
+        features: `[d]` sum of the teacher's unit features of all global crops of the batch.
+        count: number of these crops.
+        momentum: `loss.center_momentum`.
+    """
+    return moved(center, directions @ (features / count), momentum, count)
+
+
+def _mean(z: Tensor, present: Tensor) -> Tensor:
+    """Mean `[d]` of the targets `[T, B, d]` that are present, bool `[T, B]`; 0 where none is."""
+    weights = present.to(z.dtype)
+    return torch.einsum("tb,tbd->d", weights, z) / weights.sum().clamp(min=1)
+
+
+def prototype_centers(
+    z: Tensor,
+    present: Tensor,
+    regions: tuple[int, int],
+    directions: Tensor,
+    center: Tensor,
+    self_center: Tensor,
+    loss: Loss,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Centres that this step subtracts from the prototypes' logits, and the centre that the next step starts from.
+
+    Args:
+        z: `[T, B, d]` unit features of the step's targets; row 0 the own prototypes, the others the neighbours'.
+        present: bool `[T, B]`, False where a region has no such target.
+        regions: regions of the batch that have a target in row 0, and in the rows after it.
+        directions: `[C, d]` unit rows of the teacher's last layer.
+        center: state of the prototypes' centre: `[C]`, with `proto_center: separate` `[2, C]`.
+        self_center: `[C]` centre of L_self.
+        loss: `proto_center` says which kind, see config.Loss.
+
+    Returns:
+        the centre of L_intra `[C]`, that of L_inter `[C]`, the new state.
+    """
+    kind, momentum = loss.proto_center, loss.center_momentum
+    if kind == "none":
+        zero = torch.zeros_like(self_center)
+        return zero, zero, center
+    if kind == "dino":
+        return self_center, self_center, center
+    n_intra, n_inter = regions
+    if kind == "joint":
+        mean = directions @ _mean(z, present)
+        return center, center, moved(center, mean, momentum, n_intra + n_inter)
+    intra_mean = directions @ _mean(z[:1], present[:1])
+    inter_mean = directions @ _mean(z[1:], present[1:])
+    if kind == "separate":
+        new = [moved(center[0], intra_mean, momentum, n_intra), moved(center[1], inter_mean, momentum, n_inter)]
+        return center[0], center[1], torch.stack(new)
+    after_intra = moved(center, intra_mean, momentum, n_intra)  # shared: L_inter sees what L_intra has changed
+    return center, after_intra, moved(after_intra, inter_mean, momentum, n_inter)
