@@ -16,6 +16,7 @@ from workflow_scripts.config.base import (
     without_dropped,
 )
 from workflow_scripts.core.digest import value_digest
+from workflow_scripts.core.loss_terms import SELF, TERMS, LossTerm, Targets
 
 # What `preset: official` replaces: the published code's arithmetic where the defaults correct it (docs/method.md).
 OFFICIAL: dict[str, Any] = {
@@ -27,9 +28,11 @@ OFFICIAL: dict[str, Any] = {
     "stop_agreement": None,
 }
 
-
-# The method, and the same budget with L_self alone: what every cohort is asked first.
-_RUNS: dict[str, dict[str, Any]] = {"slpd": {}, "dino": {"loss": {"intra_weight": 0, "inter_weight": 0}}}
+# The method, and the same budget without prototypes: what every cohort is asked first.
+_RUNS: dict[str, dict[str, Any]] = {
+    "slpd": {},
+    "dino": {"loss": {term.weight: 0 for term in TERMS if term.on_prototypes}},
+}
 
 
 class Model(Section):
@@ -106,6 +109,14 @@ class Loss(Section):
     L_intra and then again by L_inter: official code), `separate` (one each), `dino` (that of L_self), `none`."""
     skip_same_index: bool = False
     """Leave crop i out of the loss of a region's i-th target, as the official code does by oversight."""
+
+    def weight(self, term: LossTerm) -> float:
+        """Weight of a term in a step with prototypes."""
+        return getattr(self, term.weight)
+
+    def uses(self, targets: Targets) -> bool:
+        """Whether a term on such targets has a weight above 0."""
+        return any(self.weight(term) > 0 for term in TERMS if term.targets == targets)
 
 
 class Prototypes(Section):
@@ -186,10 +197,8 @@ class PretrainRun(Section):
             raise ValueError(f"model.dim ({self.model.dim}) must be a multiple of model.heads ({self.model.heads})")
         if self.crops.local_size > self.crops.global_size:
             raise ValueError("crops.local_size must not exceed crops.global_size")
-        if not self.loss.self_weight > 0 and not self.uses_prototypes:
-            raise ValueError(
-                "loss: at least one of the three weights must be above 0 (prototypes.level global has no L_inter)"
-            )
+        if not self.loss.uses("crops") and not self.uses_prototypes:
+            raise ValueError("loss: at least one weight must be above 0 (prototypes.level global has no L_inter)")
         if self.optimiser.lr_warmup_epochs > self.schedule_epochs:
             raise ValueError(
                 f"optimiser.lr_warmup_epochs ({self.optimiser.lr_warmup_epochs}) must not exceed "
@@ -199,8 +208,9 @@ class PretrainRun(Section):
 
     @property
     def uses_prototypes(self) -> bool:
+        """Whether any term on prototypes takes part in the rounds."""
         by_slide = self.prototypes.level == "slide"  # prototypes of the whole cohort have no neighbours
-        return self.loss.intra_weight > 0 or (self.loss.inter_weight > 0 and by_slide)
+        return self.loss.uses("own") or (self.loss.uses("neighbours") and by_slide)
 
     def clustered_in(self, number: int) -> int:
         """Round (from 1) whose prototypes round `number` distils."""
@@ -215,8 +225,9 @@ class PretrainRun(Section):
         """Settings on which the warm-up depends; runs in which they are equal share one."""
         sections = ("seed", "init", "model", "head", "crops", "optimiser", "loss", "warmup_epochs", "schedule_epochs")
         settings = self._settings_of(*sections)
-        for key in ("self_weight", "intra_weight", "inter_weight", "proto_center", "skip_same_index"):
-            del settings["loss"][key]
+        unused = {term.weight for term in TERMS if term.on_prototypes or term == SELF}
+        unused |= {"proto_center", "skip_same_index"}
+        settings["loss"] = {key: value for key, value in settings["loss"].items() if key not in unused}
         return settings
 
     def cluster_settings(self) -> dict[str, Any]:

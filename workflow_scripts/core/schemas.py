@@ -6,6 +6,8 @@ follow the kinds of task, in `mil/predictions.py`.
 
 import pyarrow as pa
 
+from workflow_scripts.core.loss_terms import TERMS
+
 VERSION = "1"
 
 _ID = [pa.field("slide_id", pa.string(), nullable=False)]
@@ -92,9 +94,10 @@ METRICS = pa.schema(
         *(
             pa.field(name, pa.float64())
             for name in (
-                "loss loss_self loss_intra loss_inter lr weight_decay momentum teacher_temp "
-                "teacher_entropy marginal_entropy center_norm regions_per_s"
-            ).split()
+                *("loss", *(term.column for term in TERMS)),
+                *("lr", "weight_decay", "momentum", "teacher_temp"),
+                *("teacher_entropy", "marginal_entropy", "center_norm", "regions_per_s"),
+            )
         ),
     ]
 )

@@ -1,6 +1,7 @@
 """Figures as SVG data URIs, without a global plotting state and the same bytes for the same numbers."""
 
 import io
+import math
 from typing import Any
 
 import matplotlib
@@ -13,7 +14,7 @@ from matplotlib.typing import RcKeyType
 from workflow_scripts.report.curves import thin
 from workflow_scripts.report.pictures import data_uri
 from workflow_scripts.report.results import headline_lines, known, metric_facts, verdict
-from workflow_scripts.report.training import PANELS
+from workflow_scripts.report.training import FROM_THE_ROUNDS, PANELS
 
 STYLE: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",
@@ -57,8 +58,12 @@ def _mark_parts(axes: Axes, curves: dict[str, dict[str, Any]]) -> None:
 def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> str:
     """Panels of `training.PANELS` over the steps, a line a run."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 5.0), layout="constrained")
-        for axes, (panel, title) in zip(figure.subplots(2, 3, sharex=True).flat, PANELS.items(), strict=True):
+        lines = math.ceil(len(PANELS) / 3)
+        figure = Figure(figsize=(9.6, 2.5 * lines), layout="constrained")
+        grid = figure.subplots(lines, 3, sharex=True, squeeze=False).flat
+        for axes in grid[len(PANELS) :]:
+            axes.remove()
+        for axes, (panel, title) in zip(grid, PANELS.items(), strict=False):
             _mark_parts(axes, curves)
             drawn = False
             for name, curve in curves.items():
@@ -67,7 +72,7 @@ def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> str:
                 if not len(y) or (panel.startswith("loss_") and not np.nan_to_num(y).any()):
                     continue
                 shown = np.where(curve["step"] >= curve["starts"].get("round 1", np.inf), y, np.nan)
-                y = shown if panel in ("loss_intra", "loss_inter") else y
+                y = shown if panel in FROM_THE_ROUNDS else y
                 style = styles[name]
                 axes.plot(
                     thin(curve["step"], _POINTS),
@@ -83,8 +88,9 @@ def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> str:
             if not drawn:
                 axes.text(0.5, 0.5, "in no run", ha="center", va="center", transform=axes.transAxes, color="#6b7280")
                 axes.set_yticks([])
-        for axes in figure.axes[3:]:
+        for axes in figure.axes[-3:]:
             axes.set_xlabel("step")
+            axes.tick_params(labelbottom=True)  # also above an empty place
         handles, labels = figure.axes[0].get_legend_handles_labels()
         if handles:
             figure.legend(handles, labels, loc="outside upper right", ncols=max(1, min(6, len(labels))))

@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from workflow_scripts.core.loss_terms import TERMS
 from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.report import figures, prototypes, results, training
 from workflow_scripts.report.cohort import cohort_summary, encoding_speed, excluded_first, overlay_grid
@@ -50,6 +51,7 @@ def _training(inputs: Results, settings: ReportSettings, styles: figures.Styles)
         shared.setdefault(settings.warm_ups.get(name), []).append(name)
     return {
         "runs": lines,
+        "terms": " / ".join(term.name for term in TERMS),
         "figure": figures.training_figure(curves, styles) if curves else None,
         "shared": [names for key, names in shared.items() if key and len(names) > 1],
     }

@@ -7,15 +7,16 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.config import PretrainRun
+from workflow_scripts.core.loss_terms import TERMS
 
+# columns of the metrics and their titles
 PANELS = {
     "loss": "loss",
-    "loss_self": "L self",
-    "loss_intra": "L intra",
-    "loss_inter": "L inter",
+    **{term.column: term.label for term in TERMS},
     "lr": "learning rate",
     "teacher_entropy": "teacher entropy (nats)",
 }
+FROM_THE_ROUNDS = {term.column for term in TERMS if term.on_prototypes}
 
 
 def join_parts(parts: list[tuple[str, pa.Table]]) -> dict[str, Any]:
@@ -43,10 +44,9 @@ def join_parts(parts: list[tuple[str, pa.Table]]) -> dict[str, Any]:
 def run_line(name: str, settings: PretrainRun, rounds: int, curve: dict[str, Any]) -> dict[str, Any]:
     """What the table of runs says of one run."""
     loss, entropy = curve["loss"], curve["teacher_entropy"]
-    weights = settings.loss
     return {
         "name": name,
-        "weights": f"{weights.self_weight:g} / {weights.intra_weight:g} / {weights.inter_weight:g}",
+        "weights": " / ".join(f"{settings.loss.weight(term):g}" for term in TERMS),
         "warmup_epochs": settings.warmup_epochs,
         "rounds": rounds,
         "epochs_per_round": settings.epochs_per_round,

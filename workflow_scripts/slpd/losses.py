@@ -1,27 +1,47 @@
-"""The losses of SLPD as means over cross-entropies.
+"""The functions of the loss's terms: means over cross-entropies of targets with crops.
 
-Notation: T targets, V crops, B regions, C output units. `cross` `[T, V, B]` holds the cross-entropy of every target
-with every crop of its region (slpd.cross_entropy); a loss is a mean over some of its entries. Sums are divided by
-counts of the whole step's batch, so that parts of a batch, on one device or many, add up to the loss of the step.
+Notation: T targets, V crops, B regions. Sums are divided by counts of the whole step's batch, so that parts of a batch,
+on one device or many, add up to the loss of the step. `core.loss_terms` lists the terms with their targets.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from workflow_scripts.config import Loss
 
-def self_loss(cross: Tensor, batch: int) -> Tensor:
+
+@dataclass(frozen=True)
+class TargetPairs:
+    """What a term is computed from: its targets paired with all of the student's crops, for a part of the batch.
+
+    Attributes:
+        cross: `[T, V, B]` cross-entropy of every target with every crop of its region (slpd.cross_entropy). The
+            student's global crops come first; where targets are the teacher's view of them, in the same order.
+        present: bool `[T, B]`, False where a region has no such target; its cross-entropies may be anything.
+        regions: regions of the whole step that have a target.
+    """
+
+    cross: Tensor
+    present: Tensor
+    regions: int
+
+
+def self_loss(pairs: TargetPairs, loss: Loss) -> Tensor:
     """L_self: DINO's loss, mean over all pairs of a teacher's global crop and another crop, and over regions.
 
     Args:
-        cross: `[G, V, B]`, targets from the G global crops, the student's same G crops first.
-        batch: regions of the whole step.
+        pairs: of the teacher's global crops; every region has all.
+        loss: settings, none of which it reads.
     """
+    cross = pairs.cross
     g, v, _ = cross.shape
     same = torch.stack([cross[i, i] for i in range(g)])
-    return (cross.sum() - same.sum()) / (batch * g * (v - 1))
+    return (cross.sum() - same.sum()) / (pairs.regions * g * (v - 1))
 
 
-def prototype_loss(cross: Tensor, present: Tensor, regions: int, skip_same_index: bool = False) -> Tensor:
+def prototype_loss(pairs: TargetPairs, loss: Loss) -> Tensor:
     """L_intra or L_inter: prototype targets against all crops.
 
     Every crop of a region is compared with every one of its targets. With `skip_same_index`, target t leaves out
@@ -29,19 +49,19 @@ def prototype_loss(cross: Tensor, present: Tensor, regions: int, skip_same_index
     (docs/method.md, row 5).
 
     Args:
-        cross: `[T, V, B]`.
-        present: bool `[T, B]`, False where a region has no such target.
-        regions: regions of the whole step that have a target.
+        pairs: of the own or of the neighbours' prototypes.
+        loss: settings, `skip_same_index` among them.
 
     Returns:
-        Scalar: sum over regions of the mean over crops and a region's targets, over `regions`; 0 where none has one.
+        Scalar: sum over regions of the mean over crops and a region's targets, over the step's regions that have one;
+        0 where none has.
     """
-    t, v, _ = cross.shape
-    pairs = present[:, None, :].expand(t, v, -1)
-    if skip_same_index:
+    cross, (t, v, _) = pairs.cross, pairs.cross.shape
+    counted = pairs.present[:, None, :].expand(t, v, -1)
+    if loss.skip_same_index:
         other = torch.arange(t, device=cross.device)[:, None] != torch.arange(v, device=cross.device)
-        pairs = pairs & other[:, :, None]
-    count = pairs.sum(dim=(0, 1)).clamp(min=1)
+        counted = counted & other[:, :, None]
+    count = counted.sum(dim=(0, 1)).clamp(min=1)
     # where, not a product: an absent target's entry may be anything
-    per_region = torch.where(pairs, cross, 0.0).sum(dim=(0, 1)) / count
-    return per_region.sum() / max(regions, 1)
+    per_region = torch.where(counted, cross, 0.0).sum(dim=(0, 1)) / count
+    return per_region.sum() / max(pairs.regions, 1)

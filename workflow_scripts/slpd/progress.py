@@ -15,6 +15,7 @@ from tqdm import tqdm
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.loss_terms import TERMS
 from workflow_scripts.core.schemas import METRICS
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.slpd.health import check_targets, collapse_message
@@ -100,7 +101,7 @@ class _Progress:
         self.told = time.monotonic()
         done, line = self.state.step - self.first, dict(zip(COLUMNS, self.rows[-1], strict=True))
         left = (self.told - self.began) / done * (self.total - self.state.step)
-        parts = " ".join(f"{key} {line[key]:.3f}" for key in ("loss", "loss_self", "loss_intra", "loss_inter"))
+        parts = " ".join(f"{key} {line[key]:.3f}" for key in ("loss", *(term.column for term in TERMS)))
         log.info(
             "epoch %d, step %d of %d: %s, %.0f regions/s, %s left",
             *(line["epoch"], self.state.step, self.total, parts, line["regions_per_s"], duration(left)),

@@ -42,13 +42,14 @@ class BatchTargets:
     Attributes:
         z: `[T, B, d]` unit bottleneck features; row 0 the own prototypes, the others the neighbours'.
         present: bool `[T, B]` on the device.
-        n_intra, n_inter: regions of the batch that have a target in row 0, and in the rows after it.
+        n_own: regions of the batch that have a target in row 0.
+        n_neighbours: regions of the batch that have a target in the rows after it.
     """
 
     z: Tensor
     present: Tensor
-    n_intra: int
-    n_inter: int
+    n_own: int
+    n_neighbours: int
 
 
 def batch_targets(targets: PrototypeTargets, batch: Tensor, head: DinoHead, loss: Loss, raw: bool) -> BatchTargets:
@@ -58,11 +59,11 @@ def batch_targets(targets: PrototypeTargets, batch: Tensor, head: DinoHead, loss
         targets: of all regions.
         batch: the regions.
         head: the teacher's.
-        loss: a loss of weight 0 takes no part at all, not even in a centre.
+        loss: targets that no term of a weight above 0 takes have no part at all, not even in a centre.
         raw: the prototypes are backbone features, which pass the head's layers first.
     """
     index = targets.index[:, batch]
-    wanted = [loss.intra_weight > 0] + [loss.inter_weight > 0] * (len(index) - 1)
+    wanted = [loss.uses("own")] + [loss.uses("neighbours")] * (len(index) - 1)
     present = (index >= 0) & torch.tensor(wanted)[:, None]
     device = targets.vectors.device
     vectors = targets.vectors[on_device(device, index.clamp(min=0))]
@@ -71,6 +72,6 @@ def batch_targets(targets: PrototypeTargets, batch: Tensor, head: DinoHead, loss
     return BatchTargets(
         z=vectors.to(head.last_layer.dtype),
         present=on_device(device, present),
-        n_intra=int(present[0].sum()),
-        n_inter=int(present[1:].any(dim=0).sum()),
+        n_own=int(present[0].sum()),
+        n_neighbours=int(present[1:].any(dim=0).sum()),
     )

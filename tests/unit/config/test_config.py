@@ -90,7 +90,7 @@ def test_unknown_key_inside_a_run_and_a_task():
         (defaults(crops={"local_size": 15}), "crops.local_size must not exceed crops.global_size"),
         (
             defaults(loss={"self_weight": 0, "intra_weight": 0, "inter_weight": 0}),
-            "loss: at least one of the three weights must be above 0",
+            "loss: at least one weight must be above 0",
         ),
         (
             defaults(prototypes={"level": "global"}, loss={"self_weight": 0, "intra_weight": 0}),

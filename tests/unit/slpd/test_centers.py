@@ -34,7 +34,7 @@ def test_centres_equal_means_over_present_logits(kind):
     center, own = torch.randn(2, 6, generator=generator), torch.randn(6, generator=generator)
     center = center if kind == "separate" else center[0]
     intra, inter, new = prototype_centers(
-        found.z, found.present, (found.n_intra, found.n_inter), directions, center, own, settings.loss
+        found.z, found.present, (found.n_own, found.n_neighbours), directions, center, own, settings.loss
     )
 
     logits = (found.z @ directions.T).numpy()

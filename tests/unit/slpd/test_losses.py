@@ -3,7 +3,10 @@
 import pytest
 import torch
 
-from workflow_scripts.slpd.losses import prototype_loss, self_loss
+from workflow_scripts.config import Loss
+from workflow_scripts.core.loss_terms import TERMS
+from workflow_scripts.slpd.losses import TargetPairs, prototype_loss, self_loss
+from workflow_scripts.slpd.step_losses import FUNCTIONS
 
 
 def table(t: int, v: int, b: int, seed: int = 0) -> torch.Tensor:
@@ -12,11 +15,20 @@ def table(t: int, v: int, b: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(t, v, b, dtype=torch.float64, generator=generator).requires_grad_()
 
 
+def of_crops(cross: torch.Tensor, regions: int) -> torch.Tensor:
+    present = torch.ones(len(cross), cross.shape[2], dtype=torch.bool)
+    return self_loss(TargetPairs(cross, present, regions), Loss())
+
+
+def of_prototypes(cross: torch.Tensor, present: torch.Tensor, regions: int, skip: bool = False) -> torch.Tensor:
+    return prototype_loss(TargetPairs(cross, present, regions), Loss(skip_same_index=skip))
+
+
 @pytest.mark.parametrize(("g", "v", "b"), [(2, 10, 3), (2, 2, 1), (3, 5, 2)])
 def test_self_loss_is_the_mean_over_pairs_of_different_crops(g, v, b):
     cross = table(g, v, b)
     terms = [cross[i, j, r].item() for i in range(g) for j in range(v) for r in range(b) if i != j]
-    assert self_loss(cross, b).item() == pytest.approx(sum(terms) / len(terms))
+    assert of_crops(cross, b).item() == pytest.approx(sum(terms) / len(terms))
 
 
 @pytest.mark.parametrize("skip", [False, True])
@@ -31,7 +43,7 @@ def test_prototype_loss_is_the_mean_over_regions_of_means_over_pairs(t, share, s
         terms = [cross[i, j, r].item() for i in range(t) for j in range(4) if present[i, r] and not (skip and i == j)]
         if terms:
             regions.append(sum(terms) / len(terms))
-    got = prototype_loss(cross, present, len(regions), skip)
+    got = of_prototypes(cross, present, len(regions), skip)
     assert got.item() == pytest.approx(sum(regions) / len(regions))
 
 
@@ -39,16 +51,16 @@ def test_parts_of_a_batch_add_up():
     cross, present = table(3, 5, 8), torch.rand(3, 8, generator=torch.Generator().manual_seed(2)) < 0.6
     count = int(present.any(dim=0).sum())
     for cut in (0, 1, 5, 8):
-        parts = [prototype_loss(cross[..., p], present[:, p], count) for p in (slice(cut), slice(cut, None))]
-        assert sum(parts).item() == pytest.approx(prototype_loss(cross, present, count).item())
-        parts = [self_loss(cross[..., p], 8) for p in (slice(cut), slice(cut, None))]
-        assert sum(parts).item() == pytest.approx(self_loss(cross, 8).item())
+        parts = [of_prototypes(cross[..., p], present[:, p], count) for p in (slice(cut), slice(cut, None))]
+        assert sum(parts).item() == pytest.approx(of_prototypes(cross, present, count).item())
+        parts = [of_crops(cross[..., p], 8) for p in (slice(cut), slice(cut, None))]
+        assert sum(parts).item() == pytest.approx(of_crops(cross, 8).item())
 
 
 @pytest.mark.parametrize("t", [0, 2])
 def test_prototype_loss_without_any_target_is_zero_with_zero_gradient(t):
     cross = table(t, 4, 3)
-    loss = prototype_loss(cross, torch.zeros(t, 3, dtype=torch.bool), 0)
+    loss = of_prototypes(cross, torch.zeros(t, 3, dtype=torch.bool), 0)
     assert loss.item() == 0
     assert not torch.autograd.grad(loss, cross)[0].any()
 
@@ -57,5 +69,11 @@ def test_absent_targets_do_not_count_even_when_they_are_not_finite():
     cross = table(2, 3, 4)
     present = torch.tensor([[True, False, True, False], [False, True, True, False]])
     other = torch.where(present[:, None], cross.detach(), float("nan")).requires_grad_()
-    assert prototype_loss(cross, present, 3) == prototype_loss(other, present, 3)
-    assert torch.isfinite(torch.autograd.grad(prototype_loss(other, present, 3), other)[0]).all()
+    assert of_prototypes(cross, present, 3) == of_prototypes(other, present, 3)
+    assert torch.isfinite(torch.autograd.grad(of_prototypes(other, present, 3), other)[0]).all()
+
+
+def test_every_term_has_its_weight_and_every_weight_its_term():
+    weights = [name for name in Loss.model_fields if name.endswith("_weight")]
+    assert sorted(term.weight for term in TERMS) == sorted(weights)
+    assert len({term.name for term in TERMS}) == len(TERMS) == len(FUNCTIONS)

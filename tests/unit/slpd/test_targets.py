@@ -23,8 +23,8 @@ def test_batch_targets_are_the_regions_own_rows():
             assert found.present[t, b] == (place >= 0)
             if place >= 0:
                 assert torch.equal(found.z[t, b], targets.vectors[place])
-    assert found.n_inter == sum(bool(found.present[1:, b].any()) for b in range(4))
-    assert (found.n_intra, found.n_inter) == (3, 2)
+    assert found.n_neighbours == sum(bool(found.present[1:, b].any()) for b in range(4))
+    assert (found.n_own, found.n_neighbours) == (3, 2)
 
 
 @pytest.mark.parametrize(("weight", "rows"), [("intra_weight", slice(0, 1)), ("inter_weight", slice(1, None))])
