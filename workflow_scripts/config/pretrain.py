@@ -225,6 +225,7 @@ class PretrainRun(Section):
         """Settings on which the warm-up depends; runs in which they are equal share one."""
         sections = ("seed", "init", "model", "head", "crops", "optimiser", "loss", "warmup_epochs", "schedule_epochs")
         settings = self._settings_of(*sections)
+        # there are no prototypes yet, and without them L_self counts fully
         unused = {term.weight for term in TERMS if term.on_prototypes or term == SELF}
         unused |= {"proto_center", "skip_same_index"}
         settings["loss"] = {key: value for key, value in settings["loss"].items() if key not in unused}
