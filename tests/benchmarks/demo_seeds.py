@@ -25,6 +25,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tests.unit.slpd.cohort import run_epochs
 from workflow_scripts.config import PretrainRun, load_config, merge
 from workflow_scripts.core.feature_store import FeatureStore, usable_slides
 from workflow_scripts.core.labels import read_labels
@@ -83,7 +84,7 @@ class Demo:
 def pretrain(settings: PretrainRun, store: FeatureStore, data: TokenData) -> tuple[np.ndarray, np.ndarray | None]:
     """Region embeddings `[N, dim]` after the run, and the last clustering's prototypes of the regions `[N]`."""
     trainer, state = Trainer(settings, data), new_state(settings, data.dim, torch.device("cpu"))
-    trainer.run_epochs(state, settings.warmup_epochs, None)
+    run_epochs(trainer, state, settings.warmup_epochs, None)
     view = centre_window(data.grid, settings.crops.global_size)
     found = targets = None
     for number in range(1, settings.rounds + 1):
@@ -93,7 +94,7 @@ def pretrain(settings: PretrainRun, store: FeatureStore, data: TokenData) -> tup
             found = cluster_slides(z.numpy(), store.slide_ids, store.counts, settings.prototypes, seed, 2)
             near = find_neighbours(found.vectors, found.valid, settings.neighbours)
             targets = PrototypeTargets(found, near, store.slide_index, torch.device("cpu"))
-        trainer.run_epochs(state, state.epoch + settings.epochs_per_round, targets)
+        run_epochs(trainer, state, state.epoch + settings.epochs_per_round, targets)
     vectors, _ = embed_regions(state.teacher, data, window_indices(data.grid, data.grid)[0])
     return vectors.numpy(), None if found is None else found.assignment
 

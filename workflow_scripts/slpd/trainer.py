@@ -102,10 +102,6 @@ class Trainer:
             for s, line in zip(steps, table, strict=True)
         ]
 
-    def run_epochs(self, state: TrainState, until: int, targets: PrototypeTargets | None) -> list[list[float]]:
-        """Train to epoch `until` and return the metric rows, see COLUMNS."""
-        return self.rows(list(self.steps(state, until, targets)))
-
     def _order(self, epoch: int) -> Tensor:
         """Regions of every step of an epoch, int64 `[steps, batch]` on the CPU."""
         shuffle = torch.Generator().manual_seed(derive_seed(self.settings.seed, "epoch", epoch))

@@ -64,9 +64,9 @@ def run_both(
     fast_neighbours = fast_neighbours or cohort.neighbours()
     slow = PlainTraining(settings, state, arrays, prototypes, slow_neighbours or fast_neighbours)
     trainer = Trainer(settings, cohort.token_data(arrays, torch.float64), micro_batch=micro_batch)
-    rows = trainer.run_epochs(state, settings.warmup_epochs, None)
+    rows = cohort.run_epochs(trainer, state, settings.warmup_epochs, None)
     targets = PrototypeTargets(prototypes, fast_neighbours, cohort.SLIDE_INDEX, cohort.CPU)
-    rows += trainer.run_epochs(state, epochs, targets)
+    rows += cohort.run_epochs(trainer, state, epochs, targets)
     want = slow.run(epochs, warm_epoch=settings.warmup_epochs - 1)
     compare(slow, want, state, rows)
     return slow, want, state, rows

@@ -11,6 +11,7 @@ from workflow_scripts.slpd.prototypes import SlidePrototypes
 from workflow_scripts.slpd.state import TrainState, new_state
 from workflow_scripts.slpd.targets import PrototypeTargets
 from workflow_scripts.slpd.tokens import TokenData
+from workflow_scripts.slpd.trainer import Trainer
 
 CPU = torch.device("cpu")
 DIM = 5  # of a token
@@ -86,3 +87,8 @@ def double_state(settings: PretrainRun, width: int = DIM) -> TrainState:
             parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
     state.center, state.proto_center = state.center.double(), state.proto_center.double()
     return state
+
+
+def run_epochs(trainer: Trainer, state: TrainState, until: int, targets: PrototypeTargets | None) -> list[list[float]]:
+    """Train to epoch `until` and return the metric rows, see trainer.COLUMNS."""
+    return trainer.rows(list(trainer.steps(state, until, targets)))

@@ -32,7 +32,8 @@ if sys.argv[3] == str(workers.rank):
     raise ValueError("this one fails")
 state = new_state(settings, cohort.DIM, cohort.CPU)
 trainer = Trainer(settings, cohort.tokens(padded=True), workers, int(sys.argv[4]))
-rows = trainer.run_epochs(state, 1, None) + trainer.run_epochs(state, 3, cohort.targets(settings))
+rows = cohort.run_epochs(trainer, state, 1, None)
+rows += cohort.run_epochs(trainer, state, 3, cohort.targets(settings))
 if workers.rank == 0:
     sums = {name: value.double().norm().item() for name, value in state_tensors(state).items()}
     open(sys.argv[1], "w").write(json.dumps({"rows": rows, "sums": sums, "world": workers.world}))

@@ -82,7 +82,7 @@ def test_centres_differ_in_what_they_do():
         settings = plain.tiny_run(loss=WEIGHTS | {"proto_center": mode}, optimiser=OPTIMISER)
         state, found = cohort.double_state(settings), cohort.neighbours()
         targets = PrototypeTargets(prototypes_of(settings), found, cohort.SLIDE_INDEX, cohort.CPU)
-        Trainer(settings, cohort.tokens(torch.float64)).run_epochs(state, 2, targets)
+        cohort.run_epochs(Trainer(settings, cohort.tokens(torch.float64)), state, 2, targets)
         ends.append(state.student.head.fc1.weight.detach())
     for i, one in enumerate(ends):
         assert all((one - other).abs().max() > 1e-5 for other in ends[:i])
@@ -140,8 +140,11 @@ def test_gradients_of_one_step(official):
     settings = (plain.official_run if official else plain.tiny_run)(loss=WEIGHTS, optimiser=optimiser)
     found, state = complete_neighbours(settings), cohort.double_state(settings)
     slow = PlainTraining(settings, state, cohort.arrays(), prototypes_of(settings), found)
-    Trainer(settings, cohort.tokens(torch.float64)).run_epochs(
-        state, 1, PrototypeTargets(prototypes_of(settings), found, cohort.SLIDE_INDEX, cohort.CPU)
+    cohort.run_epochs(
+        Trainer(settings, cohort.tokens(torch.float64)),
+        state,
+        1,
+        PrototypeTargets(prototypes_of(settings), found, cohort.SLIDE_INDEX, cohort.CPU),
     )
     slow.run_epoch(0, 11)
     tensors = state_tensors(state)
@@ -198,8 +201,8 @@ def test_golden_losses_and_centres_of_two_regions(mode, skip):
     prototypes = SlidePrototypes(vectors, np.ones(4, dtype=bool), np.zeros(2, dtype=np.int64), np.zeros(2))
     found = SlideNeighbours(np.array([[2], [3], [0], [1]]), np.zeros((4, 1)), np.zeros((4, 1, 2), dtype=np.int64))
     data = TokenData.from_arrays(np.ones((2, 4, 4, cohort.DIM)), np.ones((2, 4, 4), dtype=bool), cohort.CPU)
-    rows = Trainer(settings, data).run_epochs(
-        state, 1, PrototypeTargets(prototypes, found, np.array([0, 1]), cohort.CPU)
+    rows = cohort.run_epochs(
+        Trainer(settings, data), state, 1, PrototypeTargets(prototypes, found, np.array([0, 1]), cohort.CPU)
     )
     own, intra, inter, center = GOLDEN[mode]
     assert [column(rows, name)[0] for name in LOSSES] == pytest.approx(
@@ -238,7 +241,7 @@ def test_batches_without_any_valid_slide(mode, official):
     prototypes.assignment[:] = -1
     for targets in (PrototypeTargets(prototypes, cohort.neighbours(), cohort.SLIDE_INDEX, cohort.CPU), None):
         states.append(cohort.double_state(settings))
-        rows = Trainer(settings, cohort.tokens(torch.float64)).run_epochs(states[-1], 2, targets)
+        rows = cohort.run_epochs(Trainer(settings, cohort.tokens(torch.float64)), states[-1], 2, targets)
         assert np.isfinite(np.array(rows)).all()
         assert not np.array([column(rows, "loss_intra"), column(rows, "loss_inter")]).any()
         assert not states[-1].proto_center.any()
@@ -289,7 +292,7 @@ def test_padding_of_any_grid_and_width_has_no_influence(grid, width):
         values = whole.tokens.masked_fill(~whole.valid[..., None], filler)
         data = cohort.token_data(whole._replace(tokens=values))
         state = new_state(settings, width, cohort.CPU)
-        rows = Trainer(settings, data).run_epochs(state, 1, cohort.targets(settings))
+        rows = cohort.run_epochs(Trainer(settings, data), state, 1, cohort.targets(settings))
         assert np.isfinite(np.array(rows)).all()
         assert all(torch.isfinite(value).all() for value in state_tensors(state).values())
         found.append((state_tensors(state), [column(rows, name) for name in LOSSES]))

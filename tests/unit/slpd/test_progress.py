@@ -78,7 +78,7 @@ def test_fingerprint_changes_with_code_settings_and_content(tmp_path):
 
 def test_outputs_of_a_training_job(tmp_path):
     state = new_state(SETTINGS, cohort.DIM, cohort.CPU)
-    rows = Trainer(SETTINGS, cohort.tokens()).run_epochs(state, 2, None)
+    rows = cohort.run_epochs(Trainer(SETTINGS, cohort.tokens()), state, 2, None)
     save_training(state, rows, str(tmp_path / "s.safetensors"), str(tmp_path / "m.parquet"))
     table = read_table(tmp_path / "m.parquet")
     for name in table.column_names:
@@ -93,7 +93,7 @@ def test_outputs_of_a_training_job(tmp_path):
 def test_a_signal_ends_training_after_its_step_with_the_state_saved(tmp_path, number):
     trainer = Trainer(SETTINGS, cohort.tokens())
     whole, state = (new_state(SETTINGS, cohort.DIM, cohort.CPU) for _ in range(2))
-    trainer.run_epochs(whole, 4, None)
+    cohort.run_epochs(trainer, whole, 4, None)
     scratch, handler = ScratchState(str(tmp_path / "s"), "x"), signal.getsignal(number)
     original = trainer._step
 

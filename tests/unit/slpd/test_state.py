@@ -14,7 +14,7 @@ SETTINGS = plain.tiny_run(optimiser={"lr": 1.0})
 
 def trained(epochs: int):
     state = new_state(SETTINGS, cohort.DIM, cohort.CPU)
-    Trainer(SETTINGS, cohort.tokens()).run_epochs(state, epochs, cohort.targets(SETTINGS))
+    cohort.run_epochs(Trainer(SETTINGS, cohort.tokens()), state, epochs, cohort.targets(SETTINGS))
     return state
 
 
@@ -43,13 +43,13 @@ def test_a_warm_up_is_shared_by_runs_with_any_kind_of_centre(tmp_path, kind):
     own = plain.tiny_run(optimiser={"lr": 1.0}, loss={"proto_center": kind})
     warm = PretrainRun.model_validate(own.warm_up_settings())
     state = new_state(warm, cohort.DIM, cohort.CPU)
-    Trainer(warm, cohort.tokens()).run_epochs(state, 1, None)
+    cohort.run_epochs(Trainer(warm, cohort.tokens()), state, 1, None)
     save_state(tmp_path / "s.safetensors", state)
     distill = PretrainRun.model_validate(own.distill_settings())
     back, _ = load_state(tmp_path / "s.safetensors", distill, cohort.DIM, cohort.CPU)
     fresh = new_state(distill, cohort.DIM, cohort.CPU)
     assert back.proto_center.shape == fresh.proto_center.shape
-    Trainer(distill, cohort.tokens()).run_epochs(back, 2, cohort.targets(own))
+    cohort.run_epochs(Trainer(distill, cohort.tokens()), back, 2, cohort.targets(own))
     assert back.proto_center.any() == (kind not in ("dino", "none"))
 
 

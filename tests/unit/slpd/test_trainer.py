@@ -33,7 +33,7 @@ def test_three_epochs_equal_the_slow_implementation(padded):
     slow = PlainTraining(settings, state, cohort.arrays(padded), cohort.prototypes(settings), cohort.neighbours())
     targets = cohort.targets(settings)
     targets.vectors = targets.vectors.double()
-    rows = Trainer(settings, data).run_epochs(state, 3, targets)
+    rows = cohort.run_epochs(Trainer(settings, data), state, 3, targets)
     want = [line[:4] for epoch in range(3) for line in slow.run_epoch(epoch, 4)]
 
     got = [[row[COLUMNS.index(name)] for name in ("loss", "loss_self", "loss_intra", "loss_inter")] for row in rows]
@@ -56,9 +56,9 @@ def test_last_layer_is_frozen_in_the_first_epoch_alone():
     state = new_state(settings, cohort.DIM, cohort.CPU)
     before = state.student.head.last_layer.detach().clone()
     trainer = Trainer(settings, cohort.tokens())
-    trainer.run_epochs(state, 1, None)
+    cohort.run_epochs(trainer, state, 1, None)
     assert torch.equal(state.student.head.last_layer, before)
-    trainer.run_epochs(state, 2, None)
+    cohort.run_epochs(trainer, state, 2, None)
     assert not torch.equal(state.student.head.last_layer, before)
 
 
@@ -66,12 +66,12 @@ def test_rounds_one_by_one_through_files_equal_one_long_run(tmp_path):
     settings = plain.tiny_run(model={"drop_path": 0.3}, optimiser={"lr": 1.0})
     data, targets = cohort.tokens(padded=True), cohort.targets(settings)
     whole = new_state(settings, cohort.DIM, cohort.CPU)
-    rows = Trainer(settings, data).run_epochs(whole, 1, None)
-    rows += Trainer(settings, data).run_epochs(whole, 4, targets)
+    rows = cohort.run_epochs(Trainer(settings, data), whole, 1, None)
+    rows += cohort.run_epochs(Trainer(settings, data), whole, 4, targets)
     state, parts = new_state(settings, cohort.DIM, cohort.CPU), []
     for until in (1, 2, 3, 4):
         torch.manual_seed(until)  # whatever ran before must not matter
-        parts += Trainer(settings, data).run_epochs(state, until, None if until == 1 else targets)
+        parts += cohort.run_epochs(Trainer(settings, data), state, until, None if until == 1 else targets)
         save_state(tmp_path / "state.safetensors", state)
         state, _ = load_state(tmp_path / "state.safetensors", settings, cohort.DIM, cohort.CPU)
     one, other = state_tensors(whole), state_tensors(state)
@@ -87,8 +87,8 @@ def test_batch_without_any_prototype_is_finite_and_trains_by_self_distillation()
     prototypes.assignment[:] = -1
     targets = PrototypeTargets(prototypes, neighbours, cohort.SLIDE_INDEX, cohort.CPU)
     states = [new_state(settings, cohort.DIM, cohort.CPU) for _ in range(2)]
-    rows = Trainer(settings, cohort.tokens()).run_epochs(states[0], 2, targets)
-    Trainer(settings, cohort.tokens()).run_epochs(states[1], 2, None)
+    rows = cohort.run_epochs(Trainer(settings, cohort.tokens()), states[0], 2, targets)
+    cohort.run_epochs(Trainer(settings, cohort.tokens()), states[1], 2, None)
     table = np.array(rows)
     assert np.isfinite(table).all()
     assert not table[:, [COLUMNS.index("loss_intra"), COLUMNS.index("loss_inter")]].any()
@@ -130,7 +130,7 @@ def test_a_loss_of_weight_zero_takes_no_part_not_even_in_the_centre(weight):
     other.index[off] = other.index[off].flip(1)  # other targets for the loss that is off
     states = [new_state(settings, cohort.DIM, cohort.CPU) for _ in range(2)]
     for state, targets in zip(states, (one, other), strict=True):
-        Trainer(settings, cohort.tokens()).run_epochs(state, 2, targets)
+        cohort.run_epochs(Trainer(settings, cohort.tokens()), state, 2, targets)
     tensors = [state_tensors(state) for state in states]
     assert tensors[0]["proto_center"].any()
     assert all(torch.equal(value, tensors[1][name]) for name, value in tensors[0].items())
