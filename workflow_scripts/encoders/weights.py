@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.state_dicts import first_misfit
 from workflow_scripts.encoders.recipe import State
 
 _NESTS = ("teacher", "state_dict", "model", "student")  # a teacher is the better encoder
@@ -56,14 +57,9 @@ def read_state(path: Path) -> State:
 
 
 def _first_misfit(own: State, state: State) -> str:
-    for key, tensor in own.items():
-        if key not in state:
-            if not key.endswith("num_batches_tracked"):
-                return f"{key} is missing"
-        elif state[key].shape != tensor.shape:
-            return f"{key} is {list(state[key].shape)} instead of {list(tensor.shape)}"
-    unknown = [key for key in state if key not in own and not key.startswith(_CLASSIFIERS)]
-    return f"{unknown[0]} has no place in the model" if unknown else ""
+    wanted = {key: value for key, value in own.items() if key in state or not key.endswith("num_batches_tracked")}
+    given = {key: value for key, value in state.items() if key in own or not key.startswith(_CLASSIFIERS)}
+    return " ".join(first_misfit(wanted, given) or ())
 
 
 def load_weights(module: torch.nn.Module, state: State, path: Path, model: str) -> None:

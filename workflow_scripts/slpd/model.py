@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.files import write_text
+from workflow_scripts.core.state_dicts import first_misfit
 from workflow_scripts.slpd.glass import without_glass
 from workflow_scripts.slpd.tensor_file import write_tensors
 from workflow_scripts.slpd.vit import RegionViT
@@ -56,14 +57,11 @@ class RegionEncoder(nn.Module):
             raise UserError(f"{path} is missing; give the folder of an exported model, or export it again") from None
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path} is damaged or cut short ({error}); export the model again") from None
-        own = encoder.backbone.state_dict()
-        for name in [*own, *tensors]:
-            want, got = (list(d[name].shape) if name in d else None for d in (own, tensors))
-            if want != got:
-                raise UserError(
-                    f"{path} does not fit the config.json beside it ({name} is {got or 'missing'} instead of "
-                    f"{want or 'absent'}); keep the files of one export together"
-                )
+        if problem := first_misfit(encoder.backbone.state_dict(), tensors):
+            raise UserError(
+                f"{path} does not fit the config.json beside it ({' '.join(problem)}); keep the files of one export "
+                "together"
+            )
         encoder.backbone.load_state_dict(tensors, strict=True)
         return encoder.eval()
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.state_dicts import first_misfit
 from workflow_scripts.slpd.model import read_facts
 from workflow_scripts.slpd.network import Network
 
@@ -124,15 +125,12 @@ def _head_misfit(own: Tensors, named: Tensors) -> str:
 
 def _misfit(own: Tensors, found: Tensors) -> tuple[str, str] | None:
     """First tensor that is missing, misshapen, unknown or not finite, and what is wrong with it."""
-    for name, expected in own.items():
-        if name not in found:
-            return name, "is missing"
-        if found[name].shape != expected.shape:
-            return name, f"is {list(found[name].shape)} instead of {list(expected.shape)}"
-        if not found[name].is_floating_point() or not bool(torch.isfinite(found[name]).all()):
+    if problem := first_misfit(own, found):
+        return problem
+    for name, tensor in found.items():
+        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
             return name, "holds values that are no finite numbers"
-    unknown = next((name for name in found if name not in own), None)
-    return (unknown, "has no place in the model") if unknown else None
+    return None
 
 
 def _check_fit(path: Path, own: Tensors, found: Tensors, prefix: str) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
+from workflow_scripts.core.state_dicts import first_misfit
 from workflow_scripts.slpd.centers import fitted
 from workflow_scripts.slpd.network import Network
 from workflow_scripts.slpd.tensor_file import write_tensors
@@ -86,14 +87,12 @@ def _read(path: Path | str, names: Container[str], also: tuple[str, ...] = ()) -
 
 def _require(path: Path | str, tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Refuse a file's tensors where one of the expected is missing or misshapen."""
-    for name, tensor in expected.items():
-        found = tensors.get(name)
-        if found is None or found.shape != tensor.shape:
-            shape = "is missing" if found is None else f"is {list(found.shape)} instead of {list(tensor.shape)}"
-            raise UserError(
-                f"{path} does not fit the model of this configuration ({name} {shape}); "
-                "give the settings it was trained with, or delete it to train anew"
-            )
+    problem = first_misfit(expected, {name: tensor for name, tensor in tensors.items() if name in expected})
+    if problem:
+        raise UserError(
+            f"{path} does not fit the model of this configuration ({' '.join(problem)}); "
+            "give the settings it was trained with, or delete it to train anew"
+        )
 
 
 def load_teacher(path: Path | str, settings: PretrainRun, in_dim: int, device: torch.device) -> Network:

@@ -129,7 +129,7 @@ def cut(path) -> None:
         (lambda f: (f / "model.safetensors").write_text("hello"), "damaged or cut short"),
         (lambda f: (f / "config.json").write_text("{"), "no JSON file"),
         (lambda f: (f / "config.json").write_text("[1]"), "does not describe a region encoder"),
-        (lambda f: rewrite(f, depth=3), r"blocks\.2\.norm1\.weight is missing instead of \[8\]"),
+        (lambda f: rewrite(f, depth=3), r"\(blocks\.2\.norm1\.weight is missing\)"),
         (lambda f: rewrite(f, in_dim=9), r"phi\.weight is \[8, 5\] instead of \[8, 9\]"),
         (lambda f: rewrite(f, heads=None), "builds no encoder"),
         (lose_a_tensor, r"norm\.bias is missing"),
