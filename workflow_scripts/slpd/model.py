@@ -28,8 +28,7 @@ class RegionEncoder(nn.Module):
     def __init__(self, facts: dict) -> None:
         super().__init__()
         self.facts = facts
-        # version 0.1.0 wrote the rate of stochastic depth, which an encoder has no use for
-        self.backbone = RegionViT(**{k: v for k, v in facts["architecture"].items() if k != "drop_path"})
+        self.backbone = RegionViT(**facts["architecture"])
 
     @property
     def hides_glass(self) -> bool:

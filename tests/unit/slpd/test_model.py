@@ -73,11 +73,6 @@ def test_files_of_a_model(tmp_path):
     assert (tmp_path / "m/README.md").read_text() == "# Card\n"
 
 
-def test_model_of_version_0_1_0_loads(tmp_path):
-    save_model(tmp_path / "model.safetensors", backbone(), {"architecture": {**ARCHITECTURE, "drop_path": 0.0}}, "")
-    assert RegionEncoder.load(tmp_path).embed(regions()[0]).shape == (11, 8)
-
-
 def test_no_regions_give_no_vectors(tmp_path):
     save_model(tmp_path / "model.safetensors", backbone(), {"architecture": ARCHITECTURE}, "")
     assert RegionEncoder.load(tmp_path).embed(torch.zeros(0, 4, 4, DIM)).shape == (0, 8)
