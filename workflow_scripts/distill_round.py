@@ -3,14 +3,13 @@
 import argparse
 import shutil
 
-from workflow_scripts.config import PretrainRun
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
-from workflow_scripts.core.feature_store import add_feature_arguments
 from workflow_scripts.core.files import whole_file
 from workflow_scripts.core.gpu import lease_devices
 from workflow_scripts.core.launch import run_workers
 from workflow_scripts.core.tables import read_meta, read_table, write_table
+from workflow_scripts.slpd.arguments import add_training_arguments
 
 
 def hand_on(args: argparse.Namespace) -> None:
@@ -28,15 +27,9 @@ def hand_on(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
-    parser.add_argument("--config", type=PretrainRun.model_validate_json, required=True, help="settings, JSON")
-    add_feature_arguments(parser)
+    add_training_arguments(parser)
     parser.add_argument("--start", required=True, help="state.safetensors that the round starts from")
     parser.add_argument("--tables", nargs="*", default=[], help="prototypes, assignments and neighbours, or none")
-    parser.add_argument("--code", default="", help="digest of the code, for resuming")
-    parser.add_argument("--state", required=True, help="output: state.safetensors")
-    parser.add_argument("--metrics", required=True, help="output: metrics.parquet")
-    parser.add_argument("--scratch", required=True, help="folder of the resumable state")
-    parser.add_argument("--micro-batch", type=int, default=0, help="regions a device holds at once; 0 chooses")
     args = parse_entry(parser, argv)
     if args.tables and read_meta(args.tables[1]).get("converged"):
         return hand_on(args)

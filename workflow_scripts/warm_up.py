@@ -1,21 +1,14 @@
 """Train student and teacher by self-distillation alone, before the first round."""
 
-from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
-from workflow_scripts.core.feature_store import add_feature_arguments
 from workflow_scripts.core.gpu import lease_devices
 from workflow_scripts.core.launch import run_workers
+from workflow_scripts.slpd.arguments import add_training_arguments
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
-    parser.add_argument("--config", type=PretrainRun.model_validate_json, required=True, help="settings, JSON")
-    add_feature_arguments(parser)
-    parser.add_argument("--code", default="", help="digest of the code, for resuming")
-    parser.add_argument("--state", required=True, help="output: state.safetensors")
-    parser.add_argument("--metrics", required=True, help="output: metrics.parquet")
-    parser.add_argument("--scratch", required=True, help="folder of the resumable state")
-    parser.add_argument("--micro-batch", type=int, default=0, help="regions a device holds at once; 0 chooses")
+    add_training_arguments(parser)
     args = parse_entry(parser, argv)
     if run_workers("workflow_scripts.warm_up", argv, len(lease_devices(args.gpu))):
         return
