@@ -55,9 +55,10 @@ class InMemory:
     def __init__(self, tokens: Tensor, device: torch.device | None = None) -> None:
         self.tokens = tokens
         self.device = tokens.device if device is None else device
-        self._flat = tokens.flatten(
-            1
-        )  # one long row a region: with [N, g*g, D] a gather on the CPU is 500 times slower
+        # by type, since "cuda" and "cuda:0" name one device and are not equal; a process has one GPU
+        self._resident = tokens.device.type == self.device.type
+        # one long row a region: with [N, g*g, D] a gather on the CPU is 500 times slower
+        self._flat = tokens.flatten(1)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -68,7 +69,7 @@ class InMemory:
 
     def take(self, index: Tensor) -> Tensor:
         shape = (len(index), *self.tokens.shape[1:])
-        if self.tokens.device == self.device:
+        if self._resident:
             return self._flat.index_select(0, on_device(self.device, index)).view(shape)
         block = torch.empty(len(index), self._flat.shape[1], dtype=self._flat.dtype, pin_memory=True)
         torch.index_select(self._flat, 0, index, out=block)
@@ -76,7 +77,7 @@ class InMemory:
 
     def span(self, start: int, stop: int) -> Tensor:
         rows = self.tokens[start:stop]
-        return rows if self.tokens.device == self.device else on_device(self.device, rows)
+        return rows if self._resident else on_device(self.device, rows)
 
 
 class Mapped:

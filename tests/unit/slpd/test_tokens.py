@@ -10,7 +10,7 @@ from workflow_scripts.core.feature_store import load_features
 from workflow_scripts.core.tables import table_writer
 from workflow_scripts.core.tensors import to_column
 from workflow_scripts.slpd import tokens as module
-from workflow_scripts.slpd.tokens import TokenData, choose_placement, open_tokens
+from workflow_scripts.slpd.tokens import InMemory, TokenData, choose_placement, open_tokens
 
 GRID, DIM = 4, 6
 COUNTS = {"a": 40, "empty": 0, "b": 3, "c": 33}
@@ -91,6 +91,13 @@ def test_on_a_cpu_resident_tokens_are_not_copied():
     tokens[4] = 9  # seen through the data, so there is one array
     assert (data.take(torch.tensor([4]))[0] == 9).all()
     assert (next(data.batches(7))[0][4] == 9).all()
+
+
+def test_a_device_may_be_named_with_its_number_or_without():
+    rows = torch.arange(24.0).reshape(3, 4, 2)
+    source = InMemory(rows, torch.device("cpu:0"))  # equal to no tensor's device, as "cuda" is not
+    assert torch.equal(source.take(torch.tensor([2, 0])), rows[[2, 0]])
+    assert source.span(1, 3).data_ptr() == rows[1].data_ptr()
 
 
 @pytest.mark.parametrize("device", DEVICES)
