@@ -7,7 +7,11 @@ optimiser, clipping and moving average parameter by parameter.
 
 import pickle
 import random
+import shutil
+from collections.abc import Iterator
+from itertools import chain, repeat
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -146,6 +150,39 @@ class PlainLoop:
         return loss.item()
 
 
-def batches(regions: Tensor, sizes: list[int], batch: int, workers: int) -> DataLoader:
-    """Endless enough batches of cropped regions from worker processes."""
-    return DataLoader(PickledRegions(regions, sizes), batch, shuffle=True, num_workers=workers, drop_last=True)
+def _as_arrays(samples: list[tuple[list[Tensor], int]]) -> list[np.ndarray]:
+    return [torch.stack(crops).numpy() for crops in zip(*(crops for crops, _ in samples), strict=True)]
+
+
+def batches(regions: Tensor, sizes: list[int], batch: int, workers: int) -> Iterator[list[Tensor]]:
+    """Cropped regions of batch after batch, without end, from worker processes.
+
+    The workers start at the first call, so that they can be forked before the process touches a GPU. They hand tensors
+    over in shared memory, as a DataLoader does; where that is too small (64 MB in many containers), through a pipe,
+    which costs the loop some time.
+
+    Raises:
+        ValueError: there are fewer regions than a batch has.
+    """
+    if len(regions) < batch:
+        raise ValueError(f"{len(regions)} regions make no batch of {batch}")
+    ahead = 2 * workers * batch * sum(regions.shape[1] * size**2 * regions.element_size() for size in sizes)
+    shared = shutil.disk_usage("/dev/shm").free
+    if shared < ahead:
+        print(f"/dev/shm has {shared >> 20} MiB of the {ahead >> 20} for batches read ahead: they go through a pipe")
+    loader = DataLoader(
+        PickledRegions(regions, sizes),
+        batch,
+        shuffle=True,
+        num_workers=workers,
+        drop_last=True,
+        persistent_workers=workers > 0,
+        collate_fn=_as_arrays if shared < ahead else None,
+    )
+    first = iter(loader)  # starts the workers
+
+    def without_end() -> Iterator[list[Tensor]]:
+        for found in chain(first, chain.from_iterable(repeat(loader))):
+            yield [torch.from_numpy(crops) for crops in found] if shared < ahead else found[0]
+
+    return without_end()

@@ -14,6 +14,7 @@ import statistics
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,18 +88,26 @@ def plain(pipe: Connection, args: argparse.Namespace) -> None:
     torch.manual_seed(0)
     regions = torch.randn(args.regions, 384, 16, 16)
     autocast = torch.float16 if args.device == "cuda" else None
+    loader = batches(regions, [14] * 2 + [6] * 8, args.batch, args.workers)  # forks, so before the GPU is touched
     loop = PlainLoop(args.out_dim, autocast, args.device)
     prototypes = torch.nn.functional.normalize(torch.randn(2, args.batch, 256, device=args.device), dim=-1)
-    loader = iter(batches(regions, [14] * 2 + [6] * 8, args.batch, args.workers))
     pipe.send("float16" if autocast else "float32")
     while pipe.recv() == "step":
         began = time.perf_counter()
-        crops, _ = next(loader, (None, None))
-        if crops is None:
-            loader = iter(batches(regions, [14] * 2 + [6] * 8, args.batch, args.workers))
-            crops, _ = next(loader)
-        loop.step(crops, *prototypes)
+        loop.step(next(loader), *prototypes)
         pipe.send((time.perf_counter() - began, peak_mib(args.device)))
+
+
+def receive(pipe: Connection, name: str) -> Any:
+    """What a child sends next.
+
+    Raises:
+        SystemExit: it has ended.
+    """
+    try:
+        return pipe.recv()
+    except EOFError:
+        raise SystemExit(f"the {name} has ended; what it said stands above") from None
 
 
 def main() -> None:
@@ -121,10 +130,11 @@ def main() -> None:
             pipe, theirs = context.Pipe()
             child = context.Process(target=work, args=(theirs, args, *rest))
             child.start()
-            dtypes[name] = pipe.recv()
+            theirs.close()  # so that the end of the child is noticed
+            dtypes[name] = receive(pipe, name)
             for number in range(args.steps + 1):
                 pipe.send("step")
-                seconds, used = pipe.recv()
+                seconds, used = receive(pipe, name)
                 peak[name] = max(peak[name], used)
                 if number:
                     times[name].append(seconds)
