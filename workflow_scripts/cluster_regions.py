@@ -83,7 +83,8 @@ def main(argv: list[str] | None = None) -> None:
         *(len(counts) - few, len(counts), time.perf_counter() - began, few, settings.min_regions),
     )
     ids, owner = owners(settings.level, slides, store.slide_index)
-    before = read_prototypes(*map(read_table, args.previous), ids, store.region_ids) if args.previous else None
+    previous = [read_table(path) for path in args.previous]
+    before = read_prototypes(previous[0], previous[1], ids, store.region_ids) if previous else None
     facts = {"round": args.round, "handed_on": False, "feature_rank": effective_rank(features)}
     facts |= clustering_facts(owner, found, before, cfg.stop_agreement)
     tell(facts)

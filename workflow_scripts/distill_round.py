@@ -40,7 +40,8 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.slpd.round_tables import read_neighbours, read_prototypes
     from workflow_scripts.slpd.session import open_session
     from workflow_scripts.slpd.state import load_state
-    from workflow_scripts.slpd.trainer import PrototypeTargets, Trainer
+    from workflow_scripts.slpd.targets import PrototypeTargets
+    from workflow_scripts.slpd.trainer import Trainer
 
     cfg, session = args.config, open_session(args, args.config.mask_glass)
     store, device = session.store, session.device

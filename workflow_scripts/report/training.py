@@ -26,7 +26,9 @@ def join_parts(parts: list[tuple[str, pa.Table]]) -> dict[str, Any]:
         `step` `[n]`, every panel's values `[n]` (NaN where null), and `starts`, the first step of each part by
         name. Steps that start again in a later part are moved behind the part before.
     """
-    steps, starts, values = [], {}, {name: [] for name in PANELS}
+    steps: list[np.ndarray] = []
+    starts: dict[str, float] = {}
+    values: dict[str, list[np.ndarray]] = {name: [] for name in PANELS}
     behind = -1
     for name, table in parts:
         own = table["step"].to_numpy().astype(float)

@@ -21,7 +21,8 @@ def adjusted_rand_indices(group: np.ndarray, one: np.ndarray, other: np.ndarray)
 
     Args:
         group: int64 `[N]` from 0, the group of each thing; G is one more than the largest.
-        one, other: int64 `[N]` from 0, the parts.
+        one: int64 `[N]` from 0, the parts of one partition.
+        other: int64 `[N]` from 0, those of the other.
     """
     g, m, k = (int(x.max(initial=-1)) + 1 for x in (group, one, other))
     together = np.bincount((group * m + one) * k + other, minlength=g * m * k).reshape(g, m, k)
@@ -40,7 +41,8 @@ def mean_agreement(owner: np.ndarray, one: np.ndarray, other: np.ndarray) -> flo
 
     Args:
         owner: int64 `[N]`, the slide of each region, or 0 where the cohort is clustered as a whole.
-        one, other: int64 `[N]`, the prototype of each region, -1 where it has none.
+        one: int64 `[N]`, the prototype of each region, -1 where it has none.
+        other: int64 `[N]`, that in the other assignment.
 
     Returns:
         None where no slide has prototypes in both.

@@ -6,6 +6,8 @@ s = z W^T / tau. As a target Q sums to 1, its cross-entropy with softmax(s) is l
 the width of the bottleneck by one product, and there all of them meet all crops.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,9 @@ class _CrossEntropies(torch.autograd.Function):
     """See `cross_entropies`. Keeps exp(s) and Q for the backward pass, in the arithmetic of the products."""
 
     @staticmethod
-    def forward(ctx, z: Tensor, directions: Tensor, targets: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:
+    def forward(
+        ctx: Any, z: Tensor, directions: Tensor, targets: Tensor, temperature: float, dtype: torch.dtype
+    ) -> Tensor:
         t, b, c = targets.shape
         w = directions.to(dtype)
         # cosines over the temperature are at most 1 / temperature, so exp needs no maximum taken off
@@ -27,7 +31,7 @@ class _CrossEntropies(torch.autograd.Function):
         return sums.log() - torch.einsum("tbd,vbd->tvb", pulled, z)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         z, w, exps, sums, low, pulled = ctx.saved_tensors
         scale = (grad.sum(dim=0) / sums / ctx.temperature).unsqueeze(-1)  # [V, B, 1]
         back = torch.mm(exps, w).to(z.dtype).view_as(z)

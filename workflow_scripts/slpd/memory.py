@@ -42,7 +42,8 @@ def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/c
     Processes that torchrun started together on this machine share it evenly.
 
     Args:
-        proc, cgroups: where the system tells; without them (not Linux) all physical memory counts.
+        proc: where the system tells of processes; without it (not Linux) all physical memory counts.
+        cgroups: where it tells of the limits of jobs.
     """
     try:
         lines = (proc / "meminfo").read_text().splitlines()

@@ -67,18 +67,18 @@ def find_neighbours(
         ValueError: patients are missing or not one a slide, or a valid slide's prototypes are not finite.
     """
     s, m, _ = vectors.shape
-    if settings.exclude_same_patient and patients is None:
-        raise ValueError("exclude_same_patient needs the patients of the slides")
     if patients is not None and len(patients) != s:
         raise ValueError(f"{len(patients)} patients given for {s} slides")
+    owners = patients if settings.exclude_same_patient else range(s)
+    if owners is None:
+        raise ValueError("exclude_same_patient needs the patients of the slides")
     index = np.full((s, settings.count), -1, dtype=np.int64)
     similarity = np.zeros((s, settings.count), dtype=np.float32)
     matching = np.full((s, settings.count, m), -1, dtype=np.int64)
     slides = np.flatnonzero(valid)
     if len(slides) > 1:
-        owner = _codes(patients)[slides] if settings.exclude_same_patient else np.arange(len(slides))
         count = min(settings.count, len(slides) - 1)
-        search = _Search(_normalised(vectors, slides), owner, memory, threads)
+        search = _Search(_normalised(vectors, slides), _codes(owners)[slides], memory, threads)
         i, rank, j, value, columns = search.nearest(count, settings.matching == "argmax")
         index[slides[i], rank], similarity[slides[i], rank], matching[slides[i], rank] = slides[j], value, columns
     return SlideNeighbours(index, similarity, matching)

@@ -7,6 +7,7 @@ a fingerprint of everything the result depends on, so a changed setting, code or
 import hashlib
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -177,7 +178,7 @@ def train(
 
 def save_training(state: TrainState, rows: list[list[float]], state_path: str, metrics_path: str) -> None:
     """Write the outputs of a training job: state and metrics."""
-    columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
+    columns: dict[str, Sequence[float]] = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
     columns |= {name: [int(value) for value in columns[name]] for name in ("epoch", "step")}
     write_table(metrics_path, {name: columns[name] for name in METRICS.names}, METRICS)
     save_state(state_path, state)

@@ -67,7 +67,7 @@ class RegionKMeans:
         self._options.niter, self._options.nredo, self._options.spherical = settings.iterations, restarts, spherical
         self._options.min_points_per_centroid, self._options.max_points_per_centroid = 1, _NO_LIMIT
         self._index = faiss.IndexFlatIP(width) if spherical else faiss.IndexFlatL2(width)
-        self._last: faiss.Clustering | None = None
+        self._last: faiss.Clustering  # of the last call
 
     def __call__(self, features: np.ndarray, seed: int) -> Clustering:
         """Cluster contiguous float32 unit features `[n, d]`."""
@@ -84,7 +84,7 @@ class RegionKMeans:
         The sum of squared distances (Euclidean, smaller is better) or of cosines (spherical, larger is better); 0
         where there are as many regions as prototypes.
         """
-        stats = self._last.iteration_stats
+        stats: Any = self._last.iteration_stats  # a C++ vector, whatever faiss's stub says
         return stats.at(stats.size() - 1).obj if stats.size() else 0.0
 
 

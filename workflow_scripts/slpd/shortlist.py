@@ -15,7 +15,8 @@ class Pairs:
     """P pairs of a slide and a candidate.
 
     Attributes:
-        slide, other: int32 `[P]`.
+        slide: int32 `[P]`.
+        other: int32 `[P]`, the candidate.
         value: `[P]`, float32 estimate or float64 exact similarity.
         matching: int64 `[P, M]` of exact ones, `[P, 0]` of estimates.
     """
@@ -70,7 +71,7 @@ class Shortlist:
         self.low = np.full((slides, count), -np.inf, dtype=np.float32)  # largest lower bounds, ascending
         self.waiting: list[Pairs] = []
         self.n_waiting = 0
-        self.solved: Pairs | None = None
+        self.solved: list[Pairs] = []  # the nearest so far, in one
 
     def add(self, slides: np.ndarray, others: np.ndarray, estimates: np.ndarray) -> None:
         """Look at the estimates `[len(slides), len(others)]`, each pair once; -inf for pairs that do not count."""
@@ -89,7 +90,7 @@ class Shortlist:
     def nearest(self) -> Pairs:
         """The nearest of all slides, by slide and rank, exact."""
         self._settle()
-        return self.solved
+        return self.solved[0]
 
     def _threshold(self, slides: np.ndarray) -> np.ndarray:
         """Estimates below it are of pairs that cannot be among the nearest."""
@@ -109,7 +110,8 @@ class Shortlist:
 
     def _settle(self) -> None:
         """Solve what can still be among the nearest and keep the nearest of it, best estimates first."""
-        waiting = _joined([*self.waiting, _estimates(*np.empty((2, 0), dtype=np.int32), np.empty(0, np.float32))])
+        none = np.empty(0, dtype=np.int32)
+        waiting = _joined([*self.waiting, _estimates(none, none, np.empty(0, dtype=np.float32))])
         self.waiting, self.n_waiting = [], 0
         waiting = waiting[waiting.value >= self._threshold(waiting.slide)]
         waiting = waiting[np.lexsort((waiting.other, -waiting.value, waiting.slide))]
@@ -123,11 +125,10 @@ class Shortlist:
 
     def _solve_and_keep(self, pairs: Pairs) -> None:
         exact, matching = self.solve(pairs.slide, pairs.other)
-        solved = Pairs(pairs.slide, pairs.other, exact, matching)
-        solved = solved if self.solved is None else _joined([self.solved, solved])
+        solved = _joined([*self.solved, Pairs(pairs.slide, pairs.other, exact, matching)])
         solved = solved[np.lexsort((solved.other, -solved.value, solved.slide))]
         rank = _ranks(solved.slide)
-        self.solved = solved[rank < self.count]
+        self.solved = [solved[rank < self.count]]
         last = solved[rank == self.count - 1]
         bound = np.maximum(self.low[last.slide, 0], (last.value - self.slack).astype(np.float32))
         self.low[last.slide] = np.maximum(self.low[last.slide], bound[:, None])

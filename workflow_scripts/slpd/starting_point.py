@@ -26,6 +26,14 @@ _WANTED = "the state.safetensors or model.safetensors of an earlier run, or HIPT
 _BACKBONE = {"phi.0.": "phi.", "attn.qkv.": "qkv.", "attn.proj.": "proj.", "mlp.fc": "fc"}
 _HEAD = {"mlp.0.": "fc1.", "mlp.2.": "fc2.", "mlp.4.": "fc3.", "last_layer.weight_v": "last_layer"}
 _GAIN = "head.last_layer.weight_g"
+# keys that set the size of a tensor's axis
+_SIZES = {
+    ("cls_token", 2): "model.dim",
+    ("pos_embed", 1): "crops.global_size",
+    ("head.last_layer", 0): "head.out_dim",
+    ("head.last_layer", 1): "head.bottleneck",
+    ("head.fc1.weight", 0): "head.hidden",
+}
 _HIPT_HEAD_WIDTH = 32  # vit4k_xs: 192 values in 6 attention heads, which no tensor's shape tells
 
 
@@ -37,7 +45,8 @@ def load_start(path: Path | str, student: Network, teacher: Network) -> str:
             - `state.safetensors` of an earlier run: student and teacher, heads included;
             - `model.safetensors` of an exported run: the backbone, into both networks, whose heads stay as they are;
             - HIPT's `vit4k_xs_dino.pth`: student and teacher, each its own; their heads too where they fit.
-        student, teacher: networks of this configuration, filled in place; left as they are when an error is raised.
+        student: network of this configuration, filled in place; left as it is when an error is raised.
+        teacher: the same.
 
     Returns:
         One sentence on what was loaded.
@@ -158,15 +167,10 @@ def _remedy(name: str, own: Tensors, found: Tensors) -> str:
         return f"it takes features of {theirs[1]} values a patch: choose another features.encoder"
     if short.startswith("blocks.") and short.endswith("fc1.weight") and axis == 0:
         return f"set {_RUN}.model.mlp_ratio to {theirs[0] / theirs[1]:g}"
-    key = {
-        ("cls_token", 2): "model.dim",
-        ("pos_embed", 1): "crops.global_size",
-        ("head.last_layer", 0): "head.out_dim",
-        ("head.last_layer", 1): "head.bottleneck",
-        ("head.fc1.weight", 0): "head.hidden",
-    }.get((short, axis))
-    size = isqrt(theirs[1] - 1) if short == "pos_embed" else theirs[axis or 0]  # class token, then a square
-    return f"set {_RUN}.{key} to {size}" if key else ""
+    if axis is None or (short, axis) not in _SIZES:
+        return ""
+    size = isqrt(theirs[1] - 1) if short == "pos_embed" else theirs[axis]  # class token, then a square
+    return f"set {_RUN}.{_SIZES[short, axis]} to {size}"
 
 
 def _check_heads(path: Path, heads: int | None, network: Network) -> None:

@@ -6,6 +6,7 @@ Random numbers need no state: every stream is seeded by its purpose and step (co
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -25,7 +26,8 @@ class TrainState:
     """Student, teacher, optimiser and both centres after `epoch` epochs.
 
     Attributes:
-        student, teacher: networks of the same shape; the teacher is the student's moving average.
+        student: the network that is trained.
+        teacher: its moving average, of the same shape.
         optimiser: AdamW over the student; group 0 decays, group 1 (biases, 1-D) does not.
         center: `[C]` centre of L_self, see slpd/centers.py.
         proto_center: centre of the prototypes' logits, `[C]`; `[2, C]` where separate.
@@ -51,7 +53,8 @@ def new_state(settings: PretrainRun, in_dim: int, device: torch.device) -> Train
     teacher.to(device).eval().requires_grad_(False)
     decay = [p for p in student.parameters() if p.ndim > 1]
     plain = [p for p in student.parameters() if p.ndim == 1]
-    optimiser = torch.optim.AdamW([{"params": decay}, {"params": plain, "weight_decay": 0.0}], lr=0.0, fused=True)
+    groups: list[dict[str, Any]] = [{"params": decay}, {"params": plain, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=0.0, fused=True)
     zeros = torch.zeros(settings.head.out_dim, device=device)
     return TrainState(student, teacher, optimiser, zeros, fitted(zeros.clone(), settings.loss.proto_center))
 

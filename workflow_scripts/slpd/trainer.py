@@ -143,19 +143,17 @@ class Trainer:
             losses.add(*self._features(state, batch, windows, keep, rows), rows)
         if leaf.grad is not None:
             student.backward(leaf.grad)
-        gradients = [p.grad for p in self._with_gradient(state.student)]
-        self.workers.sum([*gradients, *losses.sums])
+        self.workers.sum([*self._gradients(state.student), *losses.sums])
         self._update(state, values, frozen)
         return losses.finish()
 
     @staticmethod
-    def _with_gradient(network: Network) -> list[Tensor]:
-        """All parameters, each with a gradient: a process without regions adds zeros."""
-        parameters = list(network.parameters())
-        for parameter in parameters:
+    def _gradients(network: Network) -> list[Tensor]:
+        """Gradients of all parameters: a process without regions adds zeros."""
+        for parameter in network.parameters():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        return parameters
+        return [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
 
     def _features(
         self, state: TrainState, batch: Tensor, windows: list[Tensor], keep: Tensor | None, rows: slice
@@ -190,12 +188,12 @@ class Trainer:
 
     def _update(self, state: TrainState, values: StepValues, frozen: bool) -> None:
         """Clip each gradient on its own, take one optimiser step, and let the teacher follow the student."""
-        parameters = list(state.student.parameters())
         clip = self.settings.optimiser.clip_grad
         if clip:
-            gradients = [p.grad for p in parameters]
+            gradients = self._gradients(state.student)
             norms = torch.stack(torch._foreach_norm(gradients))
-            torch._foreach_mul_(gradients, list((clip / (norms + 1e-6)).clamp(max=1.0).unbind()))
+            factors: list[Tensor] = list((clip / (norms + 1e-6)).clamp(max=1.0).unbind())
+            torch._foreach_mul_(gradients, factors)
         if frozen:
             state.student.head.last_layer.grad = None
         for place, group in enumerate(state.optimiser.param_groups):
@@ -203,9 +201,10 @@ class Trainer:
             group["weight_decay"] = values.weight_decay if place == 0 else 0.0
         state.optimiser.step()
         with torch.no_grad():
-            teacher = list(state.teacher.parameters())
+            teacher: list[Tensor] = list(state.teacher.parameters())
+            student = [parameter.detach() for parameter in state.student.parameters()]
             torch._foreach_mul_(teacher, values.momentum)
-            torch._foreach_add_(teacher, [p.detach() for p in parameters], alpha=1 - values.momentum)
+            torch._foreach_add_(teacher, student, alpha=1 - values.momentum)
 
 
 @torch.inference_mode()

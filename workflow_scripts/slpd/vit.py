@@ -32,7 +32,8 @@ class Block(nn.Module):
     def attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
         b, t, d = x.shape
         qkv = linear(self.qkv, x).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        out = attention(*qkv.contiguous().unbind(0), mask)
+        q, k, v = qkv.contiguous().unbind(0)
+        out = attention(q, k, v, mask)
         return linear(self.proj, out.transpose(1, 2).reshape(b, t, d))
 
     def forward(self, x: Tensor, mask: Tensor | None, keep: Tensor | None) -> Tensor:
