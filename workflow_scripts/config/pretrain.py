@@ -31,7 +31,7 @@ OFFICIAL: dict[str, Any] = {
 # The method, and the same budget without prototypes: what every cohort is asked first.
 _RUNS: dict[str, dict[str, Any]] = {
     "slpd": {},
-    "dino": {"loss": {term.weight: 0 for term in TERMS if term.on_prototypes}},
+    "dino": {"loss": {SELF.weight: 1} | {term.weight: 0 for term in TERMS if term.on_prototypes}},
 }
 
 

@@ -149,6 +149,11 @@ def test_runs_are_added_to_those_that_every_cohort_gets():
     assert list(load_config({"pretrain": {"runs": {"eight": {}, "dino": None}}}).pretrain.runs) == ["slpd", "eight"]
 
 
+def test_the_run_without_prototypes_has_l_self_whatever_the_defaults_weigh():
+    config = load_config({"pretrain": {"defaults": {"loss": {"self_weight": 0}}}})
+    assert [config.pretrain.run(name).loss.self_weight for name in ("slpd", "dino")] == [0, 1]
+
+
 def test_dropping_every_run_is_refused():
     with pytest.raises(UserError, match=r"pretrain\.runs"):
         load_config({"pretrain": {"runs": {"slpd": None, "dino": None}}})
