@@ -11,7 +11,7 @@ from workflow_scripts.config import load_config, stages
 from workflow_scripts.config.refusals import refuse
 from workflow_scripts.core.digest import code_digest, value_digest
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.fetched import fetched_path, is_remote, read_record
+from workflow_scripts.core.fetched import is_remote
 from workflow_scripts.core.manifest import read_manifest, shard_of
 from workflow_scripts.interchange.places import find_files
 from workflow_scripts.tissue.mask_files import find_masks, orphan_warning
@@ -27,46 +27,12 @@ def source_files(row):
     return find_files(CFG.source, row.slide_id, row.path)
 
 
-def check_files(rows):
-    """Refuse a manifest of which no file exists: a folder that is not mounted, or paths from another place."""
-    if CFG.source.kind:  # the slides themselves may be gone
-        if not any(source_files(row).features for row in rows):
-            raise UserError(
-                f"source.folder: none of the {len(rows)} slides of {MANIFEST} has a file of {CFG.source.kind}, the first "
-                f"looked for is {source_files(next(iter(rows))).looked[0]}; check source.folder and the slide_ids"
-            )
-        return
-    if not any(is_demo(row.path) or is_remote(row.path) or os.path.exists(row.path) for row in rows):
-        first = next(iter(rows)).path
-        raise UserError(
-            f"none of the {len(rows)} slide files of the manifest {MANIFEST} exists, the first is {first}; "
-            "check its column path, the folder that the command is run in, and that the slides' disk is mounted"
-        )
-
-
-def check_network(rows):
-    """Refuse remote slides that are not fetched yet, unless the config allows the network."""
-    wanted = [row for row in rows if is_remote(row.path) and read_record(local_path(row)) is None]
-    if wanted and not CFG.cohort.allow_network and not CFG.source.kind:
-        raise UserError(
-            f"{len(wanted)} slides of the manifest {MANIFEST} are remote, the first is {wanted[0].path}; "
-            "set cohort.allow_network: true to fetch them"
-        )
-
-
-def local_path(row):
-    """A slide's file: the manifest's path, or where a remote slide is fetched to."""
-    return fetched_path(CFG.cohort.name, row.slide_id, row.path) if is_remote(row.path) else row.path
-
-
 try:
     CFG = load_config(config)
     MANIFEST = CFG.cohort.manifest
     SLIDES = {row.slide_id: row for row in read_manifest(MANIFEST)}
-    check_files(SLIDES.values())
-    check_network(SLIDES.values())
     if workflow.is_main_process:  # its jobs need not be checked again
-        refuse(CFG, list(SLIDES.values()))
+        refuse(CFG, list(SLIDES.values()), source_files)
     MASKS, ORPHANS = find_masks(CFG.tissue.masks, SLIDES)
 except UserError as error:  # an exception would be told with the lines of the rule files that it came through
     logger.error(f"error: {error}")
@@ -152,6 +118,4 @@ def clustered_tables(run, number, *tables):
 
 def slide_row(wildcards):
     """Param: what the manifest says of the slide's file."""
-    row = SLIDES[wildcards.slide]
-    mpp = row.mpp if row.mpp_y is None else [row.mpp, row.mpp_y]
-    return stages.as_json({"slide_id": row.slide_id, "path": local_path(row), "mpp": mpp})
+    return stages.as_json(stages.slide_settings(CFG, SLIDES[wildcards.slide]))

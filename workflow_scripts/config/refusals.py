@@ -4,32 +4,52 @@ No slide is opened, no torch imported: it takes less than a second. What depends
 refused only where it is certain. `Config` itself refuses what needs no manifest and no file.
 """
 
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Protocol
 
 from workflow_scripts.config import Config
 from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.config.timm_names import timm_names
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.fetched import is_remote
+from workflow_scripts.core.fetched import is_remote, local_path, read_record
 from workflow_scripts.core.labels import read_labels, require_patients
 from workflow_scripts.core.manifest import SlideRow
 
 
-def refuse(config: Config, rows: list[SlideRow]) -> None:
+class SourceFiles(Protocol):
+    """Files of a slide's features by another tool (`interchange.places`)."""
+
+    @property
+    def features(self) -> Path | None: ...
+
+    @property
+    def looked(self) -> Sequence[str]: ...
+
+
+FindFiles = Callable[[SlideRow], SourceFiles]
+
+
+def refuse(config: Config, rows: list[SlideRow], source_files: FindFiles | None = None) -> None:
     """Refuse what is sure to end the run later.
 
     Args:
         config: the whole configuration.
         rows: the manifest's rows.
+        source_files: finds the files of a slide's features by another tool; None leaves them unasked for.
 
     Raises:
         UserError: the first problem, in one sentence.
     """
     _labels(config, rows)
-    _slide_files(config, rows)
-    if not config.source.kind:
+    if config.source.kind:
+        if source_files:
+            _source_files(config, rows, source_files)
+    else:
+        _slide_files(config, rows)
+        _network(config, rows)
         _encoder(config)
         _weights(config)
     _prototypes(config)
@@ -46,13 +66,39 @@ def _labels(config: Config, rows: list[SlideRow]) -> None:
             raise UserError(f"benchmark.tasks.{name}: {error}") from None
 
 
-def _slide_files(config: Config, rows: list[SlideRow]) -> None:
-    """A missing file is an excluded slide; of these there may be no more than the cohort allows."""
-    if config.source.kind:
+def _source_files(config: Config, rows: list[SlideRow], source_files: FindFiles) -> None:
+    """The slides themselves may be gone, but not the features of all of them."""
+    if any(source_files(row).features for row in rows):
         return
+    kind, manifest = config.source.kind, config.cohort.manifest
+    raise UserError(
+        f"source.folder: none of the {len(rows)} slides of {manifest} has a file of {kind}, the first looked for is "
+        f"{source_files(rows[0]).looked[0]}; check source.folder and the slide_ids"
+    )
+
+
+def _network(config: Config, rows: list[SlideRow]) -> None:
+    """Remote slides that are not fetched yet need the config's leave."""
+    cohort = config.cohort
+    remote = [row for row in rows if is_remote(row.path)]
+    wanted = [row for row in remote if read_record(local_path(cohort.name, row.slide_id, row.path)) is None]
+    if wanted and not cohort.allow_network:
+        raise UserError(
+            f"{len(wanted)} slides of the manifest {cohort.manifest} are remote, the first is {wanted[0].path}; "
+            "set cohort.allow_network: true to fetch them"
+        )
+
+
+def _slide_files(config: Config, rows: list[SlideRow]) -> None:
+    """A missing file is an excluded slide; of these there may be no more than the cohort allows, nor may all miss."""
     local = [row for row in rows if not (config.demo.makes(row.path) or is_remote(row.path))]
     missing = [row for row in local if not Path(row.path).exists()]
     most, manifest = config.cohort.max_failed_fraction, config.cohort.manifest
+    if len(missing) == len(rows):
+        raise UserError(
+            f"none of the {len(rows)} slide files of the manifest {manifest} exists, the first is {missing[0].path}; "
+            "check its column path, the folder that the command is run in, and that the slides' disk is mounted"
+        )
     if len(missing) > most * len(rows):
         raise UserError(
             f"{len(missing)} of {len(rows)} slide files of the manifest {manifest} do not exist, the first "

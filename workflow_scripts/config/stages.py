@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from workflow_scripts.config import Config, PretrainRun, result_settings
+from workflow_scripts.core.fetched import local_path, read_record
+from workflow_scripts.core.manifest import SlideRow
 
 Settings = dict[str, Any]
 
@@ -37,6 +39,21 @@ def task_settings(config: Config, task: str) -> Settings:
 def benchmark_settings(config: Config, *keys: str) -> Settings:
     """Some keys of section `benchmark`."""
     return {key: getattr(config.benchmark, key) for key in keys}
+
+
+def slide_settings(config: Config, row: SlideRow) -> Settings:
+    """What the manifest says of a slide's file."""
+    mpp = row.mpp if row.mpp_y is None else [row.mpp, row.mpp_y]
+    path = local_path(config.cohort.name, row.slide_id, row.path)
+    return {"slide_id": row.slide_id, "path": path, "mpp": mpp}
+
+
+def fetch_settings(config: Config, row: SlideRow) -> Settings:
+    """What is fetched of a remote slide; only what could not be fetched depends on `cohort.fetch_attempt`."""
+    record = read_record(local_path(config.cohort.name, row.slide_id, row.path))
+    attempt = record.attempt if record and not record.reason else config.cohort.fetch_attempt
+    check = {"size_bytes": row.size_bytes, "sha256": row.sha256, "attempt": attempt}
+    return {"slide_id": row.slide_id, "url": row.path} | check
 
 
 def warm_up_folder(run: PretrainRun) -> str:

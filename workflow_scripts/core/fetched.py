@@ -75,6 +75,11 @@ def record_file(path: str | Path) -> Path:
     return folder.with_name(f"{folder.name}.json")
 
 
+def local_path(cohort: str, slide_id: str, path: str) -> str:
+    """A slide's file: the manifest's `path`, or where a remote slide of the cohort is fetched to."""
+    return fetched_path(cohort, slide_id, path) if is_remote(path) else path
+
+
 def read_record(path: str | Path) -> Fetched | None:
     """Record of the slide that is fetched to `path`, None for a slide that is no remote one or not fetched yet."""
     folder = Path(path).parent  # without a name for a slide of the working directory or of the root
