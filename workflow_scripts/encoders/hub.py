@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from workflow_scripts.config import Features
+from workflow_scripts.config.encoders import EncoderFacts
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.core.errors import UserError
 
@@ -81,22 +82,21 @@ def _how_to_get(repository: str, gated: bool) -> str:
     )
 
 
-def hub_weights(settings: Features, repository: str, gated: bool) -> Path:
+def hub_weights(settings: Features, facts: EncoderFacts) -> Path:
     """The checkpoint of a model of the registry: from the hub's cache, else fetched where the network is allowed.
 
     Args:
         settings: the section `features`, whose model may be written with a revision.
-        repository: owner/model on the hub.
-        gated: whether the hub asks for a login and the acceptance of a licence.
+        facts: of the model, which the hub publishes.
 
     Raises:
         UserError: it is in no cache and no network is allowed, or the hub does not give it.
     """
-    revision = parse_model(settings.model).revision
+    repository, revision = facts.hub or "", parse_model(settings.model).revision
     cached = _cached(repository, revision, settings, WEIGHTS_FILES)
     if cached:
         return cached
-    how = _how_to_get(repository, gated)
+    how = _how_to_get(repository, facts.gated)
     if not settings.allow_network:
         raise UserError(
             f"the weights of the encoder {settings.model} are not on this machine; "

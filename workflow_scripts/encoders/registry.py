@@ -103,7 +103,7 @@ def _checkpoint(settings: Features, recipe: Recipe) -> Path:
     if recipe.packaged_weights:
         return recipe.packaged_weights()
     if recipe.facts.hub:
-        return hub_weights(settings, recipe.facts.hub, recipe.facts.gated)
+        return hub_weights(settings, recipe.facts)
     raise UserError(f"the encoder {settings.model} comes without weights; set features.weights to a checkpoint")
 
 
