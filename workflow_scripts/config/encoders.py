@@ -1,15 +1,18 @@
-"""What is known about each encoder of the registry before any of them is built. No torch here.
+"""The registry of encoders: what is known about each before it is built, and by what it is built. No torch here.
 
 The configuration uses it to refuse what does not fit, before anything runs. The sources of the numbers are listed in
-docs/encoders.md.
+docs/encoders.md. A new encoder is one entry of `ENCODERS`. Where timm's arguments do not say all, it is also a file of
+`encoders/` that the entry names, with a function `recipe(name)` that returns an `encoders.recipe.Recipe`.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 Triple = tuple[float, float, float]
 Fit = Literal["resize", "crop"]
 Interpolation = Literal["bilinear", "bicubic"]
+Pooling = Literal["class token", "class token and mean of the patch tokens", "mean over the map", "the model's own"]
 
 HALF: tuple[Triple, Triple] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 IMAGENET: tuple[Triple, Triple] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -18,7 +21,7 @@ H_OPTIMUS: tuple[Triple, Triple] = ((0.707223, 0.578729, 0.703617), (0.211883, 0
 
 @dataclass(frozen=True)
 class EncoderFacts:
-    """What is published about one encoder.
+    """What is published about one encoder, and for those of the registry by what it is built: `timm` or `module`.
 
     Attributes:
         pretrained_on: data that the weights were trained on.
@@ -36,6 +39,9 @@ class EncoderFacts:
         mpps: scales of the training patches, um/px; empty where they were no slides.
         hub: name on the model hub; None where the weights are published elsewhere.
         gated: whether the hub asks for a login and the acceptance of a licence.
+        timm: name of the architecture, which timm builds with `options`.
+        options: further arguments of `timm.create_model`; a class of timm's layers is given by its name.
+        module: file of `encoders/` that builds it.
     """
 
     pretrained_on: str
@@ -46,40 +52,57 @@ class EncoderFacts:
     dim: int | None = None
     input_px: int | None = None
     token_px: int | None = None
-    pooling: str = "class token"
+    pooling: Pooling = "class token"
     registers: int = 0
     fit: Fit = "resize"
     interpolation: Interpolation = "bilinear"
     mpps: tuple[float, ...] = ()
     hub: str | None = None
     gated: bool = False
+    timm: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    module: str | None = None
 
 
 _NON_COMMERCIAL = "CC-BY-NC-ND-4.0 (non-commercial)"
 _OWKIN = "Owkin non-commercial licence"
 _IMAGENET_DATA = "ImageNet-1k (natural images)"
-_H_OPTIMUS = {
-    "normalisation": H_OPTIMUS,
-    "architecture": "ViT-g/14, SwiGLU",
-    "parameters": 1_134_774_272,
-    "dim": 1536,
-    "input_px": 224,
-    "token_px": 14,
-    "registers": 4,
-    "interpolation": "bicubic",
-    "mpps": (0.5,),
-    "gated": True,
-}
-_VIRCHOW = {
-    "normalisation": IMAGENET,
-    "architecture": "ViT-H/14, SwiGLU",
-    "dim": 2560,
-    "input_px": 224,
-    "token_px": 14,
-    "pooling": "class token and mean of the patch tokens",
-    "interpolation": "bicubic",
-    "gated": True,
-}
+# The inner width of a SwiGLU layer, as `mlp_ratio` gives it, counts both of its halves.
+_SWIGLU = {"mlp_layer": "SwiGLUPacked", "act_layer": "silu"}
+_VIRCHOW = EncoderFacts(
+    "1.5 million slides of Memorial Sloan Kettering (DINOv2)",
+    "Apache-2.0",
+    IMAGENET,
+    architecture="ViT-H/14, SwiGLU",
+    parameters=631_229_184,
+    dim=2560,
+    input_px=224,
+    token_px=14,
+    pooling="class token and mean of the patch tokens",
+    interpolation="bicubic",
+    mpps=(0.5,),
+    hub="paige-ai/Virchow",
+    gated=True,
+    timm="vit_huge_patch14_224",
+    options={"init_values": 1e-5, "mlp_ratio": 5.3375, "global_pool": "", **_SWIGLU},
+)
+_H_OPTIMUS_0 = EncoderFacts(
+    "over 500,000 proprietary H&E slides",
+    "Apache-2.0",
+    H_OPTIMUS,
+    architecture="ViT-g/14, SwiGLU",
+    parameters=1_134_774_272,
+    dim=1536,
+    input_px=224,
+    token_px=14,
+    registers=4,
+    interpolation="bicubic",
+    mpps=(0.5,),
+    hub="bioptimus/H-optimus-0",
+    gated=True,
+    timm="vit_giant_patch14_reg4_dinov2",
+    options={"init_values": 1e-5},
+)
 
 ENCODERS: dict[str, EncoderFacts] = {
     "efficientnet_lite0": EncoderFacts(
@@ -90,6 +113,7 @@ ENCODERS: dict[str, EncoderFacts] = {
         parameters=3_371_008,
         dim=1280,
         pooling="mean over the map",
+        module="efficientnet",
     ),
     "hipt_vits16_256": EncoderFacts(
         "TCGA (pan-cancer slides, DINO)",
@@ -101,6 +125,7 @@ ENCODERS: dict[str, EncoderFacts] = {
         input_px=256,
         token_px=16,
         mpps=(0.5,),
+        module="hipt",
     ),
     "uni": EncoderFacts(
         "Mass-100K: slides of two Boston hospitals, and GTEx (DINOv2); no TCGA, CPTAC, PAIP, CAMELYON or PANDA",
@@ -114,6 +139,8 @@ ENCODERS: dict[str, EncoderFacts] = {
         mpps=(0.5,),
         hub="MahmoodLab/UNI",
         gated=True,
+        timm="vit_large_patch16_224",
+        options={"init_values": 1e-5},
     ),
     "uni2_h": EncoderFacts(
         "over 350,000 H&E and IHC slides of Mass General Brigham (DINOv2)",
@@ -128,29 +155,29 @@ ENCODERS: dict[str, EncoderFacts] = {
         mpps=(0.5,),
         hub="MahmoodLab/UNI2-h",
         gated=True,
+        timm="vit_giant_patch14_224",
+        options={
+            **{"patch_size": 14, "depth": 24, "num_heads": 24, "embed_dim": 1536, "mlp_ratio": 16 / 3},
+            **{"init_values": 1e-5, "no_embed_class": True, "reg_tokens": 8, **_SWIGLU},
+        },
     ),
-    "virchow": EncoderFacts(
-        "1.5 million slides of Memorial Sloan Kettering (DINOv2)",
-        "Apache-2.0",
-        parameters=631_229_184,
-        mpps=(0.5,),
-        hub="paige-ai/Virchow",
-        **_VIRCHOW,
-    ),
-    "virchow2": EncoderFacts(
-        "3.1 million internal slides of Paige and Memorial Sloan Kettering (DINOv2, mixed magnification)",
-        _NON_COMMERCIAL,
+    "virchow": _VIRCHOW,
+    "virchow2": replace(
+        _VIRCHOW,
+        pretrained_on="3.1 million internal slides of Paige and Memorial Sloan Kettering (DINOv2, mixed magnification)",
+        licence=_NON_COMMERCIAL,
         parameters=631_239_424,
         registers=4,
         mpps=(0.25, 0.5, 1.0, 2.0),
         hub="paige-ai/Virchow2",
-        **_VIRCHOW,
+        options={**_VIRCHOW.options, "reg_tokens": 4},
     ),
-    "h_optimus_0": EncoderFacts(
-        "over 500,000 proprietary H&E slides", "Apache-2.0", hub="bioptimus/H-optimus-0", **_H_OPTIMUS
-    ),
-    "h_optimus_1": EncoderFacts(
-        "over 1 million proprietary H&E slides", _NON_COMMERCIAL, hub="bioptimus/H-optimus-1", **_H_OPTIMUS
+    "h_optimus_0": _H_OPTIMUS_0,
+    "h_optimus_1": replace(
+        _H_OPTIMUS_0,
+        pretrained_on="over 1 million proprietary H&E slides",
+        licence=_NON_COMMERCIAL,
+        hub="bioptimus/H-optimus-1",
     ),
     "prov_gigapath": EncoderFacts(
         "171,189 slides of Providence (DINOv2)",
@@ -166,6 +193,8 @@ ENCODERS: dict[str, EncoderFacts] = {
         mpps=(0.5,),
         hub="prov-gigapath/prov-gigapath",
         gated=True,
+        timm="vit_giant_patch14_dinov2",
+        options={"patch_size": 16},
     ),
     "phikon": EncoderFacts(
         "TCGA (16 cancer types, iBOT)",
@@ -178,6 +207,7 @@ ENCODERS: dict[str, EncoderFacts] = {
         token_px=16,
         mpps=(0.5,),
         hub="owkin/phikon",
+        module="phikon",
     ),
     "phikon_v2": EncoderFacts(
         "PANCAN-XL: over 100 public cohorts, TCGA, CPTAC and GTEx among them (DINOv2)",
@@ -190,6 +220,7 @@ ENCODERS: dict[str, EncoderFacts] = {
         token_px=16,
         mpps=(0.5,),
         hub="owkin/phikon-v2",
+        module="phikon",
     ),
     "resnet50_imagenet": EncoderFacts(
         _IMAGENET_DATA,
@@ -201,6 +232,7 @@ ENCODERS: dict[str, EncoderFacts] = {
         input_px=224,
         pooling="mean over the map",
         hub="timm/resnet50.tv_in1k",
+        timm="resnet50",
     ),
     "resnet50_layer3": EncoderFacts(
         _IMAGENET_DATA,
@@ -212,6 +244,7 @@ ENCODERS: dict[str, EncoderFacts] = {
         input_px=224,
         pooling="mean over the map",
         hub="timm/resnet50.tv_in1k",
+        module="resnet",
     ),
     "vits16_imagenet": EncoderFacts(
         "ImageNet-21k and ImageNet-1k (natural images)",
@@ -224,5 +257,6 @@ ENCODERS: dict[str, EncoderFacts] = {
         token_px=16,
         interpolation="bicubic",
         hub="timm/vit_small_patch16_224.augreg_in21k_ft_in1k",
+        timm="vit_small_patch16_224",
     ),
 }

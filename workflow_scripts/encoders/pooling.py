@@ -2,6 +2,8 @@
 
 import torch
 
+from workflow_scripts.config.encoders import Pooling
+
 
 class Pooled(torch.nn.Module):
     """A module around a model, its `body`, whose names the checkpoint has."""
@@ -27,3 +29,7 @@ class LastMapMean(Pooled):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.body(pixels)[-1].mean((2, 3))
+
+
+# Poolings that need a module around a model of timm; timm's models do the others themselves.
+POOLED: dict[Pooling, type[Pooled]] = {"class token and mean of the patch tokens": ClassAndPatchMean}

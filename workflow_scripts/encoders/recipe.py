@@ -1,8 +1,4 @@
-"""How an encoder of the registry is built, and the registration itself.
-
-A new encoder is its facts in `config.encoders`, one new file that ends in one call of `register`, and one import in
-`registry`.
-"""
+"""What it takes to build an encoder."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.config.encoders import ENCODERS, EncoderFacts
+from workflow_scripts.config.encoders import EncoderFacts
 
 State = dict[str, torch.Tensor]
 
@@ -39,11 +35,3 @@ class Recipe:
     packaged_sha256: str | None = None
     adapt: Callable[[State, torch.nn.Module], State] = _as_it_is
     loads_itself: bool = False
-
-
-RECIPES: dict[str, Recipe] = {}
-
-
-def register(name: str, create: Callable[[int], torch.nn.Module], **options) -> None:
-    """Make the model `name` of `config.encoders.ENCODERS` known; `options` are further fields of `Recipe`."""
-    RECIPES[name] = Recipe(create=create, facts=ENCODERS[name], **options)

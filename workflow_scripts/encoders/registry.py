@@ -1,23 +1,23 @@
-"""Which encoders there are, and building the one that the configuration names, with its weights."""
+"""Building the encoder that the configuration names, with its weights."""
 
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from workflow_scripts.config import Features
-from workflow_scripts.config.encoders import EncoderFacts, Fit, Interpolation, Triple
+from workflow_scripts.config.encoders import ENCODERS, EncoderFacts, Fit, Interpolation, Triple
 from workflow_scripts.config.model_name import ModelName, parse_model
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
-from workflow_scripts.encoders import efficientnet, hipt, phikon, resnet, vit_models  # noqa: F401  (each registers)
-from workflow_scripts.encoders.any_timm import check_name, timm_recipe
 from workflow_scripts.encoders.digests import check_digest, file_digest
 from workflow_scripts.encoders.hub import cached_folder, hub_weights, local_weights, weights_in_folder
 from workflow_scripts.encoders.plug_in import call_plug_in, plug_in_digest
 from workflow_scripts.encoders.pooling import Pooled
-from workflow_scripts.encoders.recipe import RECIPES, Recipe
+from workflow_scripts.encoders.recipe import Recipe
+from workflow_scripts.encoders.timm_models import check_name, entry_recipe, timm_recipe
 from workflow_scripts.encoders.weights import load_weights, read_state
 
 
@@ -67,6 +67,14 @@ class Encoder:
         }
 
 
+def registry_recipe(name: str) -> Recipe:
+    """Recipe of an entry of the registry, from its module where it has one."""
+    facts = ENCODERS[name]
+    if facts.module is None:
+        return entry_recipe(facts)
+    return import_module(f"workflow_scripts.encoders.{facts.module}").recipe(name)
+
+
 def _timm_recipe(settings: Features, model: ModelName, input_px: int) -> Recipe:
     check_name(model)
     folder = cached_folder(settings) if model.kind == "hub" else None
@@ -93,7 +101,7 @@ def _recipe(settings: Features, model: ModelName, patch_px: int) -> Recipe:
     if model.kind == "plug_in":
         return _plug_in_recipe(settings)
     if model.kind == "registry":
-        return RECIPES[model.name]
+        return registry_recipe(model.name)
     return _timm_recipe(settings, model, settings.input_px or patch_px)
 
 

@@ -1,19 +1,16 @@
-"""ResNet-50 with ImageNet weights: whole, and up to its third stage, as CLAM uses it."""
+"""ResNet-50 up to its third stage, with ImageNet weights, as CLAM uses it."""
 
 import torch
 
+from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.encoders.pooling import LastMapMean
-from workflow_scripts.encoders.recipe import State, register
+from workflow_scripts.encoders.recipe import Recipe, State
 from workflow_scripts.encoders.timm_import import timm
 
 _CUT_OFF = ("layer4.", "fc.")
 
 
 def _create(input_px: int) -> torch.nn.Module:
-    return timm.create_model("resnet50", pretrained=False, num_classes=0)
-
-
-def _create_up_to_layer3(input_px: int) -> torch.nn.Module:
     return LastMapMean(timm.create_model("resnet50", pretrained=False, features_only=True, out_indices=[3]))
 
 
@@ -21,5 +18,6 @@ def _without_last_stage(state: State, module: torch.nn.Module) -> State:
     return {key: value for key, value in state.items() if not key.startswith(_CUT_OFF)}
 
 
-register("resnet50_imagenet", _create)
-register("resnet50_layer3", _create_up_to_layer3, adapt=_without_last_stage)
+def recipe(name: str) -> Recipe:
+    """Recipe of `resnet50_layer3`."""
+    return Recipe(create=_create, facts=ENCODERS[name], adapt=_without_last_stage)

@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from workflow_scripts.config import Features
 from workflow_scripts.encoders.hipt import resize_positions
-from workflow_scripts.encoders.recipe import RECIPES
-from workflow_scripts.encoders.registry import build_encoder
+from workflow_scripts.encoders.registry import build_encoder, registry_recipe
 
 
 def _dino_state(side: int, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -77,7 +76,7 @@ def test_class_token_of_a_dino_checkpoint(tmp_path):
 def test_positions_of_224_px_models_grow_to_256():
     module = SimpleNamespace(pos_embed=torch.zeros(1, 257, 384))
     state = {"pos_embed": torch.randn(1, 197, 384), "norm.bias": torch.zeros(384)}
-    adapted = RECIPES["hipt_vits16_256"].adapt(state, module)
+    adapted = registry_recipe("hipt_vits16_256").adapt(state, module)
     assert adapted["pos_embed"].shape == (1, 257, 384)
     assert adapted["norm.bias"] is state["norm.bias"]
 

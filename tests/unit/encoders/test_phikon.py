@@ -12,8 +12,7 @@ from tests.unit.encoders.written_out import other_library_class_token, other_lib
 from workflow_scripts.config import Features
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.phikon import timm_names
-from workflow_scripts.encoders.recipe import RECIPES
-from workflow_scripts.encoders.registry import build_encoder
+from workflow_scripts.encoders.registry import build_encoder, registry_recipe
 from workflow_scripts.encoders.timm_import import timm
 
 
@@ -31,7 +30,7 @@ def test_phikon_from_its_published_names(tmp_path):
 
 def test_phikon_v2_names_and_shapes_are_all_used():
     with torch.device("meta"):
-        module = RECIPES["phikon_v2"].create(224)
+        module = registry_recipe("phikon_v2").create(224)
         state = {k: torch.empty(s) for k, s in other_library_shapes(1024, 24, 16, 197, dinov2=True).items()}
         named = timm_names(state)
     own = {key: value.shape for key, value in module.state_dict().items()}

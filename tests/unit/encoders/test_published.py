@@ -15,8 +15,7 @@ from workflow_scripts.config import Features
 from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.pooling import Pooled
-from workflow_scripts.encoders.recipe import RECIPES
-from workflow_scripts.encoders.registry import build_encoder
+from workflow_scripts.encoders.registry import build_encoder, registry_recipe
 from workflow_scripts.encoders.timm_import import timm
 from workflow_scripts.encoders.weights import load_weights
 
@@ -52,11 +51,15 @@ SHAPES = {
 @cache
 def _empty(name: str) -> torch.nn.Module:
     with torch.device("meta"):
-        return RECIPES[name].create(ENCODERS[name].input_px or 224).eval()
+        return registry_recipe(name).create(ENCODERS[name].input_px or 224).eval()
 
 
-def test_every_entry_can_be_built():
-    assert set(RECIPES) == set(ENCODERS)
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_entry_says_by_what_it_is_built(name):
+    facts = ENCODERS[name]
+    assert (facts.timm is None) != (facts.module is None)
+    assert facts.timm or not facts.options
+    assert registry_recipe(name).facts is facts
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -77,7 +80,7 @@ def test_checkpoint_of_the_published_names_and_shapes_fits(name):
     body = module.body if isinstance(module, Pooled) else module
     assert {key: tuple(value.shape) for key, value in body.state_dict().items()} == SHAPES[name]
     state = {key: torch.empty(shape, device="meta") for key, shape in SHAPES[name].items()}
-    load_weights(body, RECIPES[name].adapt(state, body), Path("w.pth"), name)
+    load_weights(body, registry_recipe(name).adapt(state, body), Path("w.pth"), name)
     with pytest.raises(UserError, match="has no place"):
         load_weights(body, state | {"blocks.40.norm1.weight": torch.empty(3)}, Path("w.pth"), name)
 
@@ -94,7 +97,7 @@ def _small(name: str, depth: int = 2, dim: int = 192, heads: int = 4, px: int = 
     original = timm.create_model
     timm.create_model = record
     try:
-        return RECIPES[name].create(224).eval()
+        return registry_recipe(name).create(224).eval()
     finally:
         timm.create_model = original
 
@@ -182,7 +185,7 @@ def test_truncated_resnet_is_the_third_stage_of_the_whole(tmp_path):
 
 def test_hub_name_is_the_entry_of_the_registry(tmp_path):
     with torch.device("meta"):
-        state = {key: value for key, value in RECIPES["phikon"].create(224).state_dict().items()}
+        state = {key: value for key, value in registry_recipe("phikon").create(224).state_dict().items()}
     file = tmp_path / "model.safetensors"
     save_file({key: torch.zeros(value.shape) for key, value in state.items()}, file)
     encoder = build_encoder(Features(model="hf-hub:owkin/Phikon@main", weights=str(tmp_path)), 256)
@@ -215,9 +218,9 @@ def test_positions_of_models_with_registers_are_resampled():
     module = _small("uni2_h", px=56)
     state = module.state_dict()
     given = {**state, "pos_embed": torch.randn(1, 8 * 8, 192)}
-    assert RECIPES["uni2_h"].adapt(given, module)["pos_embed"].shape == state["pos_embed"].shape
+    assert registry_recipe("uni2_h").adapt(given, module)["pos_embed"].shape == state["pos_embed"].shape
     odd = {**state, "pos_embed": torch.randn(1, 65, 192)}  # of another model: refused by its shape later
-    assert RECIPES["uni2_h"].adapt(odd, module)["pos_embed"].shape == (1, 65, 192)
+    assert registry_recipe("uni2_h").adapt(odd, module)["pos_embed"].shape == (1, 65, 192)
 
 
 def test_the_documentation_names_every_encoder():

@@ -1,4 +1,7 @@
-"""Recipes for every other model: a timm name, `hf-hub:owner/model`, or `local-dir:folder`."""
+"""Recipes of the models that timm builds: by the options of a registry's entry, or by timm's own configuration.
+
+The latter are all others: a timm name, `hf-hub:owner/model`, or `local-dir:folder`.
+"""
 
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -10,6 +13,7 @@ import torch
 from workflow_scripts.config.encoders import ENCODERS, EncoderFacts
 from workflow_scripts.config.model_name import ModelName
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.encoders.pooling import POOLED
 from workflow_scripts.encoders.recipe import Recipe, State
 from workflow_scripts.encoders.timm_import import timm
 
@@ -86,6 +90,27 @@ def _creator(name: str, pretrained: bool) -> Callable[[int], torch.nn.Module]:
         return module
 
     return create
+
+
+def entry_recipe(facts: EncoderFacts) -> Recipe:
+    """Recipe of an entry of the registry that names its architecture in timm.
+
+    Raises:
+        ValueError: it names none.
+    """
+    if facts.timm is None:
+        raise ValueError("an entry of config.encoders.ENCODERS has neither `timm` nor `module`")
+    architecture, options = facts.timm, dict(facts.options)
+    if "mlp_layer" in options:
+        options["mlp_layer"] = getattr(timm.layers, options["mlp_layer"])
+
+    def create(input_px: int) -> torch.nn.Module:
+        size = {"img_size": input_px} if facts.token_px else {}
+        module = timm.create_model(architecture, pretrained=False, num_classes=0, **size, **options)
+        pooled = POOLED.get(facts.pooling)
+        return pooled(module) if pooled else module
+
+    return Recipe(create=create, facts=facts, adapt=adapt_positions)
 
 
 def timm_recipe(model: ModelName, input_px: int, pretrained: bool) -> Recipe:
