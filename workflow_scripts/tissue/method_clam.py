@@ -11,11 +11,13 @@ import numpy as np
 
 from workflow_scripts.tissue.method_saturation import saturation
 
+FULL_SCALE = 1.0
 
-def blurred_saturation(rgb: np.ndarray, width_px: float) -> np.ndarray:
+
+def score(rgb: np.ndarray, width_px: float) -> np.ndarray:
     """Saturation of uint8 `[h, w, 3]` after a median over the odd number of px next to `width_px`, uint8 `[h, w]`."""
     import pyvips  # its median slides a histogram; others take time by the window's area
 
     size = 2 * int(width_px / 2) + 1
-    score = saturation(rgb)
-    return pyvips.Image.new_from_array(score).median(size).numpy() if size > 1 else score
+    sharp = saturation(rgb)
+    return pyvips.Image.new_from_array(sharp).median(size).numpy() if size > 1 else sharp

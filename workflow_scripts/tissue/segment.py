@@ -1,63 +1,35 @@
-"""Where the tissue is: one threshold a slide, shapes cleaned in physical units."""
+"""Where the tissue is, step by step: a method's score, one threshold a slide, shapes cleaned in physical units."""
 
-from collections.abc import Callable
+from importlib import import_module
+from typing import Protocol, cast
 
 import numpy as np
-from scipy import ndimage
 
 from workflow_scripts.config import Tissue
 from workflow_scripts.core.status import SlideError
-from workflow_scripts.tissue.method_clam import blurred_saturation
-from workflow_scripts.tissue.method_optical_density import FULL_SCALE, optical_density
-from workflow_scripts.tissue.method_saturation import saturation
-from workflow_scripts.tissue.shapes import close_mask, drop_small, fill_small_holes, grow, keep_largest_holes
+from workflow_scripts.tissue.shapes import close_mask, drop_small, fill_small_holes, keep_largest_holes
+from workflow_scripts.tissue.threshold import above, otsu_mask
 
-_SIGMA = 3 / 8  # standard deviation of the Gaussian, of the smoothing width
-
-
-def smooth_colours(rgb: np.ndarray, width_px: float) -> np.ndarray:
-    """uint8 `[h, w, 3]` under a Gaussian with 3/8 of `width_px` as standard deviation, rounded.
-
-    Colours are smoothed and not scores: noise of compression averages out in them, whereas saturation turns noise of
-    either sign into a positive score.
-    """
-    if width_px <= 0:
-        return rgb
-    planes = [
-        ndimage.gaussian_filter(rgb[..., c].astype(np.float32), _SIGMA * width_px, mode="nearest") for c in range(3)
-    ]
-    return np.rint(np.stack(planes, axis=2)).astype(np.uint8)
-
-
-def _smoothed(score: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray, float], np.ndarray]:
-    return lambda rgb, width_px: score(smooth_colours(rgb, width_px))
-
-
-# Name in the config -> (score of colours and smoothing width in px, as uint8 0..255; score that 255 stands for).
-METHODS: dict[str, tuple[Callable[[np.ndarray, float], np.ndarray], float]] = {
-    "saturation": (_smoothed(saturation), 1.0),
-    "optical_density": (_smoothed(optical_density), FULL_SCALE),
-    "clam": (blurred_saturation, 1.0),
-}
 _BLACK = 24  # a pixel with no channel above this is padding or ink; its saturation is noise
 
 
-def otsu(histogram: np.ndarray) -> int:
-    """Otsu's threshold: bins up to the returned one are one class, the rest the other.
+class Method(Protocol):
+    """What a file `method_{name}.py` of this room gives: a score of how much a pixel looks like tissue.
 
-    Maximises the variance between classes (Otsu 1979, doi 10.1109/TSMC.1979.4310076). Where several bins do equally
-    well, as between two separate peaks, the middle one is taken.
+    Attributes:
+        FULL_SCALE: what a score of 255 stands for, in the unit of `tissue.threshold`.
     """
-    counts = np.asarray(histogram, dtype=np.float64)
-    bins = np.arange(len(counts))
-    below = np.cumsum(counts)
-    above = below[-1] - below
-    sums = np.cumsum(counts * bins)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gap = sums / below - (sums[-1] - sums) / above
-        variance = np.where((below > 0) & (above > 0), below * above * gap**2, 0.0)
-    best = np.flatnonzero(variance >= variance.max() * (1 - 1e-12))
-    return int(best[len(best) // 2]) if variance.max() > 0 else int(np.argmax(counts))
+
+    FULL_SCALE: float
+
+    def score(self, rgb: np.ndarray, width_px: float) -> np.ndarray:
+        """A new array uint8 `[h, w]` of colours uint8 `[h, w, 3]`, smoothed over `width_px` px (0: not at all)."""
+        ...
+
+
+def find_method(name: str) -> Method:
+    """The method of `tissue.method`; config offers the files of this room by the same names."""
+    return cast(Method, import_module(f"workflow_scripts.tissue.method_{name}"))
 
 
 def _refuse_dark_background(rgb: np.ndarray) -> None:
@@ -68,27 +40,6 @@ def _refuse_dark_background(rgb: np.ndarray) -> None:
         raise SlideError(
             "not_brightfield", f"{dark:.0%} of the slide is dark, as in fluorescence; only brightfield slides are used"
         )
-
-
-def _above(score: np.ndarray, threshold: float, unit: float) -> np.ndarray:
-    return score > round(threshold / unit, 6)  # a threshold of 8/255 is 8, not a little less
-
-
-def _otsu_mask(
-    score: np.ndarray, read_ok: np.ndarray, unit: float, rim_px: float, settings: Tissue
-) -> tuple[np.ndarray, float]:
-    """Mask and threshold by Otsu over the readable pixels, with pale tissue.
-
-    Otsu's threshold lies midway between glass and dense tissue, which is right for the outline of dense tissue and too
-    high for fat. What is paler counts too, except within `rim_px` of dense tissue: there it is the smoothed outline.
-    """
-    found = (otsu(np.bincount(score[read_ok], minlength=256)) + 0.5) * unit
-    threshold = max(found, settings.threshold_min)
-    dense = _above(score, threshold, unit)
-    if settings.pale_factor == 1:
-        return dense, threshold
-    pale = _above(score, max(settings.pale_factor * found, settings.threshold_min), unit)
-    return dense | (pale & ~grow(dense, max(1.0, rim_px))), threshold
 
 
 def segment(
@@ -115,16 +66,16 @@ def segment(
     """
     read_ok = np.ones(rgb.shape[:2], bool) if read_ok is None else read_ok
     _refuse_dark_background(rgb[read_ok])
-    method, full_scale = METHODS[settings.method]
-    score = method(rgb, settings.smooth_um / um_per_px)
+    method = find_method(settings.method)
+    score = method.score(rgb, settings.smooth_um / um_per_px)
     score[rgb.max(axis=2) <= _BLACK] = 0
     if ink is not None:
         score[ink] = 0
-    unit = full_scale / 255
+    unit = method.FULL_SCALE / 255
     if settings.threshold == "otsu":
-        mask, threshold = _otsu_mask(score, read_ok, unit, settings.smooth_um / um_per_px / 2, settings)
+        mask, threshold = otsu_mask(score, read_ok, unit, settings.smooth_um / um_per_px / 2, settings)
     else:
-        mask, threshold = _above(score, settings.threshold, unit), settings.threshold
+        mask, threshold = above(score, settings.threshold, unit), settings.threshold
     mask = close_mask(mask, settings.closing_um / um_per_px)
     if ink is not None:
         mask &= ~ink

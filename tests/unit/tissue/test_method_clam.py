@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from workflow_scripts.config import Tissue, load_config
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.tissue.method_clam import blurred_saturation
+from workflow_scripts.tissue.method_clam import score
 from workflow_scripts.tissue.method_saturation import saturation
 from workflow_scripts.tissue.segment import segment
 from workflow_scripts.tissue.shapes import close_mask, keep_largest_holes, open_mask
@@ -17,7 +17,7 @@ def test_the_median_is_that_of_scipy(width):
     rgb = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     size = {0: 1, 1: 1, 3.5: 3, 14: 15, 15: 15}[width]
     expected = ndimage.median_filter(saturation(rgb), size=size, mode="nearest")
-    np.testing.assert_array_equal(blurred_saturation(rgb, width), expected)
+    np.testing.assert_array_equal(score(rgb, width), expected)
 
 
 def test_presets_in_physical_units():

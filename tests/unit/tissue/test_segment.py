@@ -7,15 +7,17 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from workflow_scripts.config import Tissue
+from workflow_scripts.config.base import names_in
 from workflow_scripts.core.status import SlideError
 from workflow_scripts.tissue.method_optical_density import FULL_SCALE, optical_density
 from workflow_scripts.tissue.method_saturation import saturation
-from workflow_scripts.tissue.segment import METHODS, otsu, segment, tissue_mask
+from workflow_scripts.tissue.segment import find_method, segment, tissue_mask
 from workflow_scripts.tissue.shapes import close_mask, drop_small, fill_small_holes
 from workflow_scripts.wsi.pixels import read_overview
 from workflow_scripts.wsi.slide import open_slide
 
 GLASS, PINK = (243, 243, 244), (200, 120, 180)
+METHODS = names_in("tissue", "method_")
 PLAIN = Tissue(closing_um=0, min_area_um2=0, min_hole_um2=0)
 
 
@@ -30,28 +32,6 @@ def _slide(mask, noise=0, seed=0):
     return np.clip(rgb, 0, 255).astype(np.uint8)
 
 
-def _variance_between(histogram, threshold):
-    values = np.repeat(np.arange(len(histogram)), histogram)
-    low, high = values[values <= threshold], values[values > threshold]
-    if not len(low) or not len(high):
-        return 0.0
-    return len(low) * len(high) * (low.mean() - high.mean()) ** 2 / len(values) ** 2
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 30), min_size=2, max_size=40).filter(lambda h: sum(h) > 0))
-def test_otsu_maximises_the_variance_between_classes(histogram):
-    histogram = np.array(histogram)
-    best = max(_variance_between(histogram, t) for t in range(len(histogram)))
-    assert _variance_between(histogram, otsu(histogram)) == pytest.approx(best)
-
-
-def test_otsu_of_two_peaks_lies_in_the_middle_between_them():
-    histogram = np.zeros(256, int)
-    histogram[[10, 11]], histogram[[100, 101]] = 500, 300
-    assert abs(otsu(histogram) - 55) <= 1
-
-
 def test_scores_against_their_definitions():
     rgb = np.random.default_rng(0).integers(0, 256, (12, 9, 3), dtype=np.uint8)
     hsv = np.array([[colorsys.rgb_to_hsv(*(pixel / 255))[1] for pixel in row] for row in rgb])
@@ -60,8 +40,18 @@ def test_scores_against_their_definitions():
     assert np.abs(optical_density(rgb) / 255 * FULL_SCALE - density).max() <= 0.5 * FULL_SCALE / 255 + 1e-6
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_of_the_configuration_scores_colours(name):
+    assert Tissue(method=name).method == name
+    method, rgb = find_method(name), _slide(np.zeros((6, 8), bool), noise=3)
+    assert method.FULL_SCALE > 0
+    for width_px in (0.0, 3.0):
+        found = method.score(rgb, width_px)
+        assert (found.shape, found.dtype) == ((6, 8), np.uint8)
+
+
 @pytest.mark.parametrize("um_per_px", [2.0, 4.0, 8.0])
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", METHODS)
 def test_area_of_a_disc_in_um2(um_per_px, method):
     disc = _disc(round(4000 / um_per_px), um_per_px, 900, (1900, 2100))
     mask = tissue_mask(_slide(disc, noise=3), um_per_px, Tissue(method=method))
