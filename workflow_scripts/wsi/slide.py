@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from workflow_scripts.wsi.axis import Axis, plan_strips
-from workflow_scripts.wsi.backends import open_backend
+from workflow_scripts.wsi.readers import open_backend
 from workflow_scripts.wsi.resample import block_mean, filtered
 
 _LEVEL_SLACK = 1e-3  # a level coarser than wanted by less than this counts as fine enough

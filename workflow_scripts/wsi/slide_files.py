@@ -5,9 +5,9 @@ import re
 from collections import Counter
 from pathlib import Path
 
-SUFFIXES = frozenset(
-    ".svs .tif .tiff .ndpi .mrxs .scn .bif .vms .vmu .svslide .czi .dcm .png .jpg .jpeg".split(),
-)
+from workflow_scripts.wsi.readers import READERS
+
+SUFFIXES = frozenset(" ".join(READERS.values()).split())
 _TCGA_PATIENT = re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
 
 

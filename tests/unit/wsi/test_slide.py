@@ -6,7 +6,7 @@ from PIL import Image
 
 from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi import slide as slide_module
-from workflow_scripts.wsi.plain_image import open_plain
+from workflow_scripts.wsi.reader_plain_image import open_file as open_plain
 from workflow_scripts.wsi.slide import Slide, open_slide, true_downsample
 
 

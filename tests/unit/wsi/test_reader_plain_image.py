@@ -5,14 +5,14 @@ from PIL import Image
 
 from tests.unit.wsi.tiffs import texture
 from workflow_scripts.core.status import SlideError
-from workflow_scripts.wsi import plain_image
-from workflow_scripts.wsi.plain_image import DiskBackend, PlainBackend, TiffBackend
+from workflow_scripts.wsi import reader_plain_image
+from workflow_scripts.wsi.reader_plain_image import DiskBackend, PlainBackend, TiffBackend
 from workflow_scripts.wsi.slide import open_slide
 
 
 @pytest.fixture
 def small_memory(monkeypatch):
-    monkeypatch.setattr(plain_image, "_IN_MEMORY_PX", 10_000)
+    monkeypatch.setattr(reader_plain_image, "_IN_MEMORY_PX", 10_000)
 
 
 def _save(folder, kind):
@@ -31,7 +31,7 @@ def test_a_large_image_decoded_to_disk_has_the_pixels_of_one_held_in_memory(tmp_
     with open_slide(path) as slide:
         assert isinstance(slide._backend, PlainBackend)
         expected = slide.read(0, 0, 300, 200, 300, 200)
-    monkeypatch.setattr(plain_image, "_IN_MEMORY_PX", 10_000)
+    monkeypatch.setattr(reader_plain_image, "_IN_MEMORY_PX", 10_000)
     with open_slide(path) as slide:
         assert isinstance(slide._backend, DiskBackend)
         np.testing.assert_array_equal(slide.read(0, 0, 300, 200, 300, 200), expected)
@@ -43,7 +43,7 @@ def test_readers_of_one_large_image_share_its_decoded_form(tmp_path, small_memor
     path = _save(tmp_path, "plain.jpg")
     with open_slide(path) as one, open_slide(path) as other:
         assert one._backend._image is other._backend._image
-    assert not plain_image._on_disk
+    assert not reader_plain_image._on_disk
 
 
 @pytest.mark.parametrize("kind", ["rgb.png", "plain.jpg"])
@@ -52,7 +52,7 @@ def test_a_truncated_image_is_refused_at_once(tmp_path, kind, large, monkeypatch
     path = _save(tmp_path, kind)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     if large:
-        monkeypatch.setattr(plain_image, "_IN_MEMORY_PX", 10_000)
+        monkeypatch.setattr(reader_plain_image, "_IN_MEMORY_PX", 10_000)
     with pytest.raises(SlideError) as caught:
         open_slide(path)
     assert caught.value.reason == "unreadable_file" and "truncated" in caught.value.detail

@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from workflow_scripts.core.status import SlideError
+from workflow_scripts.wsi.backend import Backend, NotMine
+from workflow_scripts.wsi.file_head import PLAIN_IMAGES, TIFF
 from workflow_scripts.wsi.tiff_layout import TiffLevel, parse_level
 from workflow_scripts.wsi.tile_reader import TileReader, filled, flatten
 
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-PLAIN_IMAGES = (*_TIFF, b"\x89PNG", b"\xff\xd8\xff")
 _RGB = 2  # TIFF's PhotometricInterpretation
 _UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF's ResolutionUnit: inch, cm
 _IN_MEMORY_PX = 64_000_000  # a PNG or JPEG up to this is held in memory, 4 bytes a px
@@ -137,7 +137,7 @@ def _refuse_planes_of_other_colours(path: str, pages: list) -> None:
         )
 
 
-def _open_tiff(path: str, threads: int) -> TiffBackend | DiskBackend:
+def _open_tiff(path: str, threads: int) -> Backend:
     """The first series of a TIFF."""
     import tifffile
 
@@ -155,16 +155,31 @@ def _open_tiff(path: str, threads: int) -> TiffBackend | DiskBackend:
     return TiffBackend(path, levels, properties, threads)
 
 
-def open_plain(path: str, head: bytes, threads: int = 1) -> PlainBackend | DiskBackend | TiffBackend:
-    """Open a plain image by the first bytes of its file; `threads` decode the tiles of a TIFF.
-
-    Raises:
-        SlideError: `not_brightfield` where it is not 8-bit RGB.
-        Exception: the decoders' own kinds where it is broken.
-    """
-    if head.startswith(_TIFF):
-        return _open_tiff(path, threads)
+def _open_image(path: str) -> Backend:
+    """A PNG or JPEG."""
     with Image.open(path) as image:
         _refuse_unless_rgb(f"of mode {image.mode}", image.mode in ("RGB", "RGBA", "P"))
         large = image.width * image.height > _IN_MEMORY_PX
         return DiskBackend(path, {}) if large else PlainBackend(image)
+
+
+def open_file(path: str, head: bytes, threads: int = 1) -> Backend:
+    """Open a plain image; `threads` decode the tiles of a TIFF.
+
+    Raises:
+        NotMine: it is none by its first bytes, or a broken one, or what is left of a slide of Aperio's.
+        SlideError: `not_brightfield` where it is not 8-bit RGB.
+    """
+    if not head.startswith(PLAIN_IMAGES):
+        raise NotMine
+    try:
+        backend = _open_tiff(path, threads) if head.startswith(TIFF) else _open_image(path)
+    except SlideError:
+        raise
+    except Exception as error:  # decoders raise many kinds over a broken file
+        raise NotMine(error) from error
+    # A vendor's file that OpenSlide refuses has lost its directories: what is left of it is no slide.
+    if backend.properties.get("tiff.ImageDescription", "").startswith("Aperio"):
+        backend.close()
+        raise NotMine
+    return backend
