@@ -1,11 +1,8 @@
 """Encode the patches of one shard's slides with a frozen encoder: one feature file a slide, and an index of them."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from argparse import Namespace
 from pathlib import Path
-from threading import local
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from workflow_scripts.config import Features, Regions
 from workflow_scripts.config.fit import refuse_misfit
@@ -15,34 +12,15 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import remove_fetched
 from workflow_scripts.core.gpu import lease_devices
 from workflow_scripts.core.manifest import read_manifest
-from workflow_scripts.core.status import SlideError, ended_by
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.encoders.plan import common_digest, plan_shard, remove_leftovers
-from workflow_scripts.encoders.region import Region
-from workflow_scripts.wsi.fetch import local_slide
-from workflow_scripts.wsi.pixels import read_region
-from workflow_scripts.wsi.slide import open_slide
+from workflow_scripts.wsi.region_reader import region_reader
+
+if TYPE_CHECKING:
+    from workflow_scripts.encoders.registry import Encoder
 
 
-@contextmanager
-def _open_pixels(path: str, grid: int, patch_px: int) -> Iterator:
-    """Reader of a slide's regions for several threads; each opens the slide for itself."""
-    thread = local()
-    with ExitStack() as opened:
-
-        def read(region: Region) -> tuple[np.ndarray, np.ndarray]:
-            try:
-                if not hasattr(thread, "slide"):
-                    thread.slide = opened.enter_context(open_slide(local_slide(path)))
-                return read_region(thread.slide, region.x, region.y, region.size_x, region.size_y, grid, patch_px)
-            except Exception as error:  # whatever a decoder does with one slide, the others go on
-                found = ended_by(error, region.slide_id, "read_error", f"{path} cannot be read")
-                raise SlideError("read_error", found.detail) from error
-
-        yield read
-
-
-def _build(settings: Features, regions: Regions, granted: int):
+def _build(settings: Features, regions: Regions, granted: int) -> "Encoder":
     """The encoder on the device it is to run on; patches that it was not trained for are refused."""
     import torch
 
@@ -58,7 +36,7 @@ def _build(settings: Features, regions: Regions, granted: int):
     return encoder
 
 
-def main(argv: list[str] | None = None) -> None:
+def _arguments(argv: list[str] | None) -> Namespace:
     parser = entry_parser(__doc__)
     parser.add_argument("--config", type=Features.model_validate_json, required=True, help="JSON: section features")
     parser.add_argument(
@@ -78,6 +56,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_entry(parser, argv)
     if not args.keep_fetched and not args.cohort:
         raise UserError("--keep-fetched 0 says not whose slides are removed; give --cohort, too")
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = _arguments(argv)
     settings, regions, folder = args.config, args.regions_config, args.output.parent
     refuse_misfit(settings, regions)
 
@@ -94,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
         features=settings,
         regions=regions,
         make_encoder=lambda: _build(settings, regions, args.gpu),
-        open_pixels=lambda path: _open_pixels(path, regions.grid, regions.patch_px),
+        open_pixels=lambda slide_id, path: region_reader(slide_id, path, regions.grid, regions.patch_px),
         batch_size=args.batch_size or None,
         threads=max(1, args.readers),
     )
@@ -103,8 +86,8 @@ def main(argv: list[str] | None = None) -> None:
     write_table(args.output, rows, schemas.FEATURE_INDEX, meta)
     if not args.keep_fetched:
         done = {job.status.slide_id for job in jobs}
-        rows = [row for row in read_manifest(args.manifest) if row.slide_id in done]
-        removed = sum(remove_fetched(args.cohort, row.slide_id, row.path) for row in rows)
+        slides = [row for row in read_manifest(args.manifest) if row.slide_id in done]
+        removed = sum(remove_fetched(args.cohort, row.slide_id, row.path) for row in slides)
         log.info("%d fetched slides removed", removed)
 
 

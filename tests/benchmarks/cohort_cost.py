@@ -38,8 +38,8 @@ def reading_cost(path: Path, regions: int) -> tuple[float, float]:
     with open_slide(path) as slide:
         places = [Region("s", str(i), i * side, 0, side, side, tissue) for i in range(regions)]
 
-        def read(place: Region) -> tuple[np.ndarray, np.ndarray]:
-            return read_region(slide, place.x, place.y, place.size_x, place.size_y, GRID, PX)
+        def read(x: int, y: int, size_x: int, size_y: int) -> tuple[np.ndarray, np.ndarray]:
+            return read_region(slide, x, y, size_x, size_y, GRID, PX)
 
         read_patches(places[0], read, False)
         begun = time.process_time()

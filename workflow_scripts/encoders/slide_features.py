@@ -23,8 +23,9 @@ from workflow_scripts.encoders.registry import Encoder
 
 REGIONS_A_PIECE = 32
 
-# a region's pixels, uint8 `[g*p, g*p, 3]`, and which of its patches could be read, bool `[g, g]`
-ReadPixels = Callable[[Region], tuple[np.ndarray, np.ndarray]]
+# From x, y, size_x and size_y of a region, level-0 px, to its pixels, uint8 `[g*p, g*p, 3]`, and which of its patches
+# could be read, bool `[g, g]`.
+ReadPixels = Callable[[int, int, int, int], tuple[np.ndarray, np.ndarray]]
 
 
 class ReadRegion(NamedTuple):
@@ -54,7 +55,7 @@ class Counts:
 
 def read_patches(region: Region, read: ReadPixels, encode_glass: bool) -> ReadRegion:
     """What the encoder needs of a region; called in the reading threads."""
-    rgb, read_ok = read(region)
+    rgb, read_ok = read(region.x, region.y, region.size_x, region.size_y)
     grid = len(read_ok)
     encoded = encoded_one_by_one(read_ok, region.tissue, encode_glass)
     colour = np.where(read_ok[..., None], colour_statistics(rgb, grid), np.float32(0))
