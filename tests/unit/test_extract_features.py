@@ -25,6 +25,7 @@ from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table, status_meta, write_table
 from workflow_scripts.core.tensors import from_column
 from workflow_scripts.encoders.registry import build_encoder
+from workflow_scripts.wsi import region_reader
 from workflow_scripts.wsi.fetch import fetch
 
 GRID, PX = 2, 32
@@ -242,6 +243,26 @@ def test_excluded_slides_have_empty_files(cohort):
         assert from_column(table, "features").shape == (0, GRID, GRID, 64)
         assert table.schema.equals(pq.read_schema(cohort.file("a")))
         assert read_status(cohort.file(name)).reason == rows[name]["reason"]
+
+
+def test_a_slide_that_was_once_unreadable_is_tried_again(cohort, monkeypatch):
+    cohort.add("x", _pixels(4), [], [], status=excluded("x", "no_tissue", "only glass"))
+
+    def no_answer(path):
+        raise OSError(f"the server of {path} does not answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(region_reader, "open_slide", no_answer)
+        rows = cohort.run()
+    assert [row["reason"] for row in rows] == ["read_error", "read_error", "no_tissue"]
+    assert "does not answer" in rows[0]["detail"]
+    fingerprint, times = read_meta(cohort.file("a"))["fingerprint"], cohort.times()
+    assert [row["status"] for row in cohort.run()] == ["ok", "ok", "excluded"]
+    assert read_meta(cohort.file("a"))["fingerprint"] == fingerprint  # nothing else told that it is to be done
+    np.testing.assert_allclose(
+        load_features(cohort.features, ["b"]).tokens[0, 0, 0], _token(_patch(_pixels(1), 20, 0)), atol=4e-3, rtol=4e-3
+    )
+    assert cohort.times()["x"] == times["x"]  # excluded before: there is nothing to try
 
 
 def _damaged_slide(cohort, slide_id):
