@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 from workflow_scripts.config import Slides
 from workflow_scripts.core import schemas
@@ -15,9 +16,9 @@ from workflow_scripts.wsi.scale import resolve_scale
 from workflow_scripts.wsi.slide import open_slide
 
 
-def check(slide_id: str, path: str, mpp: float | list[float] | None, settings: Slides) -> dict:
+def check(slide_id: str, path: str, mpp: float | tuple[float, float] | None, settings: Slides) -> dict[str, Any]:
     """Row of `schemas.CHECK`; what could be learnt before a failure is filled in."""
-    row = {"slide_id": slide_id, "path": path}
+    row: dict[str, Any] = {"slide_id": slide_id, "path": path}
     try:
         with open_slide(local_slide(path)) as slide:
             row |= {
@@ -34,14 +35,15 @@ def check(slide_id: str, path: str, mpp: float | list[float] | None, settings: S
     return row | {"status": "ok", "reason": "", "detail": scale.note}
 
 
-def _manifest_row(text: str) -> dict:
+def _manifest_row(text: str) -> dict[str, Any]:
     row = json.loads(text)
     missing = {"slide_id", "path"} - set(row)
     if missing:
         raise UserError(
             f"--row has no {' and '.join(sorted(missing))}; give slide_id, path and mpp (a number, [x, y] or null)"
         )
-    return row
+    mpp = row.get("mpp")
+    return row | {"mpp": tuple(mpp) if isinstance(mpp, list) else mpp}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -50,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--row", type=_manifest_row, required=True, help='JSON {"slide_id", "path", "mpp"}')
     parser.add_argument("--output", required=True, help="check/{slide}.parquet, one row")
     args = parse_entry(parser, argv)
-    row = check(args.row["slide_id"], args.row["path"], args.row.get("mpp"), args.config)
+    row = check(args.row["slide_id"], args.row["path"], args.row["mpp"], args.config)
     status = (
         SlideStatus(row["slide_id"], detail=row["detail"])
         if row["status"] == "ok"

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
@@ -11,7 +12,7 @@ from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.fetch import fetch
 
 
-def _row(text: str) -> dict:
+def _row(text: str) -> dict[str, Any]:
     row = json.loads(text)
     missing = {"slide_id", "url"} - set(row)
     if missing:

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from PIL import Image
+from shapely import Polygon
+
 from workflow_scripts.config import Tissue
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.files import write_text
@@ -23,7 +26,9 @@ from workflow_scripts.wsi.pixels import read_overview
 from workflow_scripts.wsi.slide import open_slide
 
 
-def find_tissue(check: dict[str, Any], masks: list[str], settings: Tissue) -> tuple[list, dict[str, Any], Any]:
+def find_tissue(
+    check: dict[str, Any], masks: list[str], settings: Tissue
+) -> tuple[list[Polygon], dict[str, Any], Image.Image]:
     """Polygons (level-0 px), facts for the table's metadata, and the overlay picture.
 
     Raises:
@@ -63,7 +68,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_entry(parser, argv)
     check = read_table(args.check).to_pylist()[0]
     status: SlideStatus = read_status(args.check)
-    polygons, facts = [], {"tissue_mm2": 0.0}
+    polygons: list[Polygon] = []
+    facts: dict[str, Any] = {"tissue_mm2": 0.0}
     if status.ok:
         try:
             polygons, facts, picture = find_tissue(check, args.mask, args.config)

@@ -8,10 +8,14 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.files import write_text
+
+if TYPE_CHECKING:
+    from workflow_scripts.core.status import Reason
 
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 REMOTE = ("http", "https", "s3")
@@ -29,7 +33,7 @@ class Fetched:
     """
 
     url: str
-    reason: str = ""
+    reason: "Reason" = ""
     detail: str = ""
     size_bytes: int = 0
     sha256: str = ""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -52,7 +53,8 @@ def to_device(encoder: Encoder, device: torch.device) -> Encoder:
     In bfloat16 the weights of products are stored as such, which spares their conversion in every batch. Norms, sums
     along the residual stream and softmax stay in float32 (autocast).
     """
-    encoder = replace(encoder, module=encoder.module.to(device, memory_format=torch.channels_last))
+    module = encoder.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in stubs
+    encoder = replace(encoder, module=module)
     if encoder.precision == "auto":
         fits = multiplies_bfloat16(device.type) and _keeps_sums_in_float32(encoder.module)
         encoder = replace(encoder, precision="bfloat16" if fits else "float32")
@@ -74,7 +76,8 @@ def compiled(encoder: Encoder, batch_size: int, patch_px: int) -> Encoder:
     import torch._inductor.config as inductor
 
     inductor.freezing = encoder.device.type == "cpu"
-    quick = replace(encoder, module=torch.compile(encoder.module, dynamic=False), fixed_batch=batch_size)
+    module = cast(torch.nn.Module, torch.compile(encoder.module, dynamic=False))
+    quick = replace(encoder, module=module, fixed_batch=batch_size)
     try:
         encode_batch(np.zeros((batch_size, patch_px, patch_px, 3), np.uint8), quick)
     except torch.cuda.OutOfMemoryError:

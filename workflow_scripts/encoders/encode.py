@@ -100,8 +100,8 @@ def encode_batches(batches: Iterable[np.ndarray], encoder: Encoder) -> Iterator[
         running.append(_start(batch, encoder))
         if len(running) > ahead:
             yield to_half(_finish(running.popleft()), encoder)
-    for batch in running:
-        yield to_half(_finish(batch), encoder)
+    for last in running:
+        yield to_half(_finish(last), encoder)
 
 
 def _batches(groups: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:

@@ -1,5 +1,7 @@
 """The ViT-S/16 that HIPT trained with DINO on 256 px patches; its weights come from a local file."""
 
+from typing import cast
+
 import torch
 from torch.nn.functional import interpolate
 
@@ -27,7 +29,7 @@ def _adapt(state: State, module: torch.nn.Module) -> State:
     positions = state.get("pos_embed")
     if positions is None or positions.ndim != 3:
         return state
-    side = round((module.pos_embed.shape[1] - 1) ** 0.5)
+    side = round((cast(torch.Tensor, module.pos_embed).shape[1] - 1) ** 0.5)
     return {**state, "pos_embed": resize_positions(positions, side)}
 
 

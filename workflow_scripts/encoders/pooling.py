@@ -1,8 +1,13 @@
 """Modules around a model that make one vector a patch of its output."""
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from workflow_scripts.config.encoders import Pooling
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
 
 
 class Pooled(torch.nn.Module):
@@ -18,6 +23,8 @@ class ClassAndPatchMean(Pooled):
 
     The feature of a tile in the model cards of Virchow and Virchow2.
     """
+
+    body: "VisionTransformer"
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         tokens = self.body.forward_features(pixels)

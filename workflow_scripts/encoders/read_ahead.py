@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from typing import Generic, NamedTuple, TypeVar
@@ -83,7 +83,7 @@ class ReadAhead(Generic[_Item, _Result]):
             else:
                 last.all_taken = True
 
-    def results(self) -> Iterator[_Result]:
+    def results(self) -> Generator[_Result, None, None]:
         """Results of the next source. Where they are not taken to the end, the rest of the source is left out.
 
         Raises:

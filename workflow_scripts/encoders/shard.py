@@ -31,13 +31,13 @@ from workflow_scripts.encoders.speed import read_speed, write_speed
 def _regions_of(job: SlideJob, grid: int) -> Iterator[Region]:
     names = ("slide_id", "region_id", "x", "y", "size_x", "size_y")
     columns = [job.regions[name].to_pylist() for name in names]
-    for row in zip(*columns, job.tissue(), strict=True):
-        if row[-1].size != grid * grid:
+    for slide_id, region_id, x, y, size_x, size_y, tissue in zip(*columns, job.tissue(), strict=True):
+        if tissue.size != grid * grid:
             raise UserError(
-                f"the regions of slide {job.status.slide_id} have {row[-1].size} patches instead of {grid} x {grid}; "
+                f"the regions of slide {job.status.slide_id} have {tissue.size} patches instead of {grid} x {grid}; "
                 "run tile_regions for it again"
             )
-        yield Region(*row[:-1], row[-1].reshape(grid, grid))
+        yield Region(slide_id, region_id, x, y, size_x, size_y, tissue.reshape(grid, grid))
 
 
 def _judge(status: SlideStatus, counts: Counts, limit: float) -> None:
@@ -162,6 +162,7 @@ class ShardRun:
         return counts
 
     def _index_row(self, job: SlideJob) -> dict[str, Any]:
+        meta: dict[str, Any]
         if job.kept:  # excluded for now; found up to date when the slide is back
             meta = {"status": asdict(job.status), "n_regions": 0, "n_patches": 0, "unreadable_fraction": None}
         else:

@@ -6,7 +6,7 @@ The latter are all others: a timm name, `hf-hub:owner/model`, or `local-dir:fold
 from collections.abc import Callable
 from difflib import get_close_matches
 from math import isqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -16,6 +16,9 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.pooling import POOLED
 from workflow_scripts.encoders.recipe import Recipe, State
 from workflow_scripts.encoders.timm_import import timm
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
 
 
 def unknown_name(name: str) -> UserError:
@@ -57,12 +60,13 @@ def adapt_positions(state: State, module: torch.nn.Module) -> State:
     own, given = getattr(module, "pos_embed", None), state.get("pos_embed")
     if own is None or given is None or own.shape == given.shape or not hasattr(module, "num_prefix_tokens"):
         return state
-    prefix = 0 if module.no_embed_class else module.num_prefix_tokens
+    vit = cast("VisionTransformer", module)
+    prefix = 0 if vit.no_embed_class else vit.num_prefix_tokens
     if given.ndim != 3 or isqrt(given.shape[1] - prefix) ** 2 != given.shape[1] - prefix:
         return state  # of another model, which is said when the weights are loaded
     from timm.layers import resample_abs_pos_embed
 
-    new_size = list(module.patch_embed.grid_size)
+    new_size = list(vit.patch_embed.grid_size)
     return {**state, "pos_embed": resample_abs_pos_embed(given, new_size=new_size, num_prefix_tokens=prefix)}
 
 
@@ -105,8 +109,8 @@ def entry_recipe(facts: EncoderFacts) -> Recipe:
         options["mlp_layer"] = getattr(timm.layers, options["mlp_layer"])
 
     def create(input_px: int) -> torch.nn.Module:
-        size = {"img_size": input_px} if facts.token_px else {}
-        module = timm.create_model(architecture, pretrained=False, num_classes=0, **size, **options)
+        sized = options | ({"img_size": input_px} if facts.token_px else {})
+        module = timm.create_model(architecture, pretrained=False, num_classes=0, **sized)
         pooled = POOLED.get(facts.pooling)
         return pooled(module) if pooled else module
 

@@ -21,7 +21,8 @@ def find_masks(folder: str | None, slide_ids: Iterable[str]) -> tuple[dict[str, 
         return {}, []
     if not Path(folder).is_dir():
         raise UserError(f"tissue.masks: there is no folder {folder}; mend its path, or set it to null")
-    known, masks, orphans = set(slide_ids), {}, []
+    known, orphans = set(slide_ids), []
+    masks: dict[str, list[str]] = {}
     for file in sorted(Path(folder).iterdir()):
         if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
             continue

@@ -1,8 +1,13 @@
 """A binary picture over the whole slide, brought to the raster of the tissue."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from workflow_scripts.core.status import SlideError
+
+if TYPE_CHECKING:
+    import pyvips
 
 _STRIP_PX = 16_000_000  # of the picture, held at once
 
@@ -54,7 +59,9 @@ def _check_proportions(file: str, w: int, h: int, width: int, height: int) -> No
         )
 
 
-def _strip(image, first: float, last: float, shape: tuple[int, int], values: set) -> np.ndarray:
+def _strip(
+    image: "pyvips.Image", first: float, last: float, shape: tuple[int, int], values: set[int | float]
+) -> np.ndarray:
     """Rows `first..last` (shares of the height) of the picture at `shape`; adds the pixel values that it met."""
     y0, y1 = first * image.height, last * image.height
     top, bottom = int(y0), min(image.height, int(np.ceil(y1 - 1e-9)))

@@ -81,7 +81,7 @@ def find_levels(reference: OpenSlideBackend) -> list[TiffLevel] | None:
 
     try:
         with tifffile.TiffFile(reference.path) as file:
-            pages = [page for page in file.pages if page.is_tiled]
+            pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
             found = []
             for size in reference.dimensions:
                 same = [page for page in pages if (page.imagewidth, page.imagelength) == size]

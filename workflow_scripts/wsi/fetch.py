@@ -81,7 +81,7 @@ def _http_piece(session: Any, url: str, partial: Path, seen: MutableMapping[str,
 def _fetch_http(url: str, partial: Path, pause_s: float) -> None:
     import requests
 
-    seen = requests.structures.CaseInsensitiveDict()
+    seen: MutableMapping[str, str] = requests.structures.CaseInsensitiveDict()
     with requests.Session() as session:
         for number in range(_TRIES):
             try:

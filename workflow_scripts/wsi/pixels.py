@@ -32,7 +32,8 @@ class _Canvas:
 
     def __init__(self, slide: Slide, x: float, y: float, px_x: float, px_y: float, shape: tuple[int, int], cell: int):
         self.slide, self.x, self.y, self.px_x, self.px_y, self.cell = slide, x, y, px_x, px_y, cell
-        self.shape, self._rgb = shape, None
+        self.shape = shape
+        self._rgb: np.ndarray | None = None
         # Whole canvas pixels inside the slide; a pixel that the slide's edge cuts stays white.
         self.left, self.right = _inside(x, px_x, shape[1], slide.width)
         self.top, self.bottom = _inside(y, px_y, shape[0], slide.height)

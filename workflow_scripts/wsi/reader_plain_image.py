@@ -6,6 +6,7 @@ which can only be decoded from the top, are decoded once by libvips into a tempo
 
 import os
 from threading import Lock
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -16,6 +17,9 @@ from workflow_scripts.wsi.backend import Backend, NotMine
 from workflow_scripts.wsi.file_head import PLAIN_IMAGES, TIFF
 from workflow_scripts.wsi.tiff_layout import TiffLevel, parse_level
 from workflow_scripts.wsi.tile_reader import TileReader, filled, flatten
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
 
 _RGB = 2  # TIFF's PhotometricInterpretation
 _UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF's ResolutionUnit: inch, cm
@@ -50,12 +54,14 @@ class DiskBackend:
     vendor = "plain-image"
 
     def __init__(self, path: str, properties: dict[str, str]) -> None:
-        self._image = _decode_to_disk(path)
+        self._image: _OnDisk | None = _decode_to_disk(path)
         pixels = self._image.pixels
         self.dimensions, self.downsamples, self.tile_rows = [(pixels.width, pixels.height)], [1.0], [1]
         self.properties = properties
 
     def read(self, level: int, x: int, y: int, w: int, h: int, out: np.ndarray | None = None) -> np.ndarray:
+        if self._image is None:
+            raise ValueError("the image is closed")
         return filled(out, self._image.pixels.crop(x, y, w, h).numpy())
 
     def close(self) -> None:
@@ -112,7 +118,7 @@ class TiffBackend:
         self._tiles.close()
 
 
-def _resolution(page) -> dict[str, str]:
+def _resolution(page: "TiffPage") -> dict[str, str]:
     """um/px by the resolution tags, where they have a unit."""
     unit = _UM_PER_UNIT.get(page.tags.valueof("ResolutionUnit", 2))
     found = {}
@@ -123,12 +129,12 @@ def _resolution(page) -> dict[str, str]:
     return found
 
 
-def _channels(page) -> int:
+def _channels(page: "TiffPage") -> int:
     """Colours of a page, whether they lie side by side or each in a plane of its own; 0 for anything else."""
     return {"YXS": page.shape[-1], "SYX": page.shape[0]}.get(page.axes, 0)
 
 
-def _refuse_planes_of_other_colours(path: str, pages: list) -> None:
+def _refuse_planes_of_other_colours(path: str, pages: "list[TiffPage]") -> None:
     if any(page.axes == "SYX" and page.photometric != _RGB for page in pages):
         raise SlideError(
             "unreadable_file",

@@ -21,7 +21,8 @@ def block_mean(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
     height, width, _ = pixels.shape
     out = np.empty((height // rows, width // columns, 3), np.uint8)
     step = max(1, _BLOCK_BYTES // (3 * width * rows))
-    area, dtype = rows * columns, np.uint16 if rows * columns <= 256 else np.uint32
+    area = rows * columns
+    dtype: type[np.unsignedinteger] = np.uint16 if area <= 256 else np.uint32
     for top in range(0, len(out), step):
         block = pixels[top * rows : (top + step) * rows]
         sums = _sum_of(block, rows, dtype).reshape(-1, width // columns, columns, 3)
@@ -33,9 +34,9 @@ def block_mean(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return out
 
 
-def _sum_of(block: np.ndarray, rows: int, dtype: type) -> np.ndarray:
+def _sum_of(block: np.ndarray, rows: int, dtype: type[np.unsignedinteger]) -> np.ndarray:
     """Sums of every `rows` rows."""
-    total = block[0::rows].astype(dtype)
+    total: np.ndarray = block[0::rows].astype(dtype)
     for row in range(1, rows):
         total += block[row::rows]
     return total

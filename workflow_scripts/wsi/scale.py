@@ -47,18 +47,19 @@ def _number(text: str | None, units: Mapping[str, float] = _UM) -> float | None:
     if text is None or not text.strip():
         return None
     found = _QUANTITY.fullmatch(text.strip())
-    factor = units.get(found.group(2)) if found and found.group(2) else 1.0
+    if found is None:
+        return math.nan
+    factor = units.get(found[2], math.nan) if found[2] else 1.0
     try:
-        return float(found.group(1).replace(",", ".")) * factor
-    except (AttributeError, TypeError, ValueError):
+        return float(found[1].replace(",", ".")) * factor
+    except ValueError:  # more than one comma or point
         return math.nan
 
 
 def _claim(x: float | None, y: float | None, source: str) -> list[_Claim]:
     """One axis stands for both where the other is missing; nothing where both are."""
-    if x is None and y is None:
-        return []
-    return [_Claim(y if x is None else x, x if y is None else y, source)]
+    x, y = y if x is None else x, x if y is None else y
+    return [] if x is None or y is None else [_Claim(x, y, source)]
 
 
 def _from_ome_xml(description: str) -> list[_Claim]:
@@ -79,7 +80,8 @@ def _from_ome_xml(description: str) -> list[_Claim]:
         unit = _UM.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         value = _number(pixels.get(f"PhysicalSize{axis}"))
         sizes.append(None if unit is None or value is None else value * unit)
-    return _claim(*sizes, "ome_xml")
+    x, y = sizes
+    return _claim(x, y, "ome_xml")
 
 
 def _from_tiff(properties: Mapping[str, str]) -> list[_Claim]:
@@ -90,7 +92,8 @@ def _from_tiff(properties: Mapping[str, str]) -> list[_Claim]:
         size = _number(properties.get(f"tiff.mpp-{axis}"))
         density = _number(properties.get(f"tiff.{axis.upper()}Resolution"))
         sizes.append(unit / density if size is None and unit and density else size)
-    return _claim(*sizes, "tiff_resolution")
+    x, y = sizes
+    return _claim(x, y, "tiff_resolution")
 
 
 def _recorded(properties: Mapping[str, str]) -> list[_Claim]:
@@ -167,7 +170,7 @@ def resolve_scale(
     recorded, power = _recorded(properties), _power(properties)
     claims = recorded
     if override_mpp is not None:
-        both = override_mpp if isinstance(override_mpp, tuple | list) else (override_mpp, override_mpp)
+        both = override_mpp if isinstance(override_mpp, tuple) else (override_mpp, override_mpp)
         claims = [_Claim(*both, "manifest")]
     elif settings.mpp_from_objective and power:
         claims = [*recorded, _Claim(_OBJECTIVE_MPP / power, _OBJECTIVE_MPP / power, "objective_guess")]

@@ -34,7 +34,8 @@ def slide_ids(paths: list[Path]) -> list[str]:
     """A clean and unique id for every slide: its stem, with a number where a stem comes again."""
     stems = [re.sub(r"\.ome$", "", path.stem, flags=re.IGNORECASE) for path in paths]
     clean = [re.sub(r"[^\w.-]+", "_", stem).lstrip(".") or "slide" for stem in stems]
-    taken, seen, ids = set(clean), Counter(), []
+    taken, ids = set(clean), []
+    seen: Counter[str] = Counter()
     for name in clean:
         seen[name] += 1
         if seen[name] == 1:

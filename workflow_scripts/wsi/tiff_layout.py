@@ -153,6 +153,8 @@ def _other_decoder(page: "TiffPage") -> Callable[[bytes, int], np.ndarray]:
 
     def decode(data: bytes, index: int) -> np.ndarray:
         segment, _, (_, rows, cols, _) = page_decode(data, index, **tables)
+        if segment is None:
+            raise ValueError("a tile holds no pixels")
         return segment[0, :rows, :cols]
 
     return decode

@@ -19,10 +19,11 @@ def flatten(pixels: Image.Image) -> Image.Image:
     """An RGB or RGBA image on white."""
     if pixels.mode == "RGB":
         return pixels
-    if pixels.getextrema()[3][0] == 255:
+    alpha = pixels.getchannel("A")
+    if alpha.getextrema()[0] == 255:
         return pixels.convert("RGB")
     flat = Image.new("RGB", pixels.size, WHITE)
-    flat.paste(pixels, mask=pixels.getchannel("A"))
+    flat.paste(pixels, mask=alpha)
     return flat
 
 
