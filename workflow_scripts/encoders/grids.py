@@ -29,6 +29,7 @@ def colour_statistics(rgb: np.ndarray, grid: int) -> np.ndarray:
 
     Args:
         rgb: uint8 `[g*p, g*p, 3]`.
+        grid: patches along each side, g.
 
     Returns:
         float32 `[g, g, 6]`.
@@ -58,7 +59,8 @@ def assemble_tokens(
 
     Args:
         features: float16 `[n, D]`, in row-major order of the `n` True patches of `encoded`.
-        encoded, read_ok: bool `[g, g]`.
+        encoded: bool `[g, g]`.
+        read_ok: bool `[g, g]`, True wherever `encoded` is.
         glass_token: float16 `[D]`.
     """
     tokens = np.zeros((*read_ok.shape, len(glass_token)), np.float16)

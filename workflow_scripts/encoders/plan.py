@@ -145,7 +145,11 @@ def plan_shard(
     """Jobs of the shard's slides, in manifest order.
 
     Args:
-        shard, shards: which of how many.
+        manifest: slides.csv.
+        shard: which shard, from 0.
+        shards: how many there are.
+        check_folder: tables of check_slide.
+        regions_folder: tables of tile_regions.
         features_folder: `features/{encoder}`.
         common: from `common_digest`.
 

@@ -55,7 +55,9 @@ def tissue_fields(tissue: np.ndarray, width_um: float, height_um: float) -> list
     """Rows and columns of the grid of fields, from the slide's corner, that are at least half tissue.
 
     Args:
-        tissue: bool `[h, w]`, laid over a slide of `width_um x height_um`.
+        tissue: bool `[h, w]`, laid over the whole slide.
+        width_um: width of the slide, um.
+        height_um: height of the slide, um.
     """
     sums = np.pad(tissue.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     rows, cols = int(height_um // FIELD_UM), int(width_um // FIELD_UM)
@@ -70,8 +72,11 @@ def measure_focus(slide: Readable, tissue: np.ndarray, mpp_x: float, mpp_y: floa
     """Focus of at most `count` fields of 256 um, spread evenly over those with tissue, read at 1 um/px.
 
     Args:
+        slide: the open slide; a field that cannot be read is left out.
         tissue: bool `[h, w]`, laid over the slide.
-        mpp_x, mpp_y: the slide's scale, um/px; coarser than 1 um/px nothing is measured.
+        mpp_x: the slide's scale along x, um/px; coarser than 1 um/px nothing is measured.
+        mpp_y: the same along y.
+        count: fields that are measured at most.
     """
     found = []
     if max(mpp_x, mpp_y) <= FIELD_MPP * 1.05:

@@ -13,6 +13,7 @@ def find_masks(folder: str | None, slide_ids: Iterable[str]) -> tuple[dict[str, 
 
     Args:
         folder: the config's `tissue.masks`, null for none.
+        slide_ids: of the manifest.
 
     Raises:
         UserError: the folder does not exist.

@@ -16,8 +16,10 @@ def read_mask_image(file: str, shape: tuple[int, int], width: int, height: int) 
     """Mask of a PNG or TIFF with two values, of which 0 is glass, over the whole slide at any resolution.
 
     Args:
+        file: the picture.
         shape: rows and columns of the result; a pixel is tissue where at least half of its area is.
-        width, height: the slide, level-0 px.
+        width: of the slide, level-0 px.
+        height: of the slide, level-0 px.
 
     Returns:
         bool `[rows, columns]`.

@@ -64,6 +64,7 @@ def is_stain(rgb: np.ndarray, ink: np.ndarray, tissue: np.ndarray, um_per_px: fl
         rgb: uint8 `[h, w, 3]` at `um_per_px`.
         ink: bool `[h, w]`, of `find_ink`.
         tissue: bool `[h, w]`, what is tissue beside it.
+        um_per_px: scale of the three.
     """
     if ink.sum() <= (tissue & ~ink).sum():
         return False

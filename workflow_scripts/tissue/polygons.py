@@ -51,7 +51,8 @@ def rasterise(polygons: list[shapely.Polygon], shape: tuple[int, int], width: in
     Args:
         polygons: in level-0 px.
         shape: rows and columns of the result, laid over the whole slide.
-        width, height: the slide's size, level-0 px.
+        width: of the slide, level-0 px.
+        height: of the slide, level-0 px.
 
     Returns:
         bool `[rows, columns]`; of polygons made by `mask_polygons` from that shape, the same mask again.

@@ -23,7 +23,8 @@ def read_user_mask(files: list[str], shape: tuple[int, int], width: int, height:
     Args:
         files: the slide's files of `tissue.masks`; there must be one.
         shape: rows and columns to which a picture is brought.
-        width, height: the slide, level-0 px.
+        width: of the slide, level-0 px.
+        height: of the slide, level-0 px.
 
     Raises:
         SlideError: `bad_mask`; the detail names the file and how to mend it.

@@ -67,8 +67,10 @@ def plan_strips(axis: Axis, whole: bool, tile: int, size: int) -> list[Strip]:
     """Strips of at least `size` px of the level, whose readings end with a tile, or with the last pixel needed.
 
     Args:
+        axis: the read.
         whole: every output covers whole pixels (`Axis.is_whole`).
         tile: px of a tile.
+        size: px of the level that a strip has at least.
     """
     end = sum(axis.span(0, axis.count, whole))
     strips: list[Strip] = []

@@ -44,6 +44,9 @@ def _http_piece(session: Any, url: str, partial: Path, seen: MutableMapping[str,
     """One try: the rest of the file where the server can go on, else all of it.
 
     Args:
+        session: of requests, which keeps its connections.
+        url: of the file.
+        partial: what has come so far; the rest is put behind it.
         seen: headers of the last answer, by which a changed file is told from the same one; filled in here. Their names
             are looked up in any case (RFC 9110, 5.1).
     """
@@ -132,7 +135,9 @@ def fetch(
 
     Args:
         url: https://, http:// or s3://.
-        size_bytes, sha256: what it must have; None and empty accept any.
+        target: the file.
+        size_bytes: what it must have; None accepts any.
+        sha256: what it must have; empty accepts any.
         pause_s: before the second try; it doubles.
 
     Raises:

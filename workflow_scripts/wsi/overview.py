@@ -20,7 +20,10 @@ def read_at_scale(slide: Slide, mpp_x: float, mpp_y: float, mpp: float) -> Overv
     level has dropped up to one of its pixels at the far edges, and its filter is the scanner's.
 
     Args:
-        mpp_x, mpp_y: scale of level 0, um/px.
+        slide: the open slide.
+        mpp_x: scale of level 0 along x, um/px.
+        mpp_y: the same along y.
+        mpp: the wanted scale, um/px; a side is a whole number of px, so the scale is near it.
 
     Raises:
         SlideError: `read_error` where nothing could be read.

@@ -125,7 +125,13 @@ def read_region(
     those from finer levels. What lies outside the slide or cannot be read stays white, and `read_ok` says so.
 
     Args:
-        x, y, size_x, size_y: the region, level-0 px; it may stick out of the slide on any side.
+        slide: the open slide.
+        x: left edge, level-0 px; the region may stick out of the slide on any side.
+        y: upper edge, level-0 px.
+        size_x: width, level-0 px.
+        size_y: height, level-0 px.
+        grid: patches along each side.
+        patch_px: width of a patch as it is read, px.
     """
     side = grid * patch_px
     canvas = _Canvas(slide, x, y, size_x / side, size_y / side, (side, side), patch_px)

@@ -57,8 +57,10 @@ def region_grid(width: int, height: int, mpp_x: float, mpp_y: float, settings: R
     """All regions that together cover a slide, row by row.
 
     Args:
-        width, height: px at level 0.
-        mpp_x, mpp_y: um/px at level 0.
+        width: of the slide, level-0 px.
+        height: of the slide, level-0 px.
+        mpp_x: scale of level 0 along x, um/px.
+        mpp_y: the same along y.
         settings: config section `regions`.
     """
     size_x, size_y = region_size(mpp_x, settings), region_size(mpp_y, settings)
@@ -150,9 +152,13 @@ def region_rows(
     region without a patch of tissue is left out.
 
     Args:
+        slide_id: the slide.
         mask: bool `[h, w]`, tissue over the whole slide at any scale.
-        width, height: px at level 0.
-        mpp_x, mpp_y: um/px at level 0.
+        width: of the slide, level-0 px.
+        height: of the slide, level-0 px.
+        mpp_x: scale of level 0 along x, um/px.
+        mpp_y: the same along y.
+        settings: config section `regions`.
     """
     tissue = TissueArea(mask, width, height)
     edges_x, edges_y = patch_edges(mpp_x, settings), patch_edges(mpp_y, settings)

@@ -14,6 +14,8 @@ def block_mean(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
     Args:
         pixels: uint8 `[h, w, 3]`, h and w multiples of `rows` and `columns`.
+        rows: px of a block along y.
+        columns: px of a block along x.
 
     Returns:
         uint8 `[h / rows, w / columns, 3]`.

@@ -163,6 +163,7 @@ def resolve_scale(
     Args:
         properties: as in `Slide.properties`.
         override_mpp: the manifest's um/px, for both axes or as (x, y).
+        settings: config section `slides`.
 
     Raises:
         SlideError: `no_mpp` where none is recorded, `implausible_mpp` where none is inside mpp_min..mpp_max.

@@ -77,8 +77,12 @@ class Slide:
         Transparent pixels lie on white.
 
         Args:
-            x, y, w, h: the rectangle, level-0 px; fractions allowed.
-            out_w, out_h: size of the result.
+            x: left edge, level-0 px; fractions are allowed here and below.
+            y: upper edge, level-0 px.
+            w: width, level-0 px.
+            h: height, level-0 px.
+            out_w: width of the result, px.
+            out_h: height of the result, px.
             level: to read from, one of `finer_levels`; null takes the coarsest that is fine enough.
 
         Raises:
@@ -132,6 +136,7 @@ def open_slide(path: str | Path, threads: int = 1) -> Slide:
     """Open a slide.
 
     Args:
+        path: its file, or the folder of a DICOM series.
         threads: tiles of one read decoded at once, where the tiles are decoded here (JPEG-tiled slides, plain TIFF).
 
     Raises:

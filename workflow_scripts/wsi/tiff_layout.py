@@ -118,6 +118,7 @@ def _without_app_markers(data: bytes, largest: tuple[int, int] | None = None) ->
     """A JPEG stream, or a stream of tables, without its start, APP and comment markers, and tables without their end.
 
     Args:
+        data: the stream.
         largest: rows and columns that the JPEG may have; a damaged header could ask for gigabytes.
 
     Raises:

@@ -91,6 +91,11 @@ class TileReader:
         """A rectangle of whole pixels inside a level, uint8 `[h, w, 3]`; tiles that were never stored are white.
 
         Args:
+            level: index into `levels`.
+            x: left edge, px of the level.
+            y: upper edge, px of the level.
+            w: width, px of the level.
+            h: height, px of the level.
             out: filled and returned, instead of a new array.
 
         Raises:
