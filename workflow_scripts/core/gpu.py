@@ -19,7 +19,7 @@ from workflow_scripts.core.launch import is_worker
 _held: list[int] = []
 
 
-def _visible_devices() -> list[str]:
+def visible_devices() -> list[str]:
     """Ids of the devices this process may use: the mask if one is set, else what the driver lists."""
     mask = os.environ.get("CUDA_VISIBLE_DEVICES")
     if mask is not None:
@@ -66,8 +66,8 @@ def lease_devices(count: int, wait_s: float = 3600.0) -> list[str]:
         UserError: the devices did not become free in time.
     """
     if is_worker():
-        return _visible_devices()  # those that the process which started this one has leased
-    available = _visible_devices() if count or os.environ.get("SLURM_JOB_ID") else []
+        return visible_devices()  # those that the process which started this one has leased
+    available = visible_devices() if count or os.environ.get("SLURM_JOB_ID") else []
     if os.environ.get("SLURM_JOB_ID") and len(available) <= count:
         return available  # the scheduler gave this job its devices; more than asked for is an allocation shared by jobs
     count = min(count, len(available))
