@@ -1,0 +1,184 @@
+"""The text of my.yaml: what it says of each finding, and that it is read back as the keys that it was made of."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit.project.made import LAPTOP, counts, row, survey
+from workflow_scripts.config import load_config
+from workflow_scripts.project.my_yaml import first_try_yaml, mapping, my_yaml, schema_line
+from workflow_scripts.project.plan import Plan, make_plan
+from workflow_scripts.project.summary import run_command, summary
+from workflow_scripts.project.survey import Survey
+
+FOUND = {"efficientnet_lite0": None}
+MANY = [60, 60, 40, 33]
+
+
+def _plan(found: Survey, machine=LAPTOP, encoders=FOUND, name="mine") -> Plan:
+    return make_plan(found, machine, encoders, name, "slides.csv")
+
+
+def _text(plan: Plan) -> str:
+    return my_yaml(plan, "/data/slides", [])
+
+
+def _said(text: str) -> str:
+    """The comments as running text."""
+    return " ".join(text.replace("\n# ", " ").split())
+
+
+def _summary(plan: Plan) -> str:
+    return " ".join(summary(plan, [], "snakemake", None).split())
+
+
+@pytest.mark.parametrize("regions", [60, 20, 13, 5, 1])
+@pytest.mark.parametrize("name", ["mine", "2024", "true", "1e3"])
+def test_the_text_is_read_back_as_the_keys(regions, name):
+    plan = _plan(survey(4, [regions] * 4), name=name)
+    assert yaml.safe_load(_text(plan)) == plan.keys
+    assert load_config(yaml.safe_load(_text(plan))).cohort.name == name
+    assert max(map(len, _text(plan).splitlines())) <= 120
+
+
+def test_lines_of_comments_can_be_taken_up_as_they_are():
+    """The rounds of the presets and the tasks, with their '# ' off, are valid keys in the place where they stand."""
+    for regions in (60, 13):
+        text = _text(_plan(survey(4, [regions] * 4)))
+        lines, kept = text.splitlines(), []
+        keys = "pretrain: defaults: rounds: epochs_per_round: benchmark: tasks: response: survival: folds:".split()
+        for line in lines:
+            bare = line.replace("# ", "", 1)
+            kept.append(bare if line.lstrip().startswith("# ") and bare.split()[0] in keys else line)
+        config = load_config(yaml.safe_load("\n".join(kept)))
+        assert (config.pretrain.defaults.rounds, config.pretrain.defaults.epochs_per_round) == (26, 3)
+        assert set(config.benchmark.tasks) == {"response", "survival"} and config.benchmark.folds == 5
+        assert "#   folds:" in text  # 5 is the default too
+
+
+def test_regions_of_the_paper():
+    text = _said(_text(_plan(survey(4, MANY))))
+    assert "50 a slide (median) at the paper's 4096 px; 75% of the slides should have 32. They have" in text
+    assert "small for SLPD" not in text
+
+
+def test_smaller_regions_with_their_figures():
+    text = _said(_text(_plan(survey(4, [13] * 4))))
+    assert "13 a slide (median) at the paper's 4096 px; 75% of the slides should have 32. So grid 8 (2048 px)" in text
+    assert "which gives 52." in text and "small for SLPD" not in text
+
+
+def test_two_prototypes_as_for_brca():
+    text = _said(_text(_plan(survey(4, [20] * 4))))
+    assert "should have 32, and have 16: 2 prototypes a slide are taken, as in the paper for TCGA-BRCA" in text
+
+
+def test_slides_that_are_too_small_are_told_what_slpd_cannot_do():
+    few = [counts(0)] * 4
+    few = [{grid: count._replace(regions=2 if grid == 4 else 1, patches=20) for grid, count in c.items()} for c in few]
+    text = _said(_text(_plan(Survey(4, [row(str(i)) for i in range(4)], few, []))))
+    assert "a prototype stands for 1 of a slide's regions, in the paper for 8 and more" in text
+    assert "fewer than 4 regions: 4 of 4" in text and "hardly be more than DINO" in text
+
+
+def test_slides_are_counted_with_those_that_are_left_out():
+    rows = [row("a"), row("b", mpp_x=0.5, mpp_y=0.5, mpp_source="ome_xml", detail="the objective says 40x")]
+    rows += [row("c", status="excluded", reason="no_mpp", guessable=True)]
+    rows += [row("d", status="excluded", reason="implausible_mpp")]
+    rows += [row("e", status="excluded", reason="unreadable_file", detail="it is empty")]
+    found = Survey(7, rows, [counts(60)], [row("b", status="excluded", reason="no_tissue", detail="none")], remote=2)
+    for text in (_said(_text(_plan(found))), _summary(_plan(found))):
+        assert "7 slides; 1 can be used." in text and "2 slides of these are addresses" in text
+        assert "0.25 to 0.5 (median 0.375) um/px, from the scanner's tags (1) and OME-XML (1)" in text
+        assert "they record no scale: c. Write the true value" in text and "cannot be true: d." in text
+        assert "Of 1 slide without a scale the objective's power" in text
+        assert "Left out: e, unreadable_file: it is empty." in text and "Left out: b, no_tissue: none." in text
+        assert "Used, with a doubt: b, the objective says 40x." in text
+        assert "80% of the slides are left out, and the run stops where more than 50% are" in text
+
+
+def test_long_lists_are_cut():
+    rows = [row(f"n{i}", status="excluded", reason="no_mpp") for i in range(30)]
+    rows += [row(f"u{i}", status="excluded", reason="read_error", detail="x") for i in range(30)]
+    text = _said(_text(_plan(Survey(61, [*rows, row("ok")], [counts(60)], []))))
+    assert "n7 and 22 more" in text and "n8" not in text
+    assert "u7, read_error" in text and "u8" not in text and "22 more, read_error" in text
+
+
+def test_a_sample_is_said_to_be_one():
+    text = _said(_text(_plan(survey(12_000, MANY, opened=300))))
+    assert "12,000 slides; 300 of them, drawn by chance, were opened: all can be used." in text
+    assert "by the tissue of 4 slides" in text and "by the tissue of all slides" in _text(_plan(survey(4, MANY)))
+
+
+def test_where_no_slide_can_be_used_the_list_comes_first():
+    plan = _plan(Survey(1, [row("a", status="excluded", reason="no_mpp")], [], []))
+    said = _summary(plan)
+    assert "Fill in column mpp of slides.csv" in said and "--manifest slides.csv --force" in said
+    assert "snakemake" not in said and "hours" not in said
+    assert plan.layout.grid == 16
+
+
+def test_the_encoder_and_what_would_be_better():
+    text = _said(_text(_plan(survey(4, MANY))))
+    assert "Encoder: efficientnet_lite0" in text and "It has seen no tissue" in text and "Apache-2.0" in text
+    assert "phikon, phikon_v2, fetched with allow_network: true" in text and "hf auth login" in text
+    assert "vit256_small_dino.pth (HIPT repository)" in text
+    other = _said(_text(_plan(survey(4, MANY), encoders=FOUND | {"phikon": None, "uni": None})))
+    assert "Encoder: phikon" in other and "Also on this machine: uni." in other and "seen no tissue" not in other
+
+
+def test_cost_disk_and_machine():
+    text = _said(_text(_plan(survey(1000, MANY))))
+    assert "Machine: 2 cores, no GPU, 16 GB of memory and 1 TB of disk free." in text
+    assert "days" in text and "(159 training states of 400 MB)" in text and "do not fit in memory" in text
+    gpu = _said(_text(_plan(survey(1000, MANY), LAPTOP._replace(gpus=2, disk_free=10**10))))
+    assert "2 GPUs" in gpu and "none was measured" in gpu and "make room" in gpu
+    assert "rounds: 26 # the paper: 79" in gpu
+
+
+def test_a_small_cohort_is_told_that_it_learns_little():
+    assert "training takes 100 steps in all, 12,200 on TCGA-NSCLC" in _said(_text(_plan(survey(4, MANY))))
+    assert "steps in all" not in _text(_plan(survey(1000, MANY)))
+
+
+def test_the_first_try_is_a_layer():
+    plan = _plan(survey(1000, MANY))
+    assert plan.first_try is not None
+    assert yaml.safe_load(first_try_yaml(plan.first_try, "my.yaml")) == plan.first_try.keys
+    assert "first_try.yaml" in _summary(plan) and "first_try.yaml" not in _summary(_plan(survey(4, MANY)))
+
+
+def test_mappings_and_their_notes():
+    lines = mapping({"a": {"b": {"c": {"d": 1, "e": None}}, "f": 0.002}}, {"a.b.c": "x", "a.f": "y", "a": "z"})
+    assert lines == ["a: # z", "  b:", "    c: { d: 1, e: null } # x", "  f: 0.002 # y"]
+
+
+def test_the_schema_is_named_where_it_is_there(tmp_path):
+    schema = tmp_path / "config/config.schema.json"
+    assert schema_line(schema, tmp_path) == []
+    schema.parent.mkdir()
+    schema.write_text("{}")
+    head = "# yaml-language-server: $schema="
+    assert schema_line(schema, tmp_path) == [f"{head}config/config.schema.json"]
+    assert schema_line(schema, tmp_path / "elsewhere") == [f"{head}{schema}"]
+    plan = _plan(survey(4, MANY))
+    assert my_yaml(plan, "x", schema_line(schema, tmp_path)).startswith(f"{head}config/config.schema.json\n# Slides")
+
+
+def test_the_command_to_run(tmp_path):
+    clone, project, deployed = tmp_path / "a clone", tmp_path / "project", tmp_path / "deployed"
+    for folder in (clone, project, deployed / "workflow"):
+        folder.mkdir(parents=True)
+    (clone / "Snakefile").touch()
+    (deployed / "workflow/Snakefile").touch()
+    assert run_command(clone, clone, 0) == "snakemake --cores all --configfile my.yaml"
+    assert run_command(clone, deployed, 0) == run_command(clone, clone, 0)
+    there = run_command(clone, project, 4)
+    assert there == f"snakemake --cores all --snakefile '{clone}/Snakefile' --resources gpu=4 --configfile my.yaml"
+    plan = _plan(survey(4, MANY))
+    assert "cd 'a b'" in summary(plan, [], there, Path("a b")) and "CLONE" not in summary(plan, [], there, None)
+    installed = run_command(tmp_path / "site-packages", project, 0)
+    assert "--snakefile CLONE/Snakefile" in installed
+    assert "CLONE is the folder of the workflow's clone" in summary(plan, [], installed, None)

@@ -1,0 +1,186 @@
+"""The project's configuration file, and the layer of a first try, as text with what was found as comments."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.project.findings import (
+    amount_found,
+    doubts_found,
+    excluded_found,
+    limits_found,
+    region_px,
+    region_table,
+    regions_found,
+    remote_found,
+    scale_found,
+    slides_found,
+    too_many_lost,
+)
+from workflow_scripts.project.first_try import FirstTry
+from workflow_scripts.project.outlook import (
+    better_encoders,
+    cost_found,
+    encoder_taken,
+    machine_found,
+    rounds_taken,
+    steps_found,
+)
+from workflow_scripts.project.plan import Plan
+from workflow_scripts.project.settings import FEWER_ROUNDS
+from workflow_scripts.project.wording import hours, scalar, wrapped
+
+_WIDTH = 118
+_SHORT_FROM = 4  # indent from which mappings stand on one line
+_LABELS = """\
+# Labels: add a column to {manifest}, here `response` with its classes, or `months` and `died` (1 or 0) for survival.
+# Fill in patient_id too where a patient has several slides: training and test are split by patient. Then take the '# '
+# off the lines that fit and run the same command again: only the benchmark and the report run.
+# benchmark:
+#   tasks:
+#     response: {{ kind: classification, label: response }}
+#     survival: {{ kind: survival, time: months, event: died }}
+#   folds: 5 # a class, and the patients that died, must be as many patients at least
+"""
+
+
+def comment(*sentences: str) -> list[str]:
+    """Sentences as lines of comments."""
+    return wrapped(sentences, _WIDTH, "# ", "# ")
+
+
+def _value(value: Any) -> str:
+    return scalar(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _short(keys: Mapping[str, Any]) -> str:
+    return "{ " + ", ".join(f"{key}: {_value(value)}" for key, value in keys.items()) + " }"
+
+
+def mapping(keys: Mapping[str, Any], notes: Mapping[str, str], indent: int = 0) -> list[str]:
+    """Keys as YAML, with a note after each that has one; from the third level on, mappings stand on one line.
+
+    Args:
+        keys: nested mappings of strings, numbers, true, false and null.
+        notes: remark of a key, by its dotted path from `keys`.
+        indent: spaces before each line.
+    """
+    lines = []
+    for key, value in keys.items():
+        note = f" # {notes[key]}" if key in notes else ""
+        start = f"{' ' * indent}{key}:"
+        if not isinstance(value, Mapping):
+            lines.append(f"{start} {_value(value)}{note}")
+        elif indent < _SHORT_FROM:
+            below = {path.removeprefix(f"{key}."): text for path, text in notes.items() if path.startswith(f"{key}.")}
+            lines += [f"{start}{note}", *mapping(value, below, indent + 2)]
+        else:
+            lines.append(f"{start} {_short(value)}{note}")
+    return lines
+
+
+def schema_line(schema: Path, folder: Path) -> list[str]:
+    """The line that tells editors where the configuration's schema is; nothing where there is none.
+
+    Args:
+        schema: the schema's file.
+        folder: where the configuration lies.
+    """
+    if not schema.is_file():
+        return []
+    inside = folder.resolve() == schema.resolve().parents[1]
+    return [f"# yaml-language-server: $schema={'config/' + schema.name if inside else schema.resolve().as_posix()}"]
+
+
+def _notes(plan: Plan) -> dict[str, str]:
+    """Remarks beside keys, by dotted path."""
+    config, grid = plan.config, plan.layout.grid
+    mm = region_px(grid) * config.regions.mpp / 1000
+    return {
+        "cohort.name": f"results go to results/{config.cohort.name}/",
+        "cohort.manifest": "one row a slide",
+        "regions.grid": f"patches along a side: {region_px(grid)} px at {config.regions.mpp:g} um/px, {mm:.2g} mm",
+        "features.encoder": "folder of the features",
+        "pretrain.defaults.crops": f"of the {grid} x {grid} patches, in proportion to the paper's 14 and 6 of 16",
+        "pretrain.defaults.prototypes": "the paper: 4, 32",
+        "pretrain.defaults.rounds": "the paper: 79",
+        "pretrain.defaults.epochs_per_round": "the paper: 1",
+    }
+
+
+def _section(plan: Plan, *names: str) -> list[str]:
+    """Lines of some sections of the configuration, those that it names."""
+    return mapping({name: plan.keys[name] for name in names if name in plan.keys}, _notes(plan))
+
+
+def _slides(plan: Plan) -> list[str]:
+    survey = plan.survey
+    return [
+        *comment(slides_found(survey), remote_found(survey), scale_found(survey)),
+        *comment(*excluded_found(survey, plan.config.cohort.manifest), *doubts_found(survey), too_many_lost(survey)),
+    ]
+
+
+def _regions(plan: Plan) -> list[str]:
+    survey, layout = plan.survey, plan.layout
+    return [
+        *comment(regions_found(survey, layout)),
+        *(f"#   {line}" for line in region_table(survey)),
+        *comment(*limits_found(survey, layout)),
+        *_section(plan, "regions"),
+    ]
+
+
+def _pretrain(plan: Plan) -> list[str]:
+    """Machine, cost and schedule; the presets' rounds as comments where they are not taken."""
+    cost = cost_found(plan.cost, plan.config, plan.machine) if plan.survey.counts else []
+    few = steps_found(plan.cost) if cost else ""
+    lines = comment(machine_found(plan.machine), amount_found(plan.survey, plan.layout), *cost, few)
+    lines += comment(rounds_taken(plan.paper_cost, plan.machine, plan.fewer_rounds))
+    own = _section(plan, "pretrain")
+    if plan.fewer_rounds:
+        return lines + own
+    heads, indent = ([], "    # ") if own else (["# pretrain:", "#   defaults:"], "#     ")
+    return lines + own + heads + [f"{indent}{key}: {value}" for key, value in FEWER_ROUNDS.items()]
+
+
+def my_yaml(plan: Plan, source: str, schema: list[str]) -> str:
+    """Text of the configuration file.
+
+    Args:
+        plan: the project.
+        source: where the slides lie, for a person.
+        schema: the line for editors, if any.
+    """
+    parts = [
+        [
+            *schema,
+            *comment(f"Slides of {source}. A key that is not named here has the paper's value."),
+            *comment("config/README.md of the workflow explains every key."),
+        ],
+        _section(plan, "cohort"),
+        _slides(plan),
+        _regions(plan),
+        [
+            *comment(encoder_taken(plan.encoder), *better_encoders(plan.encoder, plan.found)),
+            *_section(plan, "features"),
+        ],
+        _pretrain(plan),
+        _LABELS.format(manifest=plan.config.cohort.manifest).splitlines(),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def first_try_yaml(first: FirstTry, main_file: str) -> str:
+    """Text of the layer of a first try.
+
+    Args:
+        first: what it changes.
+        main_file: the configuration that it is laid over.
+    """
+    note = (
+        f"A first try of {main_file}, {hours(first.hours)} on this machine: {first.slides} slides drawn by chance, a "
+        "small network, few rounds. It shows that everything works, not what SLPD can do."
+    )
+    return "\n".join([*comment(note), *mapping(first.keys, {})]) + "\n"

@@ -1,0 +1,116 @@
+"""What a project runs on and what it will cost, in sentences."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from workflow_scripts.config import Config
+from workflow_scripts.config.encoders import ENCODERS
+from workflow_scripts.project.cost import Cost
+from workflow_scripts.project.encoder import PAPER_ENCODER, PAPER_FILE, EncoderChoice, of_tissue, to_be_had
+from workflow_scripts.project.machine import Machine
+from workflow_scripts.project.rates import SPREAD
+from workflow_scripts.project.settings import FEWER_ROUNDS
+from workflow_scripts.project.wording import counted, hours, size
+
+_PUBLISHED_STEPS = 62_853 // 512 * 100  # regions of TCGA-NSCLC, batch, epochs
+_FEW_STEPS = 1000
+
+
+def encoder_taken(encoder: EncoderChoice) -> str:
+    """The encoder that the configuration names."""
+    facts = ENCODERS[encoder.model]
+    weights = encoder.weights or ("in the hub's cache" if facts.hub else "in a Python package")
+    seen = (
+        "" if of_tissue(encoder.model) else " It has seen no tissue: good to start with, weaker than one of pathology."
+    )
+    return (
+        f"Encoder: {encoder.model} ({facts.architecture}), for its weights are on this machine ({weights}). "
+        f"Trained on {facts.pretrained_on}; {facts.licence}.{seen}"
+    )
+
+
+def better_encoders(encoder: EncoderChoice, found: Mapping[str, Path | None]) -> list[str]:
+    """What else there is, and how to get it."""
+    free, gated = to_be_had(found)
+    lines = []
+    if here := [name for name in encoder.others if of_tissue(name)]:
+        lines.append(f"Also on this machine: {', '.join(here)}.")
+    lines.append("Others, to be named as model (and as encoder, the folder of their features):")
+    if PAPER_ENCODER not in found:
+        lines.append(f"- {PAPER_ENCODER}, the paper's, with weights: the path of {PAPER_FILE} (HIPT repository);")
+    if free:
+        lines.append(f"- {', '.join(free)}, fetched with allow_network: true;")
+    if gated:
+        lines.append(f"- {', '.join(gated)}, the same once their terms are accepted and `hf auth login` is done.")
+    return [*lines, "docs/encoders.md has their licences and what they were trained on."]
+
+
+def machine_found(machine: Machine) -> str:
+    """What this machine has."""
+    gpus = counted(machine.gpus, "GPU") if machine.gpus else "no GPU"
+    return (
+        f"Machine: {counted(machine.cores, 'core')}, {gpus}, {size(machine.memory)} of memory and "
+        f"{size(machine.disk_free)} of disk free."
+    )
+
+
+def cost_found(cost: Cost, config: Config, machine: Machine) -> list[str]:
+    """Hours and bytes of the run, and whether disk and memory suffice."""
+    lines = [
+        f"Features: {hours(cost.features_h)}, {size(cost.feature_bytes.high)} on disk.",
+        f"Pretraining ({_schedule(config)}): {hours(cost.pretrain_h)}, {size(cost.states * cost.state_bytes)} on disk "
+        f"({cost.states:,} training states of {size(cost.state_bytes)}).",
+    ]
+    if machine.gpus:
+        lines.append("The hours are calculated from the peaks of a small and a large GPU; none was measured.")
+    else:
+        lines.append(
+            f"The shorter times are those of a processor that was measured; others take up to {SPREAD:g} times."
+        )
+    if cost.disk_bytes > machine.disk_free:
+        lines.append(
+            f"{size(cost.disk_bytes)} of disk are needed and {size(machine.disk_free)} are free: make room, or run "
+            "where there is more."
+        )
+    if cost.feature_bytes.high > machine.memory:
+        lines.append("The features do not fit in memory: training reads them from the disk, which is slower.")
+    return lines
+
+
+def steps_found(cost: Cost) -> str:
+    """That a cohort is too small to train on with the paper's batches, or nothing."""
+    if cost.steps >= _FEW_STEPS:
+        return ""
+    return (
+        f"Few regions: training takes {counted(cost.steps, 'step')} in all, {_PUBLISHED_STEPS:,} on TCGA-NSCLC, "
+        "and will not learn much. A smaller pretrain.defaults.optimiser.batch_size makes more of them; more slides are "
+        "what helps."
+    )
+
+
+def _schedule(config: Config) -> str:
+    run, paper = config.pretrain.defaults, Config().pretrain.defaults
+    name = "the paper's network" if (run.model, run.head) == (paper.model, paper.head) else "a smaller network"
+    epochs = f" of {run.epochs_per_round} epochs" if run.epochs_per_round > 1 else ""
+    runs = " and ".join(config.pretrain.runs)
+    return f"{name}, {run.warmup_epochs} epochs and {run.rounds} rounds{epochs}, runs {runs}"
+
+
+def rounds_taken(paper_cost: Cost, machine: Machine, fewer: bool) -> str:
+    """Why there are fewer rounds than the paper's, or how to have fewer.
+
+    Args:
+        paper_cost: of a run with the paper's rounds.
+        machine: with the disk that is free.
+        fewer: whether fewer are taken.
+    """
+    paper = Config().pretrain.defaults
+    rounds, epochs = FEWER_ROUNDS["rounds"], FEWER_ROUNDS["epochs_per_round"]
+    if fewer:
+        return (
+            f"With the paper's {paper.rounds} rounds of one epoch the run would store {size(paper_cost.disk_bytes)}; "
+            f"{size(machine.disk_free)} are free: {rounds} rounds of {epochs} epochs are taken, as in the presets."
+        )
+    return (
+        f"The presets' {rounds} rounds of {epochs} epochs, in place of {paper.rounds} of one, take a third of the disk:"
+    )

@@ -1,0 +1,116 @@
+"""What a person reads once the project is written: what was found, the command to run, and what comes next."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from workflow_scripts.project.findings import (
+    amount_found,
+    doubts_found,
+    excluded_found,
+    limits_found,
+    regions_found,
+    remote_found,
+    scale_found,
+    slides_found,
+    too_many_lost,
+)
+from workflow_scripts.project.outlook import cost_found, encoder_taken, machine_found, rounds_taken, steps_found
+from workflow_scripts.project.places import CONFIG, TRY_CONFIG
+from workflow_scripts.project.plan import Plan
+from workflow_scripts.project.wording import hours, wrapped
+
+_WIDTH = 100
+
+
+def run_command(root: Path, folder: Path, gpus: int) -> str:
+    """The command that runs the workflow in a project's folder.
+
+    Snakemake finds a `Snakefile` or `workflow/Snakefile` there (a clone, or a deployed workflow) by itself.
+
+    Args:
+        root: the workflow's clone, or where its package is installed, which has no `Snakefile`.
+        folder: the project's, where the command is given.
+        gpus: that Snakemake may lease.
+    """
+    snakefile = []
+    if not any((folder / place).is_file() for place in ("Snakefile", "workflow/Snakefile")):
+        clone = root.as_posix() if (root / "Snakefile").is_file() else "CLONE"
+        snakefile = ["--snakefile", f"{clone}/Snakefile"]
+    resources = ["--resources", f"gpu={gpus}"] if gpus else []
+    return shlex.join(["snakemake", "--cores", "all", *snakefile, *resources, "--configfile", CONFIG])
+
+
+def _paragraph(*sentences: str) -> list[str]:
+    """Sentences with an empty line after them; nothing where all are empty."""
+    lines = wrapped(sentences, _WIDTH, further="  ")
+    return [*lines, ""] if lines else []
+
+
+def _commands(folder: Path | None, *commands: str) -> list[str]:
+    return [f"    {line}" for line in ([f"cd {shlex.quote(folder.as_posix())}"] if folder else []) + list(commands)]
+
+
+def _found(plan: Plan) -> list[str]:
+    """What was found and what follows from it."""
+    survey, layout, manifest = plan.survey, plan.layout, plan.config.cohort.manifest
+    cost = cost_found(plan.cost, plan.config, plan.machine) if survey.counts else []
+    fewer = rounds_taken(plan.paper_cost, plan.machine, True) if plan.fewer_rounds else ""
+    few = steps_found(plan.cost) if cost else ""
+    return [
+        *_paragraph(
+            *(slides_found(survey), remote_found(survey), scale_found(survey)),
+            *excluded_found(survey, manifest),
+            *doubts_found(survey),
+            too_many_lost(survey),
+        ),
+        *_paragraph(regions_found(survey, layout), *limits_found(survey, layout)),
+        *_paragraph(encoder_taken(plan.encoder)),
+        *_paragraph(machine_found(plan.machine), amount_found(survey, layout), *cost, fewer, few),
+    ]
+
+
+def _run(plan: Plan, command: str, folder: Path | None) -> list[str]:
+    """The command to run, and that of a first try; where no slide can be used yet, what to do before."""
+    cohort, first = plan.config.cohort, plan.first_try
+    if not plan.survey.counts:
+        return _paragraph(
+            f"No slide can be used yet. Fill in column mpp of {cohort.manifest} or mend the slides, then start the "
+            f"project again, with --manifest {cohort.manifest} --force in place of the folder."
+        )
+    clone = " (CLONE is the folder of the workflow's clone)" if "CLONE/Snakefile" in command else ""
+    lines = [f"Run this, and open results/{cohort.name}/report.html{clone}:", "", *_commands(folder, command), ""]
+    if not first:
+        return lines
+    smaller = f"A first try with {first.slides} slides and a small network, {hours(first.hours)}:"
+    return [
+        *lines,
+        *_paragraph(f"It may take {hours(plan.cost.hours)}. {smaller}"),
+        *_commands(folder, f"{command} {TRY_CONFIG}"),
+        "",
+    ]
+
+
+def summary(plan: Plan, written: Sequence[Path], command: str, folder: Path | None) -> str:
+    """Text for the terminal.
+
+    Args:
+        plan: the project.
+        written: files that were written.
+        command: that runs the workflow.
+        folder: where the command is to be given; None where it is the current folder.
+    """
+    files = ", ".join(path.as_posix() for path in written)
+    labels = (
+        f"Next, the labels: add them to {plan.config.cohort.manifest} as columns (and patient_id, where a patient has "
+        f"several slides), name them under benchmark.tasks in {CONFIG}, whose last lines show how, and give the same "
+        "command again. Only the benchmark and the report run then."
+    )
+    lines = [
+        *_found(plan),
+        f"Written: {files}. {CONFIG} says more on each of these points.",
+        "",
+        *_run(plan, command, folder),
+        *wrapped([labels], _WIDTH, further="  "),
+    ]
+    return "\n".join(lines)
