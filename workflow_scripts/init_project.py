@@ -5,6 +5,7 @@ from pathlib import Path
 
 from workflow_scripts.check_slide import check
 from workflow_scripts.config import Config, Features, Slides
+from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.core.entry import entry_parser, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.gpu import visible_devices
@@ -58,10 +59,10 @@ def count_regions(row: Row) -> Counts:
     return counts
 
 
-def in_cache(name: str, repository: str) -> bool:
-    """Whether the hub's cache on this machine has an encoder's weights."""
+def in_cache(name: str) -> bool:
+    """Whether the hub's cache on this machine has the weights of an encoder of the registry."""
     try:
-        return hub_weights(Features(model=name), repository, gated=False).is_file()
+        return hub_weights(Features(model=name), ENCODERS[name]).is_file()
     except UserError:
         return False
 

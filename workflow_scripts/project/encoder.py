@@ -38,15 +38,15 @@ def of_tissue(model: str) -> bool:
     return bool(ENCODERS[model].mpps)
 
 
-def find_encoders(in_cache: Callable[[str, str], bool], folders: Sequence[Path]) -> dict[str, Path | None]:
+def find_encoders(in_cache: Callable[[str], bool], folders: Sequence[Path]) -> dict[str, Path | None]:
     """Encoders whose weights are on this machine, with the file where `features.weights` must name it.
 
     Args:
-        in_cache: whether the hub's cache has the weights of an encoder, by its name here and its name on the hub.
+        in_cache: whether the hub's cache has the weights of an encoder of the registry.
         folders: where the paper's checkpoint may lie.
     """
     found: dict[str, Path | None] = {LITE0: None}
-    found |= {name: None for name, facts in ENCODERS.items() if facts.hub and in_cache(name, facts.hub)}
+    found |= {name: None for name, facts in ENCODERS.items() if facts.hub and in_cache(name)}
     file = next((folder / PAPER_FILE for folder in folders if (folder / PAPER_FILE).is_file()), None)
     return found | ({PAPER_ENCODER: file.absolute()} if file else {})
 

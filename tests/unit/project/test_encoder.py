@@ -40,10 +40,10 @@ def test_every_encoder_of_the_registry_that_may_be_taken_fits(grid):
 
 
 def test_the_papers_checkpoint_is_found_and_named(tmp_path):
-    found = find_encoders(lambda name, hub: name == "uni", [tmp_path / "a", tmp_path])
+    found = find_encoders(lambda name: name == "uni", [tmp_path / "a", tmp_path])
     assert set(found) == {"efficientnet_lite0", "uni"}
     (tmp_path / PAPER_FILE).write_bytes(b"x")
-    found = find_encoders(lambda name, hub: False, [tmp_path / "a", tmp_path])
+    found = find_encoders(lambda name: False, [tmp_path / "a", tmp_path])
     choice = choose_encoder(found, Regions())
     assert choice.section == {
         "encoder": PAPER_ENCODER,
@@ -54,7 +54,7 @@ def test_the_papers_checkpoint_is_found_and_named(tmp_path):
 
 def test_only_what_the_hub_publishes_is_looked_for_in_its_cache():
     asked: list[str] = []
-    find_encoders(lambda name, hub: bool(asked.append(name)), [])
+    find_encoders(lambda name: bool(asked.append(name)), [])
     assert PAPER_ENCODER not in asked and "efficientnet_lite0" not in asked and "uni" in asked
 
 
