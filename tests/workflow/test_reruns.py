@@ -1,10 +1,11 @@
 """Editing a key reruns exactly the rules that depend on it: the sets that a dry run plans."""
 
+import ast
 from pathlib import Path
 
 import pytest
 
-from tests.workflow.tiny import CONFIG, changed, copy_project, planned, snakemake, write_config
+from tests.workflow.tiny import CONFIG, changed, copy_project, copy_workflow, planned, snakemake, write_config
 from workflow_scripts.core.tables import read_table
 
 HEADS = {"fit_head", "collect_results", "write_report"}
@@ -79,13 +80,49 @@ def test_mpp_of_one_slide_reruns_that_slide(project: Path) -> None:
     assert jobs["extract_features"] == 1
 
 
-def test_edited_code_reruns_and_a_comment_does_not(project: Path) -> None:
-    from workflow_scripts.core.digest import code_digest
+class Code:
+    """A copy of the workflow whose code is edited, and a finished project that was made with it."""
 
-    write_config(project, CONFIG)
-    snakemake(project, "--touch")
-    assert planned(project) == {}
-    assert code_digest("workflow_scripts.segment_tissue") != code_digest("workflow_scripts.tile_regions")
+    def __init__(self, root: Path, project: Path) -> None:
+        self.root, self.project = copy_workflow(root), project
+        assert snakemake(project, "--touch", root=root).returncode == 0
+
+    def planned(self, module: str, line: str) -> set[str]:
+        """Rules that a dry run plans once `line` has become the first of the first function of a module."""
+        file = self.root / "workflow_scripts" / module
+        text = file.read_text(encoding="utf-8")
+        function = next(part for part in ast.walk(ast.parse(text)) if isinstance(part, ast.FunctionDef))
+        lines = text.splitlines(keepends=True)
+        lines.insert(function.body[0].lineno - 1, f"{' ' * function.body[0].col_offset}{line}\n")
+        file.write_text("".join(lines), encoding="utf-8")
+        try:
+            return set(planned(self.project, root=self.root))
+        finally:
+            file.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def code(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Code:
+    folder = tmp_path_factory.mktemp("code")
+    return Code(folder / "workflow", copy_project(finished, folder / "tiny"))
+
+
+@pytest.mark.parametrize(
+    ("module", "rules"),
+    [
+        ("tissue/shapes.py", {"segment_tissue", "tile_regions", "extract_features"} | AFTER_FEATURES),
+        ("assign_neighbours.py", ROUNDS | EMBED),
+        ("fit_head.py", HEADS),
+        ("report/figures.py", {"write_report"}),
+    ],
+)
+def test_edited_code_reruns_what_runs_it_and_what_follows(code: Code, module: str, rules: set[str]) -> None:
+    assert code.planned(module, "edited = True") == rules
+
+
+def test_comments_and_docstrings_rerun_nothing(code: Code) -> None:
+    assert code.planned("tissue/shapes.py", "# a comment") == set()
+    assert code.planned("tissue/shapes.py", '"""Another docstring."""') == set()
 
 
 @pytest.mark.parametrize("folder", [False, True])

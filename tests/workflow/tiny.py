@@ -77,19 +77,19 @@ def changed(config: dict, key: str, value: object) -> dict:
     return {**config, head: inner}
 
 
-def snakemake(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake in `folder`; stdout and stderr together in `stdout`."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+def snakemake(folder: Path, *args: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake in `folder` with the workflow in `root`; stdout and stderr together in `stdout`."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--directory", str(folder)]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(root)}
     return subprocess.run(
         [*command, "--cores", "2", *args], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
 
 
-def planned(folder: Path, *args: str) -> dict[str, int]:
+def planned(folder: Path, *args: str, root: Path = ROOT) -> dict[str, int]:
     """Jobs that a dry run plans, by rule; empty where there is nothing to do."""
-    result = snakemake(folder, "-n", *args)
+    result = snakemake(folder, "-n", *args, root=root)
     assert result.returncode == 0, result.stdout[-3000:]
     return job_counts(result.stdout)
 
@@ -106,4 +106,12 @@ def job_counts(output: str) -> dict[str, int]:
 def copy_project(source: Path, target: Path) -> Path:
     """A finished project elsewhere, with the file times and Snakemake's records."""
     shutil.copytree(source, target)
+    return target
+
+
+def copy_workflow(target: Path) -> Path:
+    """What runs of the workflow, elsewhere, so that its code can be edited."""
+    for name in ("rules", "envs", "profiles", "workflow_scripts"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(ROOT / "Snakefile", target)
     return target
