@@ -1,5 +1,6 @@
 """What tests share: real slides (beside the project in ../shared/data, or where SLPD_TEST_DATA points), and a run."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -31,8 +32,17 @@ def bad(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Project folder after `snakemake --cores 2`. Copy it before changing anything in it."""
-    folder = make_project(tmp_path_factory.mktemp("workflow") / "tiny")
-    result = snakemake(folder)
-    assert result.returncode == 0, result.stdout[-6000:]
+    """Project folder after `snakemake --cores 2`. Copy it before changing anything in it.
+
+    Where several processes run the tests, the first that needs it makes it for all.
+    """
+    top = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        top = top.parent
+    folder = top / "workflow" / "tiny"
+    with (top / "workflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "results/tiny/report.html").exists():
+            result = snakemake(make_project(folder))
+            assert result.returncode == 0, result.stdout[-6000:]
     return folder

@@ -291,6 +291,8 @@ watcher.start()
 before = tasks()
 for cluster in (cluster_slides, cluster_cohort):
     cluster(features, names, counts, Prototypes(global_count=64), seed=0, threads=2)
+    for _ in range(1000):  # a thread that was joined takes a moment to end
+        time.sleep(0.001 * (tasks() > before))
 stop.set()
 watcher.join()
 print(max(seen) - before)
