@@ -1,16 +1,21 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Two commands do everything on a fresh machine: `make demo` and `make test`. While you work: `make unit` and `make lint`.
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# One process a core, each on one thread; a file's tests stay together, for they share what they prepare.
+PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
-.PHONY: demo test lint format clean
+.PHONY: demo test unit lint format clean
 
 demo: .venv/installed
 	$(RUN) snakemake --cores all
 	@$(RUN) python -m workflow_scripts.show_results results/demo
 
 test: .venv/installed-dev
-	$(RUN) pytest
+	$(RUN) $(PYTEST)
+
+unit: .venv/installed-dev # without what takes long
+	$(RUN) $(PYTEST) -m "not slow" tests/unit
 
 lint: .venv/installed-dev
 	$(RUN) ruff check .

@@ -128,6 +128,7 @@ def test_stored_bfloat16_weights_are_autocasts():
     np.testing.assert_array_equal(encode_batch(patches, stored), expected)
 
 
+@pytest.mark.slow
 def test_compiled_encoder_gives_the_same_features():
     settings = Features(model="test_vit:random", precision="float32")
     plain = to_device(build_encoder(settings, 32), CPU)

@@ -62,6 +62,7 @@ def test_resamples_with_one_class_are_skipped():
     assert math.isnan(percentile_interval(0.5, np.array([np.nan])).low)
 
 
+@pytest.mark.slow
 def test_interval_covers_the_truth():
     """Scores shifted by 1 sd have AUC Phi(1 / sqrt 2) = 0.7602; nominal coverage 95 %, 100 cohorts of 80."""
     truth = statistics.NormalDist().cdf(1 / math.sqrt(2))
@@ -73,6 +74,7 @@ def test_interval_covers_the_truth():
     assert 0.86 <= covered / 100 <= 1.0
 
 
+@pytest.mark.slow
 def test_shuffled_labels_give_an_interval_around_chance():
     random = np.random.default_rng(7)
     label, score = _draw(100, 2.0, random)
