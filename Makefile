@@ -22,6 +22,7 @@ lint: .venv/installed-dev
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile rules
 	$(RUN) snakemake --lint
+	$(RUN) mypy
 
 format: .venv/installed-dev
 	$(RUN) ruff check --fix .

@@ -32,7 +32,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 def check_one(slide: SlideRow) -> Row:
     """Row of `schemas.CHECK`; `guessable` tells whether the objective would give a scale where none is recorded."""
-    mpp = slide.mpp if slide.mpp is None or slide.mpp_y is None else [slide.mpp, slide.mpp_y]
+    mpp = slide.mpp if slide.mpp is None or slide.mpp_y is None else (slide.mpp, slide.mpp_y)
     row = check(slide.slide_id, slide.path, mpp, _PAPER.slides)
     if row["reason"] == "no_mpp":
         guess = check(slide.slide_id, slide.path, None, Slides(mpp_from_objective=True))

@@ -17,8 +17,8 @@ from tests.workflow.tiny import CONFIG, snakemake, write_config
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "workflow_scripts"
 
-LONG_ENTRIES = {"extract_features", "summarise_cohort"}
-LONG_FUNCTIONS = {f"{name}.main" for name in ("cluster_regions", "distill_round", "export_model", "extract_features")}
+LONG_ENTRIES = {"summarise_cohort"}
+LONG_FUNCTIONS = {f"{name}.main" for name in ("cluster_regions", "export_model")}
 LONG_FUNCTIONS |= {"split_patients.main"}
 # What a file is fetched from is its address, so there is no code to fetch it again for.
 WITHOUT_CODE = {"fetch_slide"}
@@ -166,7 +166,7 @@ def test_a_dry_run_imports_nothing_heavy(tmp_path: Path, monkeypatch: pytest.Mon
     """In functions that it calls, too."""
     (tmp_path / "slides.csv").write_text("slide_id,path\na,a.svs\n")
     (tmp_path / "a.svs").write_bytes(b"")
-    write_config(tmp_path, CONFIG)
+    write_config(tmp_path, CONFIG | {"benchmark": {}})
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     done = snakemake(tmp_path, "-n", "features")
     found = {name.partition(".")[0] for name in re.findall(r"^import time:.*\| +(\S+)$", done.stdout, re.MULTILINE)}

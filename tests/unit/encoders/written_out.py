@@ -67,6 +67,9 @@ def vit_tokens(state: State, pixels: torch.Tensor, heads: int, swiglu: bool, who
     """All tokens after the last norm, under timm's names: class, registers, patches.
 
     Args:
+        state: tensors of the model by timm's names.
+        pixels: float32 `[n, 3, h, w]`, normalised.
+        heads: attention heads.
         swiglu: the second half of the inner width is gated by the SiLU of the first; otherwise GELU.
         whole_positions: class token and registers have positions too; otherwise patches alone.
     """
