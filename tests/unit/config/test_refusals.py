@@ -12,6 +12,7 @@ from workflow_scripts.config.refusals import refuse
 from workflow_scripts.config.timm_names import timm_names
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import SlideRow, read_manifest
+from workflow_scripts.interchange.places import find_files
 
 ROOT = Path(__file__).resolve().parents[3]
 SUBTYPE = {"kind": "classification", "label": "subtype"}
@@ -20,6 +21,8 @@ GOOD = {
     "features": {"model": "efficientnet_lite0"},
     "benchmark": {"tasks": {"subtype": SUBTYPE, "os": SURVIVAL}, "folds": 2},
 }
+
+TRIDENT = {"source": {"kind": "trident", "folder": "trident"}, "embed": {"baselines": ["mean"]}}
 
 
 @pytest.fixture(autouse=True)
@@ -140,8 +143,7 @@ def test_encoders_that_may_be_had(features):
 
 
 def test_the_encoder_does_not_matter_where_another_tool_has_made_the_features():
-    source = {"source": {"kind": "trident", "folder": "trident"}, "embed": {"baselines": ["mean"]}}
-    refuse(load_config(merge(GOOD, source | {"features": {"model": "xyzzy"}})), cohort())
+    refuse(load_config(merge(GOOD, TRIDENT | {"features": {"model": "xyzzy"}})), cohort())
 
 
 def test_more_missing_slides_than_the_cohort_allows(folder):
@@ -150,10 +152,36 @@ def test_more_missing_slides_than_the_cohort_allows(folder):
     refuse(load_config(GOOD), cohort())
     few = {"cohort": {"max_failed_fraction": 0.3}}
     assert "2 of 5 slide files of the manifest slides.csv do not exist, the first is a.svs" in refusal(few, cohort())
-    source = {"source": {"kind": "trident", "folder": "trident"}, "embed": {"baselines": ["mean"]}}
-    refuse(load_config(merge(GOOD, few | source)), cohort())  # the slides may be gone
+    refuse(load_config(merge(GOOD, few | TRIDENT)), cohort())  # the slides may be gone
+
+
+def test_remote_slides_need_leave_and_are_not_missing():
     remote = [row._replace(path=f"https://slides.example/{row.path}") for row in cohort()]
-    refuse(load_config(merge(GOOD, few)), remote)
+    told = refusal({}, remote)
+    assert "5 slides of the manifest slides.csv are remote, the first is https://slides.example/a.svs" in told
+    refuse(load_config(merge(GOOD, {"cohort": {"allow_network": True, "max_failed_fraction": 0.3}})), remote)
+
+
+def test_no_slide_file_exists(folder):
+    for name in "abcde":
+        (folder / f"{name}.svs").unlink()
+    lenient = {"cohort": {"max_failed_fraction": 1.0}}
+    assert "none of the 5 slide files of the manifest slides.csv exists, the first is a.svs" in refusal(
+        lenient, cohort()
+    )
+
+
+def test_another_tool_has_features_of_no_slide(folder):
+    config = load_config(merge(GOOD, TRIDENT))
+
+    def look(row):
+        return find_files(config.source, row.slide_id, row.path)
+
+    with pytest.raises(UserError, match=r"source\.folder: none of the 5 slides of slides\.csv has a file of trident"):
+        refuse(config, cohort(), look)
+    (folder / "trident").mkdir()
+    (folder / "trident" / "c.h5").touch()
+    refuse(config, cohort(), look)
 
 
 def test_no_slide_can_have_prototypes():
