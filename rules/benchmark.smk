@@ -96,12 +96,10 @@ rule score_textures:
         runtime=30,
     params:
         cfg=settings("score_textures"),
-        folder=CFG.benchmark.region_truth,
-        seed=CFG.benchmark.seed,
         check_folder=check_folder,
         region_folder=region_folder,
         code=code("score_textures"),
     shell:
-        "python -m workflow_scripts.score_textures --truth {params.folder:q} --seed {params.seed}"
+        "python -m workflow_scripts.score_textures --config {params.cfg:q}"
         " --regions-folder {params.region_folder} --check-folder {params.check_folder}"
         " --assignments {input.assignments} --output {output.scores} --log {log}"

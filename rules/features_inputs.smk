@@ -16,7 +16,7 @@ def of_shard(pattern):
 
 
 def weights_file(wildcards):
-    """The user's own checkpoint, or nothing; a missing one too is nothing here, and the job says what to do."""
+    """The user's own checkpoint, or nothing where there is none or it cannot be found."""
     if CFG.source.kind:
         return []
     try:

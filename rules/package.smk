@@ -4,7 +4,9 @@ import os
 import shlex
 import sys
 
-VERSION = "0.1.0"  # of the package that belongs to these rules
+from snakemake_interface_executor_plugins.settings import DeploymentMethod
+
+VERSION = "0.1.0"  # of the package that belongs to these rules, for where it is not beside them
 
 # A clone has the package beside its rules; a workflow that Snakemake reads from a repository takes the installed one.
 # `workflow.basedir` would not do: it is the folder of the main Snakefile, which may use this workflow as a module.
@@ -25,16 +27,23 @@ try:
 except ModuleNotFoundError:
     raise WorkflowError(
         f"{ROOT} was read without its Python package, and none is installed; install slpd-workflow {VERSION} with its "
-        "extra `workflow` into the environment of Snakemake and of its jobs"
+        "extra `workflow` from the same place (README.md) into the environment of Snakemake and of its jobs"
     ) from None
 
 FOUND = workflow_scripts.__file__ or "a folder without __init__.py"
-if getattr(workflow_scripts, "__version__", "") != VERSION or (
-    IN_CLONE and not os.path.samefile(FOUND, f"{ROOT}/workflow_scripts/__init__.py")
-):
+if IN_CLONE:
+    OURS = os.path.isfile(FOUND) and os.path.samefile(FOUND, f"{ROOT}/workflow_scripts/__init__.py")
+else:
+    OURS = getattr(workflow_scripts, "__version__", "") == VERSION
+if not OURS:
     raise WorkflowError(
         f"workflow_scripts was imported from {FOUND}, which is not the package of this workflow, slpd-workflow {VERSION}; "
         "install that, or take the other from PYTHONPATH and from what imports it first"
+    )
+if not IN_CLONE and DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    raise WorkflowError(
+        "--sdm conda works in a clone only: the environment of envs/conda.yaml cannot hold this workflow's own package; "
+        "leave it out, and install slpd-workflow beside Snakemake"
     )
 PACKAGE = os.path.dirname(FOUND)
 
@@ -43,4 +52,7 @@ PACKAGE = os.path.dirname(FOUND)
 PREFIX = f"export PYTHONPATH={shlex.quote(ROOT)}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; " if IN_CLONE else ""
 if ANOTHERS:
     PREFIX += "export PYTHONSAFEPATH=1; "  # jobs do not look into the working directory
+# The prefix is one for all rules of a run. What holds without it (set -euo pipefail), or is set by a workflow that uses
+# this one as a module, stays before it.
+PREFIX = shell._get_process_prefix("bash").replace("{", "{{").replace("}", "}}") + PREFIX
 shell.prefix(PREFIX)

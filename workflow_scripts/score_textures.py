@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from workflow_scripts.config import Section
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
@@ -39,23 +40,31 @@ def _assigned(path: Path) -> dict[str, dict[str, int]]:
     return assigned
 
 
+class Settings(Section):
+    region_truth: str
+    """Folder of maps of the true classes, named by slide_id or slide file."""
+    seed: int = 0
+    """Seed of the random baseline."""
+
+
 def _mean(rows: list[dict[str, Any]], key: str) -> float:
     return float(np.mean([row[key] for row in rows])) if rows else float("nan")
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
-    parser.add_argument("--truth", type=Path, required=True, help="folder of maps, named by slide_id or slide file")
+    parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: region_truth, seed")
     parser.add_argument("--regions-folder", type=Path, required=True, help="folder of regions/{slide_id}.parquet")
     parser.add_argument("--check-folder", type=Path, required=True, help="folder of check/{slide_id}.parquet")
     parser.add_argument("--assignments", type=Path, required=True, help="assignments.parquet of a round")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the random baseline")
-    parser.add_argument("--output", type=Path, required=True, help="textures.parquet")
+    parser.add_argument("--output", type=Path, required=True, help="textures_{run}.parquet")
     args = parse_entry(parser, argv)
 
-    maps = sorted(args.truth.glob("*.npz"))
+    maps = sorted(Path(args.config.region_truth).glob("*.npz"))
     if not maps:
-        raise UserError(f"{args.truth} holds no {{slide_id}}.npz; correct benchmark.region_truth, or set it to null")
+        raise UserError(
+            f"{args.config.region_truth} holds no {{slide_id}}.npz; correct benchmark.region_truth, or set it to null"
+        )
     assigned = _assigned(args.assignments)
     rows = []
     for truth in maps:
@@ -63,8 +72,8 @@ def main(argv: list[str] | None = None) -> None:
         name = truth.stem if truth.stem in assigned else Path(truth.stem).stem
         if name in assigned:
             regions, check = (folder / f"{name}.parquet" for folder in (args.regions_folder, args.check_folder))
-            rows.append(_score(name, truth, regions, check, assigned[name], args.seed))
-    meta = {"n_skipped": len(maps) - len(rows), "seed": args.seed}
+            rows.append(_score(name, truth, regions, check, assigned[name], args.config.seed))
+    meta = {"n_skipped": len(maps) - len(rows), "seed": args.config.seed}
     write_table(args.output, rows, schemas.TEXTURES, meta)
     mixed = [row for row in rows if row["n_classes"] >= 2]
     log.info(

@@ -1,5 +1,7 @@
 """score_textures from files to table."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -29,10 +31,11 @@ def _slide(folder, name, classes, prototypes):
 
 
 def _score(folder, seed=0):
-    options = ["--truth", "truth", "--regions-folder", "regions", "--check-folder", "check"]
+    options = ["--regions-folder", "regions", "--check-folder", "check"]
     options += ["--assignments", "assignments.parquet", "--output", "textures.parquet"]
     paths = [text if text.startswith("--") else f"{folder}/{text}" for text in options]
-    score_textures.main([*paths, "--seed", str(seed), "--log", f"{folder}/log"])
+    config = json.dumps({"region_truth": f"{folder}/truth", "seed": seed})
+    score_textures.main([*paths, "--config", config, "--log", f"{folder}/log"])
     return {row["slide_id"]: row for row in read_table(folder / "textures.parquet").to_pylist()}
 
 
