@@ -1,6 +1,7 @@
 """How every stage's command starts and ends: arguments, logging, and errors told in one sentence."""
 
 import argparse
+import contextlib
 import errno
 import logging
 import os
@@ -61,6 +62,8 @@ def run_entry(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         log.error("error: %s", error)
+    except BrokenPipeError:  # whoever reads what is printed has had enough: `slpd keys | head`
+        os._exit(0)
     except OSError as error:
         if error.errno not in _NO_SPACE:
             raise
@@ -75,6 +78,7 @@ def run_entry(main: Callable[[], None]) -> None:
 def _leave() -> None:
     """End the process at once, with what was written flushed: taking torch down in good order costs a second."""
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(0)
