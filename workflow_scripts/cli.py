@@ -26,6 +26,7 @@ COMMANDS = {
     "keys": Command("describe_config", "tell the keys of the configuration: default, meaning, what an edit runs again"),
     "schema": Command("write_schema", "write the configuration's JSON Schema, by which editors check my.yaml"),
     "show": Command("show_results", "print a cohort's results in a few lines, and where its report is"),
+    "export": Command("export_cohort", "write a cohort's patch features in the layouts of TRIDENT and CLAM"),
     "describe": Command("describe_model", "say what an exported model takes, gives and was trained on"),
 }
 
@@ -58,7 +59,7 @@ def run_command(name: str) -> None:
             raise
         raise UserError(
             f"slpd {name} needs the package {missing}, which is not installed; "
-            "install what the workflow runs on: pip install 'slpd-workflow[workflow]'"
+            "install what the workflow runs on: in a clone of it, pip install '.[workflow]'"
         ) from None
 
 

@@ -154,7 +154,7 @@ def test_a_command_whose_extra_is_missing_names_it(installed, base_only, model):
 
     result = slpd("keys")
     assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert "slpd keys needs the package pydantic" in result.stderr and "'slpd-workflow[workflow]'" in result.stderr
+    assert "slpd keys needs the package pydantic" in result.stderr and "'.[workflow]'" in result.stderr
     assert "vectors [regions, 8]" in slpd("describe", "model").stdout
 
 

@@ -58,7 +58,7 @@ def test_a_missing_package_names_the_extra_and_our_own_missing_module_does_not(m
         return load
 
     monkeypatch.setattr(importlib, "import_module", missing("pyarrow.parquet"))
-    with pytest.raises(UserError, match=r"slpd show needs the package pyarrow, .*slpd-workflow\[workflow\]"):
+    with pytest.raises(UserError, match=r"slpd show needs the package pyarrow, .*'\.\[workflow\]'"):
         cli.run_command("show")
     monkeypatch.setattr(importlib, "import_module", missing("workflow_scripts.gone"))
     with pytest.raises(ModuleNotFoundError):

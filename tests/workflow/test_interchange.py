@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from tests.workflow.tiny import CONFIG, changed, planned, snakemake, write_config
+from workflow_scripts import export_cohort
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_store import load_features
 from workflow_scripts.core.tables import read_table
 
@@ -64,6 +66,17 @@ def test_export_gives_the_files_content_back(project: Path) -> None:
     for name in SLIDES:
         exported = project / f"results/tiny/export/lite0/trident/features_lite0/{name}.h5"
         assert _content(exported) == _content(project / f"theirs/{name}.h5")
+
+
+def test_the_command_writes_what_the_target_does(project: Path, tmp_path: Path) -> None:
+    export_cohort.main([str(project / "results/tiny"), "--output", str(tmp_path)])
+    for name in SLIDES:
+        file = f"trident/features_lite0/{name}.h5"
+        assert _content(tmp_path / file) == _content(project / "results/tiny/export/lite0" / file)
+    with pytest.raises(UserError, match="features of lite0; give one of them"):
+        export_cohort.main([str(project / "results/tiny"), "--encoder", "uni"])
+    with pytest.raises(UserError, match="holds no features"):
+        export_cohort.main([str(tmp_path)])
 
 
 def _content(path: Path) -> dict[tuple[int, int], bytes]:
