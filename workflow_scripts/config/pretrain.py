@@ -112,7 +112,7 @@ class Loss(Section):
 
     def weight(self, term: LossTerm) -> float:
         """Weight of a term in a step with prototypes."""
-        return getattr(self, term.weight)
+        return float(getattr(self, term.weight))
 
     def uses(self, targets: Targets) -> bool:
         """Whether a term on such targets has a weight above 0."""

@@ -9,5 +9,5 @@ import torch
 def multiplies_bfloat16(kind: str) -> bool:
     """Whether a device of this kind (`cuda`, `cpu`) has bfloat16 matrix products in hardware."""
     if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

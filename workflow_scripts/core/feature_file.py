@@ -39,6 +39,6 @@ def slide_file(folder: Path | str, slide_id: str) -> Path:
     return Path(folder) / "slides" / f"{slide_id}.parquet"
 
 
-def feature_facts(folder: Path | str, slide_id: str) -> dict:
+def feature_facts(folder: Path | str, slide_id: str) -> dict[str, Any]:
     """Provenance stored with a slide's features: encoder, preprocessing, grid, patch_px, mpp."""
     return read_meta(slide_file(folder, slide_id))

@@ -65,7 +65,8 @@ class FeatureStore:
     @cached_property
     def starts(self) -> np.ndarray:
         """int64 `[S]`: the first region of each slide."""
-        return np.cumsum(self.counts) - self.counts
+        starts: np.ndarray = np.cumsum(self.counts) - self.counts
+        return starts
 
     @property
     def grid(self) -> int:

@@ -97,7 +97,8 @@ def read_table(path: Path | str, columns: list[str] | None = None) -> pa.Table:
 
 def read_meta(path: Path | str) -> dict[str, Any]:
     """The `meta` dict that `write_table` or `table_writer` stored."""
-    return json.loads((pq.read_metadata(path).metadata or {}).get(_KEY, b"{}"))
+    meta: dict[str, Any] = json.loads((pq.read_metadata(path).metadata or {}).get(_KEY, b"{}"))
+    return meta
 
 
 def status_meta(status: SlideStatus) -> dict[str, Any]:
