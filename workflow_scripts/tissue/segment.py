@@ -84,8 +84,3 @@ def segment(
         mask = keep_largest_holes(mask, settings.max_holes)
     mask = fill_small_holes(mask, settings.min_hole_um2 / um_per_px**2)
     return (mask if ink is None else mask & ~ink), float(threshold)
-
-
-def tissue_mask(rgb: np.ndarray, um_per_px: float, settings: Tissue) -> np.ndarray:
-    """Tissue of a whole slide, bool `[h, w]`; see `segment`."""
-    return segment(rgb, um_per_px, settings)[0]

@@ -11,7 +11,7 @@ from workflow_scripts.config.base import names_in
 from workflow_scripts.core.status import SlideError
 from workflow_scripts.tissue.method_optical_density import FULL_SCALE, optical_density
 from workflow_scripts.tissue.method_saturation import saturation
-from workflow_scripts.tissue.segment import find_method, segment, tissue_mask
+from workflow_scripts.tissue.segment import find_method, segment
 from workflow_scripts.tissue.shapes import close_mask, drop_small, fill_small_holes
 from workflow_scripts.wsi.pixels import read_overview
 from workflow_scripts.wsi.slide import open_slide
@@ -54,7 +54,7 @@ def test_every_method_of_the_configuration_scores_colours(name):
 @pytest.mark.parametrize("method", METHODS)
 def test_area_of_a_disc_in_um2(um_per_px, method):
     disc = _disc(round(4000 / um_per_px), um_per_px, 900, (1900, 2100))
-    mask = tissue_mask(_slide(disc, noise=3), um_per_px, Tissue(method=method))
+    mask, _ = segment(_slide(disc, noise=3), um_per_px, Tissue(method=method))
     # CLAM's fixed threshold and its median of noise count half-covered pixels of the rim in.
     assert mask.sum() * um_per_px**2 == pytest.approx(np.pi * 900**2, rel=0.02 if method == "clam" else 0.01)
 
@@ -66,7 +66,7 @@ def test_small_pieces_and_holes_are_judged_in_um2(um_per_px):
     big_hole, small_hole = _disc(size, um_per_px, 250, (1500, 2000)), _disc(size, um_per_px, 90, (2500, 2000))
     big_piece, small_piece = _disc(size, um_per_px, 200, (5000, 1000)), _disc(size, um_per_px, 90, (5000, 3000))
     rgb = _slide((big & ~big_hole & ~small_hole) | big_piece | small_piece)
-    mask = tissue_mask(rgb, um_per_px, Tissue(closing_um=0))
+    mask, _ = segment(rgb, um_per_px, Tissue(closing_um=0))
     expected = np.pi * (1500**2 - 250**2 + 200**2)
     assert mask.sum() * um_per_px**2 == pytest.approx(expected, rel=0.01)
 
@@ -113,19 +113,19 @@ def test_black_padding_is_no_tissue():
     rgb = np.full((200, 200, 3), 243, np.uint8)
     rgb[:80] = (3, 0, 1)
     rgb[120:160, 60:140] = PINK
-    assert tissue_mask(rgb, 8.0, PLAIN).sum() == pytest.approx(40 * 80, rel=0.01)
+    assert segment(rgb, 8.0, PLAIN)[0].sum() == pytest.approx(40 * 80, rel=0.01)
 
 
 def test_fluorescence_is_told_apart(data):
     rgb = np.zeros((100, 100, 3), np.uint8)
     rgb[40:60, 40:60, 0] = 255
     with pytest.raises(SlideError) as caught:
-        tissue_mask(rgb, 8.0, Tissue())
+        segment(rgb, 8.0, Tissue())
     assert caught.value.reason == "not_brightfield"
     with open_slide(data / "slides" / "test3-TRITC-2-560.ndpi") as slide:
         overview, _ = read_overview(slide, 113, 139)
     with pytest.raises(SlideError):
-        tissue_mask(overview, 8.0, Tissue())
+        segment(overview, 8.0, Tissue())
 
 
 @pytest.mark.parametrize("method", ["saturation", "optical_density"])
