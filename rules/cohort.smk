@@ -91,7 +91,7 @@ rule summarise_cohort:
         mem_mb=2000,
         runtime=10,
         # a limit that cannot change a result, so not a param: editing it reruns nothing
-        max_failed_percent=round(100 * CFG.cohort.max_failed_fraction),
+        max_failed_fraction=str(CFG.cohort.max_failed_fraction),  # numbers must be whole, text may be any
     params:
         manifest=MANIFEST,
         patients=value_digest([(row.slide_id, row.patient_id) for row in SLIDES.values()]),
@@ -103,4 +103,4 @@ rule summarise_cohort:
     shell:
         "python -m workflow_scripts.summarise_cohort --manifest {params.manifest:q} --check-folder {params.checks}"
         " {params.tissue} --features-folder {params.features} --shards {params.shards}"
-        " --max-failed-percent {resources.max_failed_percent} --output {output.slides} --log {log}"
+        " --max-failed-fraction {resources.max_failed_fraction} --output {output.slides} --log {log}"

@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tissue-folder", help="tables of segment_tissue; none for features of another tool")
     parser.add_argument("--features-folder", type=Path, required=True, help="folder features/{encoder}")
     parser.add_argument("--shards", type=int, required=True, help="number of shards")
-    parser.add_argument("--max-failed-percent", type=float, required=True, help="largest share excluded, percent")
+    parser.add_argument("--max-failed-fraction", type=float, required=True, help="largest share excluded, 0..1")
     parser.add_argument("--output", type=Path, required=True, help="slides.parquet")
     args = parse_entry(parser, argv)
 
@@ -106,9 +106,9 @@ def main(argv: list[str] | None = None) -> None:
     for row in rows:
         if row["status"] != "ok":
             log.warning("slide %s is excluded: %s, %s", row["slide_id"], row["reason"], row["detail"])
-    judge_cohort(rows, args.max_failed_percent / 100, args.check_folder)
+    judge_cohort(rows, args.max_failed_fraction, args.check_folder)
     log.info("%d of %d slides are usable", sum(row["status"] == "ok" for row in rows), len(rows))
-    write_table(args.output, rows, schemas.SLIDES, {"max_failed_fraction": args.max_failed_percent / 100})
+    write_table(args.output, rows, schemas.SLIDES, {"max_failed_fraction": args.max_failed_fraction})
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ class Cohort:
         summarise_cohort.main(
             [
                 *(*common, "--check-folder", str(self.folder / "check"), "--features-folder", str(self.features)),
-                *("--max-failed-percent", "100", "--output", str(self.folder / "slides.parquet")),
+                *("--max-failed-fraction", "1", "--output", str(self.folder / "slides.parquet")),
             ]
         )
         return {row["slide_id"]: row for row in read_table(self.folder / "slides.parquet").to_pylist()}

@@ -42,7 +42,7 @@ def _run(folder: Path, limit: float = 0.5) -> list[dict]:
             *("--manifest", str(folder / "slides.csv"), "--check-folder", str(folder / "check")),
             *("--tissue-folder", str(folder / "tissue")),
             *("--features-folder", str(folder / "features"), "--shards", str(SHARDS)),
-            *("--max-failed-percent", str(100 * limit), "--output", str(output), "--log", str(folder / "log.txt")),
+            *("--max-failed-fraction", str(limit), "--output", str(output), "--log", str(folder / "log.txt")),
         ]
     )
     assert read_table(output).schema.names == schemas.SLIDES.names
