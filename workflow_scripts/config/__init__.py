@@ -7,7 +7,7 @@ Every field is described and unknown keys are refused. Fields marked with `free(
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from workflow_scripts.config.base import (
     Count,
@@ -18,6 +18,7 @@ from workflow_scripts.config.base import (
     free,
     merge,
     result_settings,
+    without_repeats,
 )
 from workflow_scripts.config.benchmark import Benchmark, Task
 from workflow_scripts.config.fit import misfit
@@ -90,7 +91,7 @@ class Demo(Section):
 
 
 class Embed(Section):
-    baselines: list[Literal["mean", "colour"]] = Field(["mean", "colour"])
+    baselines: Annotated[list[Literal["mean", "colour"]], AfterValidator(without_repeats)] = Field(["mean", "colour"])
     """Representations without pretraining: mean of patch features; mean and deviation of the patches' colour."""
 
 

@@ -65,6 +65,18 @@ def known(key: str, value: str, names: list[str]) -> str:
     return value
 
 
+def without_repeats(values: list[str]) -> list[str]:
+    """The values themselves.
+
+    Raises:
+        ValueError: one of them is named twice.
+    """
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice:
+        raise ValueError(f"{twice} is named twice; name it once")
+    return values
+
+
 def result_settings(section: BaseModel) -> dict[str, Any]:
     """Values without the free fields, nor those of sections within: what decides whether a stage runs again."""
     return section.model_dump(mode="json", exclude=_free_fields(type(section)))

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from workflow_scripts.config.base import Name, Section, without_dropped
+from workflow_scripts.config.base import Name, Section, without_dropped, without_repeats
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import head_entry, heads_for
 from workflow_scripts.core.tasks import KINDS
@@ -48,7 +48,7 @@ class Task(Section):
 class Benchmark(Section):
     tasks: dict[Name, Task] = Field({})
     """Tasks by name; without any nothing is benchmarked. null drops a task of a config below."""
-    heads: dict[KindName, list[str]] = Field(_HEADS)
+    heads: dict[KindName, Annotated[list[str], AfterValidator(without_repeats)]] = Field(_HEADS)
     """Heads of each kind of task, names of the table in workflow_scripts/core/heads.py."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Patient-level stratified folds."""

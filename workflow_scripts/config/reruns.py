@@ -13,14 +13,15 @@ from workflow_scripts.config import Config, PretrainRun, Task
 from workflow_scripts.config.stages import BY_CONFIG, BY_RUN, BY_TASK, SECTIONS, section_settings
 
 _RUN = "pretrain.defaults"
+_INDEX = "index_features where source is set"
 # Keys that change which jobs there are, or what they read, and not their settings; by the longest matching start.
 _WIRING = {
     "cohort": "all rules, into a new folder",
-    "cohort.manifest": "extract_features, summarise_cohort, split_patients, fit_head",
+    "cohort.manifest": f"extract_features, summarise_cohort, split_patients, fit_head; {_INDEX}",
     "cohort.fetch_attempt": "fetch_slide and all after it, for what could not be fetched",
     "tissue.masks": "segment_tissue of the slides whose mask comes, goes or changes",
-    "features.encoder": "extract_features and all after it",
-    "features.shards": "extract_features, summarise_cohort",
+    "features.encoder": "extract_features and all after it; import_features where source is set",
+    "features.shards": f"extract_features, summarise_cohort; {_INDEX}",
     "source.kind": "import_features and index_features in place of tile_regions and extract_features",
     f"{_RUN}.recluster_every": "distill_round of the rounds whose prototypes change",
     f"{_RUN}.rounds": "new rounds only",

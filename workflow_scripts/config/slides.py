@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from workflow_scripts.config.base import Count, Fraction, Name, Positive, Section, free, known, names_in
+from workflow_scripts.config.base import Count, Fraction, Name, Positive, Section, free, known, names_in, without_repeats
 
 
 class Slides(Section):
@@ -172,5 +172,5 @@ class Source(Section):
 
 
 class Export(Section):
-    formats: list[Literal["trident", "clam"]] = Field(["trident"], min_length=1)
+    formats: Annotated[list[Literal["trident", "clam"]], AfterValidator(without_repeats)] = Field(["trident"], min_length=1)
     """Layouts that the target `export` writes: HDF5 as TRIDENT's; HDF5 and .pt as CLAM's."""

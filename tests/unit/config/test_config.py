@@ -111,6 +111,9 @@ def test_unknown_key_inside_a_run_and_a_task():
         ({"pretrain": {"runs": {"mean": {}}}}, "runs: mean is the name of a baseline; choose another"),
         ({"pretrain": {"runs": {"a b": {}}}}, "pretrain.runs.a b"),
         ({"regions": {"grid": 8}}, "pretrain run slpd: crops.global_size (14) exceeds regions.grid (8)"),
+        ({"benchmark": {"heads": {"ordinal": ["logistic"] * 2}}}, "benchmark.heads.ordinal: logistic is named twice"),
+        ({"embed": {"baselines": ["mean", "mean"]}}, "embed.baselines: mean is named twice; name it once"),
+        ({"export": {"formats": ["clam", "clam"]}}, "export.formats: clam is named twice; name it once"),
         ({"benchmark": {"baseline": "x"}}, "benchmark.baseline: x is none of mean, colour, slpd, dino"),
         (
             {"benchmark": {"tasks": {"t": {"kind": "ordinal"}}}},
