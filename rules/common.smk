@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 
 
 include: "package.smk"
@@ -13,6 +14,7 @@ from workflow_scripts.core.digest import code_digest, value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote
 from workflow_scripts.core.manifest import read_manifest, shard_of
+from workflow_scripts.encoders.hub import require_cached
 from workflow_scripts.interchange.places import find_files
 from workflow_scripts.tissue.mask_files import find_masks, orphan_warning
 
@@ -31,8 +33,8 @@ try:
     CFG = load_config(config)
     MANIFEST = CFG.cohort.manifest
     SLIDES = {row.slide_id: row for row in read_manifest(MANIFEST)}
-    if workflow.is_main_process:  # its jobs need not be checked again
-        refuse(CFG, list(SLIDES.values()), source_files)
+    if workflow.is_main_process and "--unlock" not in sys.argv:  # its jobs need not be checked again
+        refuse(CFG, list(SLIDES.values()), source_files, require_cached)
     MASKS, ORPHANS = find_masks(CFG.tissue.masks, SLIDES)
 except UserError as error:  # an exception would be told with the lines of the rule files that it came through
     logger.error(f"error: {error}")

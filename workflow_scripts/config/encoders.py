@@ -42,6 +42,8 @@ class EncoderFacts:
         timm: name of the architecture, which timm builds with `options`.
         options: further arguments of `timm.create_model`; a class of timm's layers is given by its name.
         module: file of `encoders/` that builds it.
+        packaged: whether a package brings the weights.
+        published: where weights are to be had that neither a package nor the hub has.
     """
 
     pretrained_on: str
@@ -62,6 +64,8 @@ class EncoderFacts:
     timm: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     module: str | None = None
+    packaged: bool = False
+    published: str | None = None
 
 
 _NON_COMMERCIAL = "CC-BY-NC-ND-4.0 (non-commercial)"
@@ -114,6 +118,7 @@ ENCODERS: dict[str, EncoderFacts] = {
         dim=1280,
         pooling="mean over the map",
         module="efficientnet",
+        packaged=True,
     ),
     "hipt_vits16_256": EncoderFacts(
         "TCGA (pan-cancer slides, DINO)",
@@ -126,6 +131,7 @@ ENCODERS: dict[str, EncoderFacts] = {
         token_px=16,
         mpps=(0.5,),
         module="hipt",
+        published="vit256_small_dino.pth of the HIPT repository (mahmoodlab/HIPT)",
     ),
     "uni": EncoderFacts(
         "Mass-100K: slides of two Boston hospitals, and GTEx (DINOv2); no TCGA, CPTAC, PAIP, CAMELYON or PANDA",

@@ -6,10 +6,11 @@ refused only where it is certain. `Config` itself refuses what needs no manifest
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from os.path import exists, isdir  # unlike those of Path, they take any text for the name of a file
 from pathlib import Path
 from typing import Protocol
 
-from workflow_scripts.config import Config
+from workflow_scripts.config import Config, Features
 from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.config.timm_names import timm_names
@@ -30,15 +31,22 @@ class SourceFiles(Protocol):
 
 
 FindFiles = Callable[[SlideRow], SourceFiles]
+RequireCached = Callable[[Features], None]
 
 
-def refuse(config: Config, rows: list[SlideRow], source_files: FindFiles | None = None) -> None:
+def refuse(
+    config: Config,
+    rows: list[SlideRow],
+    source_files: FindFiles | None = None,
+    require_cached: RequireCached | None = None,
+) -> None:
     """Refuse what is sure to end the run later.
 
     Args:
         config: the whole configuration.
         rows: the manifest's rows.
         source_files: finds the files of a slide's features by another tool; None leaves them unasked for.
+        require_cached: refuses a model of the hub that is not in its cache; None leaves the cache unasked.
 
     Raises:
         UserError: the first problem, in one sentence.
@@ -51,7 +59,7 @@ def refuse(config: Config, rows: list[SlideRow], source_files: FindFiles | None 
         _slide_files(config, rows)
         _network(config, rows)
         _encoder(config)
-        _weights(config)
+        _weights(config, require_cached)
     _prototypes(config)
     _truth_maps(config, rows)
 
@@ -92,7 +100,7 @@ def _network(config: Config, rows: list[SlideRow]) -> None:
 def _slide_files(config: Config, rows: list[SlideRow]) -> None:
     """A missing file is an excluded slide; of these there may be no more than the cohort allows, nor may all miss."""
     local = [row for row in rows if not (config.demo.makes(row.path) or is_remote(row.path))]
-    missing = [row for row in local if not Path(row.path).exists()]
+    missing = [row for row in local if not exists(row.path)]
     most, manifest = config.cohort.max_failed_fraction, config.cohort.manifest
     if len(missing) == len(rows):
         raise UserError(
@@ -116,7 +124,8 @@ def _encoder(config: Config) -> None:
         return
     known = timm_names()
     if known is not None and model.name.split(".")[0] not in known:
-        near = get_close_matches(model.name, [*ENCODERS, *sorted(known)])
+        near = [name for name in ENCODERS if name == model.name.lower()]
+        near = near or get_close_matches(model.name.lower(), [*ENCODERS, *sorted(known)])
         advice = f"did you mean {' or '.join(near)}?" if near else "check the name"
         raise UserError(
             f"features.model is {features.model}, which is neither in the registry (docs/encoders.md) nor a model of "
@@ -129,11 +138,22 @@ def _encoder(config: Config) -> None:
         )
 
 
-def _weights(config: Config) -> None:
+def _weights(config: Config, require_cached: RequireCached | None) -> None:
+    """Weights that are named and not there, and an encoder that comes without any."""
     features, model = config.features, parse_model(config.features.model)
     for key, file in (("weights", features.weights), ("model", model.name if model.kind == "folder" else None)):
-        if file and not Path(file).exists():
+        if file and not exists(file):
             raise UserError(f"features.{key} names {file}, which does not exist; put it there, or correct the path")
+    facts = model.facts
+    if facts and not (facts.packaged or facts.hub or features.weights or model.random):
+        needs_none = ", ".join(name for name, entry in ENCODERS.items() if entry.packaged)
+        raise UserError(
+            f"features.model {features.model} comes without weights; set features.weights to "
+            f"{facts.published or 'its checkpoint'}, or "
+            f"features.model to an encoder that a package brings with its weights: {needs_none}"
+        )
+    if require_cached and not features.weights:
+        require_cached(features)
 
 
 def _prototypes(config: Config) -> None:
@@ -154,7 +174,7 @@ def _truth_maps(config: Config, rows: list[SlideRow]) -> None:
     made = folder == f"{demo.directory}/truth" and any(demo.makes(row.path) for row in rows)
     if folder is None or made or not any(config.pretrain.run(name).uses_prototypes for name in config.pretrain.runs):
         return
-    maps = sorted(Path(folder).glob("*.npz"))
+    maps = sorted(Path(folder).glob("*.npz")) if isdir(folder) else []
     mend = "correct benchmark.region_truth, or set it to null"
     if not maps:
         raise UserError(f"benchmark.region_truth: {folder} holds no {{slide_id}}.npz; {mend}")

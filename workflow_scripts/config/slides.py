@@ -4,7 +4,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from workflow_scripts.config.base import Count, Fraction, Name, Positive, Section, free, known, names_in, without_repeats
+from workflow_scripts.config.base import (
+    Count,
+    Fraction,
+    Name,
+    Positive,
+    Section,
+    free,
+    known,
+    names_in,
+    without_repeats,
+)
 
 
 class Slides(Section):
@@ -114,9 +124,9 @@ class Regions(Section):
 
 
 class Features(Section):
-    encoder: Name = "vits16"
+    encoder: Name = "hipt_vits16"
     """Name of the encoder's folder under features/, of your choosing."""
-    model: str = "vit_small_patch16_224"
+    model: str = "hipt_vits16_256"
     """A name of the registry (docs/encoders.md), a timm name, `hf-hub:owner/model`, or your own `module:function`."""
     weights: str | None = None
     """Local checkpoint (.safetensors, or .pth/.bin with plain tensors) or a model's folder as the hub gives it."""
@@ -172,5 +182,7 @@ class Source(Section):
 
 
 class Export(Section):
-    formats: Annotated[list[Literal["trident", "clam"]], AfterValidator(without_repeats)] = Field(["trident"], min_length=1)
+    formats: Annotated[list[Literal["trident", "clam"]], AfterValidator(without_repeats)] = Field(
+        ["trident"], min_length=1
+    )
     """Layouts that the target `export` writes: HDF5 as TRIDENT's; HDF5 and .pt as CLAM's."""

@@ -94,7 +94,7 @@ def read_manifest(path: Path | str) -> list[SlideRow]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"the manifest {path} does not exist; set cohort.manifest, or make one with slpd init or slpd manifest")
+        raise UserError(f"the manifest {path} does not exist; set cohort.manifest, or make one with slpd init")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)

@@ -1,5 +1,6 @@
 """Weights of a model that the hub publishes: from a folder, from the hub's cache, or fetched. No torch here."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from workflow_scripts.config import Features
@@ -74,6 +75,35 @@ def cached_folder(settings: Features) -> Path | None:
     return config.parent if config and weights and config.parent == weights.parent else None
 
 
+def fetch_refusal(settings: Features) -> UserError:
+    """A model that is built by timm would have to be fetched, and no network is allowed."""
+    return UserError(
+        f"the encoder {settings.model} would be fetched from a network; set features.allow_network: true, or give "
+        "features.weights (timm names) or features.model: local-dir:<folder of the downloaded model>; no copy is in "
+        "the hub's cache on this machine (features.hub_folder, else HF_HOME)"
+    )
+
+
+def require_cached(settings: Features) -> None:
+    """Refuse a model of the hub that is not in its cache where no network is allowed; nothing is fetched.
+
+    Where jobs have environments of their own, huggingface_hub may be missing here, and nothing can be said.
+
+    Args:
+        settings: the section `features`, without weights of its own.
+
+    Raises:
+        UserError: the model is of the hub, and not in its cache.
+    """
+    if settings.allow_network or find_spec("huggingface_hub") is None:
+        return
+    model = parse_model(settings.model)
+    if model.kind == "hub" and cached_folder(settings) is None:
+        raise fetch_refusal(settings)
+    if model.facts and model.facts.hub and not model.random:
+        hub_weights(settings, model.facts)
+
+
 def _how_to_get(repository: str, gated: bool) -> str:
     terms = "accept its terms and log in to the hub (hf auth login), or " if gated else ""
     return (
@@ -99,8 +129,8 @@ def hub_weights(settings: Features, facts: EncoderFacts) -> Path:
     how = _how_to_get(repository, facts.gated)
     if not settings.allow_network:
         raise UserError(
-            f"the weights of the encoder {settings.model} are not on this machine; "
-            f"set features.allow_network: true to fetch them, or {how}"
+            f"the weights of the encoder {settings.model} are not in the hub's cache on this machine "
+            f"(features.hub_folder, else HF_HOME); set features.allow_network: true to fetch them, or {how}"
         )
     return _fetch(repository, revision, settings, how)
 

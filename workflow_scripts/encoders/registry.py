@@ -13,7 +13,7 @@ from workflow_scripts.config.model_name import ModelName, parse_model
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.encoders.digests import check_digest, file_digest
-from workflow_scripts.encoders.hub import cached_folder, hub_weights, local_weights, weights_in_folder
+from workflow_scripts.encoders.hub import cached_folder, fetch_refusal, hub_weights, local_weights, weights_in_folder
 from workflow_scripts.encoders.plug_in import call_plug_in, plug_in_digest
 from workflow_scripts.encoders.pooling import Pooled
 from workflow_scripts.encoders.recipe import Recipe
@@ -83,10 +83,7 @@ def _timm_recipe(settings: Features, model: ModelName, input_px: int) -> Recipe:
     own_weights = not model.random and settings.weights is None
     needs_network = model.kind == "hub" or (model.kind == "timm" and own_weights)
     if needs_network and not settings.allow_network:
-        raise UserError(
-            f"the encoder {settings.model} would be fetched from a network; set features.allow_network: true, or give "
-            "features.weights (timm names) or features.model: local-dir:<folder of the downloaded model>"
-        )
+        raise fetch_refusal(settings)
     recipe = timm_recipe(model, input_px, pretrained=own_weights)
     # A copy in the hub's cache goes by the model's name, as one that is fetched does.
     return replace(recipe, facts=replace(recipe.facts, pretrained_on=settings.model)) if folder else recipe

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from workflow_scripts.config import Config, load_config, merge
+from workflow_scripts.config import Config, Features, load_config, merge
+from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.config.refusals import refuse
 from workflow_scripts.config.timm_names import timm_names
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import SlideRow, read_manifest
+from workflow_scripts.encoders.hub import require_cached
 from workflow_scripts.interchange.places import find_files
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -116,6 +118,15 @@ def test_patients_are_counted_and_not_slides():
         ({"model": "vit_small_patch16_224"}, "would be fetched from a network; set features.allow_network: true"),
         ({"model": "uni:random", "weights": "a.svs"}, "yet features.weights is given; drop one of the two"),
         ({"model": "uni", "weights": "uni.bin"}, "features.weights names uni.bin, which does not exist"),
+        ({"model": "uni", "weights": "w" * 300}, "www, which does not exist"),  # longer than a name may be
+        ({"model": "local-dir:" + "m" * 300}, "mmm, which does not exist"),
+        ({"model": "UNI"}, "did you mean uni?"),
+        ({"model": "Phikon_v3"}, "did you mean phikon_v2"),
+        (
+            {"model": "hipt_vits16_256"},
+            "comes without weights; set features.weights to vit256_small_dino.pth of the HIPT repository",
+        ),
+        ({"model": "hipt_vits16_256"}, "that a package brings with its weights: efficientnet_lite0"),
         ({"model": "local-dir:models/uni"}, "features.model names models/uni, which does not exist"),
     ],
 )
@@ -127,6 +138,8 @@ def test_encoders_that_cannot_be_had(features, words):
     "features",
     [
         {"model": "uni"},
+        {"model": "hipt_vits16_256", "weights": "a.svs"},
+        {"model": "hipt_vits16_256:random"},
         {"model": "hf-hub:MahmoodLab/UNI"},
         {"model": "hf-hub:somebody/a-model-of-tomorrow"},
         {"model": "my_encoders:create"},
@@ -140,6 +153,40 @@ def test_encoders_that_cannot_be_had(features, words):
 def test_encoders_that_may_be_had(features):
     allowed = {"features": {"allow_mismatch": True, **features}}
     refuse(load_config(merge(GOOD, allowed)), cohort())
+
+
+@pytest.mark.parametrize("model", ["phikon", "hf-hub:owkin/phikon@main", "hf-hub:somebody/a-model"])
+def test_a_model_of_the_hub_must_be_in_its_cache_where_no_network_is_allowed(folder, model):
+    features = {"model": model, "hub_folder": str(folder / "hub")}
+
+    def check(**more):
+        refuse(load_config(merge(GOOD, {"features": features | more})), cohort(), require_cached=require_cached)
+
+    with pytest.raises(UserError, match=f"{model}.*set features.allow_network: true") as caught:
+        check()
+    assert "features.hub_folder, else HF_HOME" in str(caught.value)
+    check(allow_network=True)  # nothing is fetched yet
+    check(weights="a.svs")
+    repository = model.removeprefix("hf-hub:").removesuffix("@main")
+    repository = ENCODERS[repository].hub if repository in ENCODERS else repository
+    place = folder / "hub" / f"models--{repository.replace('/', '--')}"
+    (place / "snapshots" / "a").mkdir(parents=True)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("a")
+    for name in ("config.json", "model.safetensors"):
+        (place / "snapshots" / "a" / name).touch()
+    check()
+
+
+def test_random_weights_are_in_no_cache(folder):
+    require_cached(Features(model="uni:random", hub_folder=str(folder)))
+
+
+def test_the_registry_knows_which_weights_a_package_brings():
+    from workflow_scripts.encoders.registry import registry_recipe
+
+    packaged = [name for name in ENCODERS if registry_recipe(name).packaged_weights]
+    assert packaged == [name for name, facts in ENCODERS.items() if facts.packaged]
 
 
 def test_the_encoder_does_not_matter_where_another_tool_has_made_the_features():
@@ -193,6 +240,12 @@ def test_no_slide_can_have_prototypes():
     refuse(load_config(merge(GOOD, regions | {"pretrain": {"runs": {"slpd": None}}})), cohort())
 
 
+def test_a_path_longer_than_a_name_may_be():
+    far = [row._replace(path="x" * 300) for row in cohort()]
+    assert "none of the 5 slide files of the manifest slides.csv exists" in refusal({}, far)
+    assert "holds no {slide_id}.npz" in refusal({"benchmark": {"region_truth": "t" * 300}}, cohort())
+
+
 def test_maps_of_true_classes(folder):
     truth = {"benchmark": {"region_truth": "truth"}}
     assert "benchmark.region_truth: truth holds no {slide_id}.npz" in refusal(truth, cohort())
@@ -225,7 +278,7 @@ def test_timm_names_are_those_of_its_registry():
 def test_nothing_heavy_is_imported():
     """Every start of Snakemake pays for it."""
     code = (
-        "import sys, workflow_scripts.config.refusals\n"
+        "import sys, workflow_scripts.config.refusals, workflow_scripts.encoders.hub\n"
         "from workflow_scripts.config.timm_names import timm_names\n"
         "timm_names()\n"
         "print({'torch', 'timm', 'numpy', 'pyarrow', 'sklearn', 'pandas', 'openslide'} & set(sys.modules))"
@@ -236,5 +289,5 @@ def test_nothing_heavy_is_imported():
 
 def test_the_defaults_need_an_encoder():
     """The published ViT is HIPT's own, which no package brings: a config of one's own says where the weights are."""
-    with pytest.raises(UserError, match=r"set features\.allow_network: true, give features\.weights"):
+    with pytest.raises(UserError, match=r"hipt_vits16_256 comes without weights; set features\.weights to vit256"):
         refuse(Config(), cohort())
