@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -18,6 +18,12 @@ def free(default: Any, **options: Any) -> Any:
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_commented_lines(cls, values: Any) -> Any:
+        """A section whose lines are all commented out is null in YAML; it names no key."""
+        return {} if values is None else values
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from workflow_scripts.config.base import Name, Section, without_dropped, without_repeats
 from workflow_scripts.core.errors import UserError
@@ -16,6 +16,13 @@ def _known_kind(value: str) -> str:
     return value
 
 
+def _as_text(value: Any) -> Any:
+    """A class that YAML reads as a number, such as a grade, as the text that the manifest has."""
+    if isinstance(value, bool):
+        raise ValueError("YAML reads yes, no, on, off, true and false as truth values; put the name in quotes")
+    return str(value) if isinstance(value, int | float) else value
+
+
 KindName = Annotated[str, AfterValidator(_known_kind), WithJsonSchema({"enum": list(KINDS), "type": "string"})]
 _HEADS = {kind: heads_for(kind) for kind in KINDS}
 
@@ -25,7 +32,7 @@ class Task(Section):
     """classification, ordinal (grades in the order of `classes`), or survival."""
     label: str | None = None
     """Column of the manifest with the class (classification, ordinal)."""
-    classes: list[str] | None = None
+    classes: list[Annotated[str, BeforeValidator(_as_text)]] | None = None
     """Class names in order; null takes the sorted values of the column."""
     time: str | None = None
     """Column with the time to event or censoring (survival)."""
@@ -66,12 +73,12 @@ class Benchmark(Section):
     @field_validator("tasks", mode="before")
     @classmethod
     def _drop_tasks(cls, value: Any) -> Any:
-        return without_dropped(value)
+        return without_dropped({} if value is None else value)
 
     @field_validator("heads", mode="before")
     @classmethod
     def _add_to_default_heads(cls, value: Any) -> Any:
-        return {**_HEADS, **value} if isinstance(value, dict) else value
+        return {**_HEADS, **(value or {})} if isinstance(value, dict | None) else value
 
     @field_validator("heads")
     @classmethod

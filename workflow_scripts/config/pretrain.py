@@ -261,7 +261,7 @@ class Pretrain(Section):
     @field_validator("runs", mode="before")
     @classmethod
     def _add_to_default_runs(cls, value: Any) -> Any:
-        return without_dropped(merge(_RUNS, value) if isinstance(value, dict) else value)
+        return without_dropped(merge(_RUNS, value or {}) if isinstance(value, dict | None) else value)
 
     @model_validator(mode="after")
     def _runs_are_valid(self) -> "Pretrain":
@@ -279,4 +279,6 @@ class Pretrain(Section):
         if preset not in ("corrected", "official"):
             raise ValueError(f"run {name}: preset: {preset} is none of corrected, official")
         base = merge(self.defaults.model_dump(), OFFICIAL) if preset == "official" else self.defaults.model_dump()
+        # null stands for a section whose lines are all commented out, which replaces nothing
+        own = {key: value for key, value in own.items() if value is not None or not isinstance(base.get(key), dict)}
         return PretrainRun.model_validate(merge(base, own))

@@ -46,6 +46,27 @@ def refuse(raw: dict) -> str:
     return message
 
 
+@pytest.mark.parametrize("path", sections(Config), ids=lambda path: ".".join(path) or "top")
+def test_a_section_without_a_key_is_read_as_one_that_is_left_out(path):
+    assert load_config(at(path, None) if path else {}) == Config()
+
+
+@pytest.mark.parametrize("path", [("pretrain", "runs"), ("benchmark", "tasks"), ("benchmark", "heads")])
+def test_a_table_of_names_without_a_name_is_read_as_one_that_is_left_out(path):
+    assert load_config(at(path, None)) == Config()
+
+
+def test_a_section_without_a_key_in_a_run_keeps_the_defaults_of_the_runs():
+    config = load_config({"pretrain": {"defaults": {"loss": {"self_weight": 0.5}}, "runs": {"a": {"loss": None}}}})
+    assert config.pretrain.run("a") == config.pretrain.defaults
+
+
+def test_numbers_name_classes():
+    task = {"kind": "ordinal", "label": "grade", "classes": [1, 2.5, "x"]}
+    assert load_config({"benchmark": {"tasks": {"t": task}}}).benchmark.tasks["t"].classes == ["1", "2.5", "x"]
+    assert "put the name in quotes" in refuse({"benchmark": {"tasks": {"t": task | {"classes": [True, False]}}}})
+
+
 def defaults(**over) -> dict:
     return {"pretrain": {"defaults": over}}
 
