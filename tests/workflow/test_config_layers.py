@@ -2,13 +2,16 @@
 
 import json
 import re
+import shlex
+from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.workflow.tiny import CONFIG, snakemake, write_config
-from workflow_scripts.config.pretrain import PretrainRun
+from workflow_scripts.config import Config, PretrainRun, load_config, merge, stages
 
 MINE = {"cohort": {"name": "mine"}, "features": {"model": "efficientnet_lite0"}}
 
@@ -45,6 +48,71 @@ def test_without_a_configfile_the_folders_own_config_is_read(project: Path) -> N
 def test_a_configfile_starts_from_the_papers_defaults(project: Path) -> None:
     mine = write(project / "mine.yaml", MINE)
     assert warm_up_settings(project, "--configfile", mine) == PretrainRun().warm_up_settings()
+
+
+def given_settings(output: str) -> dict[tuple[str, str], set[str]]:
+    """Settings that a dry run prints, of all jobs of a rule, by the rule and the option that hands them over."""
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for line in re.findall(r"python -m workflow_scripts\.(.*)", output):
+        rule, *words = shlex.split(line)
+        for option, value in pairwise(words):
+            if option == "--config" or option.endswith("-config"):
+                found[rule, option].add(value)
+    return dict(found)
+
+
+def expected_settings(config: Config) -> dict[tuple[str, str], set[str]]:
+    """The same, as the tables of `config.stages` give them for a cohort whose slides are not the demo's."""
+    runs = [config.pretrain.run(name) for name in config.pretrain.runs]
+    found: dict[tuple[str, str], set[str]] = {}
+    for rule, (first, *others) in stages.SECTIONS.items():
+        if rule not in ("make_demo_slide", "import_features"):
+            options = {"--config": first} | {f"--{name}-config": name for name in others}
+            for option, section in options.items():
+                found[rule, option] = {stages.as_json(stages.section_settings(config, section))}
+    for rule, of_run in stages.BY_RUN.items():
+        found[rule, "--config"] = {stages.as_json(of_run(run)) for run in runs}
+    found["cluster_regions", "--config"] = {
+        stages.as_json(stages.cluster_settings(run, number))
+        for run in runs
+        if run.uses_prototypes
+        for number in range(1, run.rounds + 1)
+    }
+    for rule, of_task in stages.BY_TASK.items():
+        found[rule, "--config"] = {stages.as_json(of_task(config, task)) for task in config.benchmark.tasks}
+    for rule, of_config in stages.BY_CONFIG.items():
+        if rule != "score_textures":  # there are no maps of true classes
+            found[rule, "--config"] = {stages.as_json(of_config(config))}
+    return found
+
+
+def test_every_rule_gets_the_papers_values_for_what_a_configfile_does_not_name(project: Path) -> None:
+    """The folder's config.yaml names other values of nearly all; none of them reaches a command."""
+    tasks = {"subtype": {"kind": "classification", "label": "subtype"}}
+    named = MINE | {"benchmark": {"folds": 2, "tasks": tasks}}
+    named["cohort"] = {"name": "mine", "max_failed_fraction": 0.004}
+    write_config(project, merge(CONFIG, {"slides": {"mpp_max": 1.5}, "export": {"formats": ["clam"]}}))
+    result = snakemake(project, "-n", "-p", "report", "export", "--configfile", write(project / "mine.yaml", named))
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert given_settings(result.stdout) == expected_settings(load_config(merge(Config().model_dump(), named)))
+    assert "--max-failed-fraction 0.004 " in result.stdout
+
+
+def test_a_lock_is_taken_off_while_the_slides_are_away(project: Path) -> None:
+    for name in "abcd":
+        (project / f"{name}.svs").unlink()
+    mine = write(project / "mine.yaml", MINE)
+    refused = snakemake(project, "-n", "--configfile", mine)
+    assert refused.returncode == 1 and "none of the 4 slide files" in refused.stdout
+    result = snakemake(project, "--unlock", "--configfile", mine)
+    assert result.returncode == 0, result.stdout[-3000:]
+
+
+def test_a_config_without_an_encoder_is_told_where_the_papers_weights_are(project: Path) -> None:
+    mine = write(project / "mine.yaml", {"cohort": {"name": "mine"}})
+    result = snakemake(project, "-n", "--configfile", mine)
+    assert result.returncode == 1 and "Traceback" not in result.stdout
+    assert "hipt_vits16_256 comes without weights; set features.weights to vit256_small_dino.pth" in result.stdout
 
 
 def test_configfiles_add_up_from_left_to_right(project: Path) -> None:

@@ -216,12 +216,3 @@ def test_free_keys_rerun_nothing_and_no_other_key_does_so():
 )
 def test_reruns_of_a_key(key, rules):
     assert {one.name: one.reruns for one in config_keys()}[key] == rules
-
-
-def test_a_key_that_a_config_does_not_name_has_the_papers_value():
-    """A user's config starts from the defaults in code: the demo's values reach it nowhere."""
-    named = {"cohort": {"name": "mine", "manifest": "slides.csv"}, "report": {"title": "My cohort"}}
-    own, paper = leaves(load_config(named).model_dump()), leaves(Config().model_dump())
-    assert {key for key in own if own[key] != paper[key]} == {"cohort.name", "report.title"}
-    run = load_config(named).pretrain.run("slpd")
-    assert run == PretrainRun() and (run.model.dim, run.rounds, run.head.out_dim) == (192, 79, 65536)
