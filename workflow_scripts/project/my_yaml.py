@@ -34,9 +34,10 @@ from workflow_scripts.project.wording import hours, scalar, wrapped
 _WIDTH = 118
 _SHORT_FROM = 4  # indent from which mappings stand on one line
 _LABELS = """\
-# Labels: add a column to {manifest}, here `response` with its classes, or `months` and `died` (1 or 0) for survival.
-# Fill in patient_id too where a patient has several slides: training and test are split by patient. Then take the '# '
-# off the lines that fit and run the same command again: only the benchmark and the report run.
+# Where a patient has several slides, fill in patient_id in {manifest} before the first run: training and test are split
+# by patient. Filling it in later trains again.
+# Labels can be added at any time, as columns of {manifest}: here `response` with its classes, or `months` and `died`
+# (1 or 0) for survival. Take the '# ' off the lines that fit and run again: only the benchmark and the report run.
 # benchmark:
 #   tasks:
 #     response: {{ kind: classification, label: response }}

@@ -101,16 +101,20 @@ def summary(plan: Plan, written: Sequence[Path], command: str, folder: Path | No
         folder: where the command is to be given; None where it is the current folder.
     """
     files = ", ".join(path.as_posix() for path in written)
+    manifest = plan.config.cohort.manifest
+    patients = (
+        f"Where a patient has several slides, fill in patient_id in {manifest} before the first run: filling it in "
+        "later trains again."
+    )
     labels = (
-        f"Next, the labels: add them to {plan.config.cohort.manifest} as columns (and patient_id, where a patient has "
-        f"several slides), name them under benchmark.tasks in {CONFIG}, whose last lines show how, and give the same "
-        "command again. Only the benchmark and the report run then."
+        f"Labels can be added at any time: as columns of {manifest}, named under benchmark.tasks in {CONFIG}, whose "
+        "last lines show how. Run again, and only the benchmark and the report run."
     )
     lines = [
         *_found(plan),
         f"Written: {files}. {CONFIG} says more on each of these points.",
         "",
         *_run(plan, command, folder),
-        *wrapped([labels], _WIDTH, further="  "),
+        *wrapped([patients, labels], _WIDTH, further="  "),
     ]
     return "\n".join(lines)

@@ -150,6 +150,13 @@ def test_the_first_try_is_a_layer():
     assert "first_try.yaml" in _summary(plan) and "first_try.yaml" not in _summary(_plan(survey(4, MANY)))
 
 
+def test_patients_come_before_the_first_run_and_labels_at_any_time():
+    plan = _plan(survey(4, MANY))
+    for text in (_said(_text(plan)), _summary(plan)):
+        assert "fill in patient_id in slides.csv before the first run" in text and "later trains again" in text
+        assert "Labels can be added at any time" in text and "only the benchmark and the report run" in text
+
+
 def test_mappings_and_their_notes():
     lines = mapping({"a": {"b": {"c": {"d": 1, "e": None}}, "f": 0.002}}, {"a.b.c": "x", "a.f": "y", "a": "z"})
     assert lines == ["a: # z", "  b:", "    c: { d: 1, e: null } # x", "  f: 0.002 # y"]
