@@ -120,18 +120,6 @@ def test_of_many_slides_some_are_opened(start, tmp_path):
     assert "by the tissue of 3 slides" in said
 
 
-def test_what_may_take_days_has_a_first_try(start, tmp_path, monkeypatch):
-    write_slide(tmp_path / "in/s0.svs", **SMALL)
-    for number in range(1, 12):
-        shutil.copy(tmp_path / "in/s0.svs", tmp_path / f"in/s{number}.svs")
-    monkeypatch.setattr("workflow_scripts.project.plan.DAYS_FROM", 0.1)
-    config, _, said = start("in")
-    layered = yaml.safe_load((tmp_path / "first_try.yaml").read_text())
-    assert "--configfile my.yaml first_try.yaml" in said and config.cohort.name == "in"
-    chosen = read_manifest(tmp_path / layered["cohort"]["manifest"])
-    assert 8 <= len(chosen) <= 12 and all(slide.path.startswith(str(tmp_path / "in/s")) for slide in chosen)
-
-
 def test_nothing_is_written_over_and_nothing_looked_at_before(start, tmp_path, monkeypatch):
     write_slide(tmp_path / "in/a.svs", **SMALL)
     start("in")

@@ -1,4 +1,4 @@
-"""The project's configuration file, and the layer of a first try, as text with what was found as comments."""
+"""The project's configuration file as text with what was found as comments."""
 
 import json
 from collections.abc import Mapping
@@ -18,18 +18,18 @@ from workflow_scripts.project.findings import (
     slides_found,
     too_many_lost,
 )
-from workflow_scripts.project.first_try import FirstTry
 from workflow_scripts.project.outlook import (
     better_encoders,
     cost_found,
     encoder_taken,
     machine_found,
     rounds_taken,
+    short_found,
     steps_found,
 )
 from workflow_scripts.project.plan import Plan
-from workflow_scripts.project.settings import FEWER_ROUNDS
-from workflow_scripts.project.wording import hours, scalar, wrapped
+from workflow_scripts.project.settings import FEWER_ROUNDS, SHORT
+from workflow_scripts.project.wording import scalar, wrapped
 
 _WIDTH = 118
 _SHORT_FROM = 4  # indent from which mappings stand on one line
@@ -134,16 +134,20 @@ def _regions(plan: Plan) -> list[str]:
 
 
 def _pretrain(plan: Plan) -> list[str]:
-    """Machine, cost and schedule; the presets' rounds as comments where they are not taken."""
+    """Machine, cost and schedule; as comments, the presets' rounds where they are not taken, and a short schedule."""
     cost = cost_found(plan.cost, plan.config, plan.machine) if plan.survey.counts else []
     few = steps_found(plan.cost) if cost else ""
     lines = comment(machine_found(plan.machine), amount_found(plan.survey, plan.layout), *cost, few)
     lines += comment(rounds_taken(plan.paper_cost, plan.machine, plan.fewer_rounds))
     own = _section(plan, "pretrain")
-    if plan.fewer_rounds:
-        return lines + own
     heads, indent = ([], "    # ") if own else (["# pretrain:", "#   defaults:"], "#     ")
-    return lines + own + heads + [f"{indent}{key}: {value}" for key, value in FEWER_ROUNDS.items()]
+    lines += own + heads
+    if not plan.fewer_rounds:
+        lines += [indent + line for line in mapping(FEWER_ROUNDS, {})]
+    if plan.short_cost:
+        lines += comment(short_found(plan.cost, plan.short_cost, plan.fewer_rounds))
+        lines += [indent + line.strip() for line in mapping(SHORT, {}, _SHORT_FROM)]
+    return lines
 
 
 def my_yaml(plan: Plan, source: str, schema: list[str]) -> str:
@@ -171,17 +175,3 @@ def my_yaml(plan: Plan, source: str, schema: list[str]) -> str:
         _LABELS.format(manifest=plan.config.cohort.manifest).splitlines(),
     ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
-
-
-def first_try_yaml(first: FirstTry, main_file: str) -> str:
-    """Text of the layer of a first try.
-
-    Args:
-        first: what it changes.
-        main_file: the configuration that it is laid over.
-    """
-    note = (
-        f"A first try of {main_file}, {hours(first.hours)} on this machine: {first.slides} slides drawn by chance, a "
-        "small network, few rounds. It shows that everything works, not what SLPD can do."
-    )
-    return "\n".join([*comment(note), *mapping(first.keys, {})]) + "\n"

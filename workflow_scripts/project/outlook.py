@@ -114,3 +114,20 @@ def rounds_taken(paper_cost: Cost, machine: Machine, fewer: bool) -> str:
     return (
         f"The presets' {rounds} rounds of {epochs} epochs, in place of {paper.rounds} of one, take a third of the disk:"
     )
+
+
+def short_found(cost: Cost, short: Cost, fewer: bool) -> str:
+    """What a short pretraining costs, to stand above its keys.
+
+    Args:
+        cost: of the run as it is configured.
+        short: of the run with these keys.
+        fewer: whether fewer rounds than the paper's are taken, in lines above.
+    """
+    instead = "in place of the two lines of rounds above" if fewer else "in place of the rounds above"
+    return (
+        f"To see a result soon, take these lines {instead}: pretraining then takes {hours(short.pretrain_h)} in place "
+        f"of {hours(cost.pretrain_h)}, and the features {hours(short.features_h)} as before. A small head and a "
+        "twentieth of the epochs show how the cohort goes through, not what SLPD can do. The features are kept for the "
+        "long run."
+    )

@@ -11,7 +11,7 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote
 from workflow_scripts.core.manifest import SlideRow
 
-CONFIG, MANIFEST, TRY_CONFIG, TRY_MANIFEST = "my.yaml", "slides.csv", "first_try.yaml", "first_try.csv"
+CONFIG, MANIFEST = "my.yaml", "slides.csv"
 
 
 class Source(NamedTuple):
@@ -45,7 +45,7 @@ def choose_source(folder: Path | None, manifest: Path | None, output: Path, forc
         own = ", or --manifest for a list of slides" if folder.is_file() else ""
         matter = "is a file" if folder.is_file() else "does not exist"
         raise UserError(f"{folder} {matter}; give the folder that holds the slides{own}")
-    written = [CONFIG, TRY_CONFIG, TRY_MANIFEST] + ([] if manifest else [MANIFEST])
+    written = [CONFIG] + ([] if manifest else [MANIFEST])
     _refuse_existing([output / name for name in written], force)
     _prepare(output)
     if manifest is None:
@@ -87,13 +87,3 @@ def listed_slides(text: str) -> list[SlideRow]:
 def seen_from(folder: Path, slides: Sequence[SlideRow]) -> list[SlideRow]:
     """Slides with their paths as they are found from here, where they are given as seen from `folder`."""
     return [slide if is_remote(slide.path) else slide._replace(path=str(folder / slide.path)) for slide in slides]
-
-
-def part_of_manifest(text: str, slide_ids: Sequence[str]) -> str:
-    """A manifest's text with the rows of some slides alone."""
-    reader = csv.DictReader(io.StringIO(text))
-    part = io.StringIO()
-    writer = csv.DictWriter(part, reader.fieldnames or [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row for row in reader if row["slide_id"].strip() in set(slide_ids))
-    return part.getvalue()

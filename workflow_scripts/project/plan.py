@@ -7,11 +7,12 @@ from pathlib import Path
 from workflow_scripts.config import Config, load_config
 from workflow_scripts.project.cost import Cohort, Cost, estimate
 from workflow_scripts.project.encoder import EncoderChoice, choose_encoder
-from workflow_scripts.project.first_try import DAYS_FROM, FirstTry, plan_first_try
 from workflow_scripts.project.layout import GRIDS, Layout, choose_layout
 from workflow_scripts.project.machine import Machine
-from workflow_scripts.project.settings import Keys, project_keys, with_fewer_rounds
+from workflow_scripts.project.settings import Keys, project_keys, with_fewer_rounds, with_short_pretraining
 from workflow_scripts.project.survey import Survey
+
+_LONG = 24.0  # hours of pretraining, from which it is told how to make it short
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Plan:
         fewer_rounds: whether the presets' rounds are taken because the disk does not hold the states of the paper's.
         cost: of the whole run.
         paper_cost: of a run with the paper's rounds.
-        first_try: a layer that leaves an hour of a run that may take days; None where the run is shorter.
+        short_cost: of a run with a short pretraining; None where the whole one cannot take more than a day.
     """
 
     survey: Survey
@@ -40,7 +41,7 @@ class Plan:
     fewer_rounds: bool
     cost: Cost
     paper_cost: Cost
-    first_try: FirstTry | None
+    short_cost: Cost | None
 
     @property
     def config(self) -> Config:
@@ -73,6 +74,5 @@ def make_plan(survey: Survey, machine: Machine, found: Mapping[str, Path | None]
     if fewer:
         keys = with_fewer_rounds(keys)
     cost = _cost(keys, survey, machine)
-    long = cost.hours.high > DAYS_FROM
-    first = plan_first_try(keys, survey, machine) if long else None
-    return Plan(survey, machine, found, layout, encoder, keys, fewer, cost, paper_cost, first)
+    short = _cost(with_short_pretraining(keys), survey, machine) if cost.pretrain_h.high > _LONG else None
+    return Plan(survey, machine, found, layout, encoder, keys, fewer, cost, paper_cost, short)

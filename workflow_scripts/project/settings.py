@@ -13,6 +13,15 @@ from workflow_scripts.project.layout import Layout
 
 Keys = dict[str, Any]
 FEWER_ROUNDS = {"rounds": 26, "epochs_per_round": 3}  # as in the presets: 78 epochs for the paper's 79
+# The demo's head, and a twentieth of the paper's epochs with a schedule as long.
+SHORT = {
+    "head": {"hidden": 512, "bottleneck": 128, "out_dim": 2048},
+    "optimiser": {"lr_warmup_epochs": 1},
+    "warmup_epochs": 2,
+    "rounds": 3,
+    "epochs_per_round": 1,
+    "schedule_epochs": 5,
+}
 
 
 def cohort_name(folder: str) -> str:
@@ -63,3 +72,8 @@ def project_keys(name: str, manifest: str, layout: Layout, encoder: EncoderChoic
 def with_fewer_rounds(keys: Keys) -> Keys:
     """The same with the presets' rounds: the paper's epochs in a third of the rounds, each of which stores a state."""
     return merge(keys, {"pretrain": {"defaults": FEWER_ROUNDS}})
+
+
+def with_short_pretraining(keys: Keys) -> Keys:
+    """The same with a pretraining that shows a result soon, and not what SLPD can do."""
+    return merge(keys, {"pretrain": {"defaults": SHORT}})

@@ -16,9 +16,9 @@ from workflow_scripts.project.findings import (
     too_many_lost,
 )
 from workflow_scripts.project.outlook import cost_found, encoder_taken, machine_found, rounds_taken, steps_found
-from workflow_scripts.project.places import CONFIG, TRY_CONFIG
+from workflow_scripts.project.places import CONFIG
 from workflow_scripts.project.plan import Plan
-from workflow_scripts.project.wording import hours, wrapped
+from workflow_scripts.project.wording import wrapped
 
 _WIDTH = 100
 
@@ -71,24 +71,15 @@ def _found(plan: Plan) -> list[str]:
 
 
 def _run(plan: Plan, command: str, folder: Path | None) -> list[str]:
-    """The command to run, and that of a first try; where no slide can be used yet, what to do before."""
-    cohort, first = plan.config.cohort, plan.first_try
+    """The command to run; where no slide can be used yet, what to do before."""
+    cohort = plan.config.cohort
     if not plan.survey.counts:
         return _paragraph(
             f"No slide can be used yet. Fill in column mpp of {cohort.manifest} or mend the slides, then start the "
             f"project again, with --manifest {cohort.manifest} --force in place of the folder."
         )
     clone = " (CLONE is the folder of the workflow's clone)" if "CLONE/Snakefile" in command else ""
-    lines = [f"Run this, and open results/{cohort.name}/report.html{clone}:", "", *_commands(folder, command), ""]
-    if not first:
-        return lines
-    smaller = f"A first try with {first.slides} slides and a small network, {hours(first.hours)}:"
-    return [
-        *lines,
-        *_paragraph(f"It may take {hours(plan.cost.hours)}. {smaller}"),
-        *_commands(folder, f"{command} {TRY_CONFIG}"),
-        "",
-    ]
+    return [f"Run this, and open results/{cohort.name}/report.html{clone}:", "", *_commands(folder, command), ""]
 
 
 def summary(plan: Plan, written: Sequence[Path], command: str, folder: Path | None) -> str:

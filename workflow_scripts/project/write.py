@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from workflow_scripts.core.files import write_text
-from workflow_scripts.project.my_yaml import first_try_yaml, my_yaml, schema_line
-from workflow_scripts.project.places import CONFIG, MANIFEST, TRY_CONFIG, TRY_MANIFEST, Source, part_of_manifest
+from workflow_scripts.project.my_yaml import my_yaml, schema_line
+from workflow_scripts.project.places import CONFIG, MANIFEST, Source
 from workflow_scripts.project.plan import Plan
 from workflow_scripts.project.summary import run_command, summary
-from workflow_scripts.project.survey import take_sample
 
 
 def write_project(plan: Plan, source: Source, manifest_text: str, root: Path) -> str:
@@ -22,10 +21,6 @@ def write_project(plan: Plan, source: Source, manifest_text: str, root: Path) ->
     files = {} if source.own else {MANIFEST: manifest_text}
     schema = schema_line(root / "config/config.schema.json", source.output)
     files[CONFIG] = my_yaml(plan, str(source.origin), schema)
-    if plan.first_try:
-        chosen = take_sample(plan.survey.usable, plan.first_try.slides)
-        files[TRY_MANIFEST] = part_of_manifest(manifest_text, [row["slide_id"] for row in chosen])
-        files[TRY_CONFIG] = first_try_yaml(plan.first_try, CONFIG)
     for name, text in files.items():
         write_text(source.output / name, text)
     command = run_command(root, source.output, plan.machine.gpus)

@@ -1,5 +1,6 @@
 """The text of my.yaml: what it says of each finding, and that it is read back as the keys that it was made of."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,11 @@ import yaml
 
 from tests.unit.project.made import LAPTOP, counts, row, survey
 from workflow_scripts.config import load_config
-from workflow_scripts.project.my_yaml import first_try_yaml, mapping, my_yaml, schema_line
+from workflow_scripts.project.my_yaml import mapping, my_yaml, schema_line
 from workflow_scripts.project.plan import Plan, make_plan
 from workflow_scripts.project.summary import run_command, summary
 from workflow_scripts.project.survey import Survey
+from workflow_scripts.project.wording import hours
 
 FOUND = {"efficientnet_lite0": None}
 MANY = [60, 60, 40, 33]
@@ -143,11 +145,28 @@ def test_a_small_cohort_is_told_that_it_learns_little():
     assert "steps in all" not in _text(_plan(survey(1000, MANY)))
 
 
-def test_the_first_try_is_a_layer():
-    plan = _plan(survey(1000, MANY))
-    assert plan.first_try is not None
-    assert yaml.safe_load(first_try_yaml(plan.first_try, "my.yaml")) == plan.first_try.keys
-    assert "first_try.yaml" in _summary(plan) and "first_try.yaml" not in _summary(_plan(survey(4, MANY)))
+@pytest.mark.parametrize("regions", [60, 20])
+@pytest.mark.parametrize("disk", [10**12, 10**10])
+def test_the_lines_that_make_pretraining_short_can_be_taken_up(regions, disk):
+    """With their '# ' off, and the presets' rounds out where those are taken, they are valid and as short as told."""
+    plan = _plan(survey(1000, [regions] * 4), LAPTOP._replace(disk_free=disk))
+    head, tail = _text(plan).split("# To see a result soon", 1)
+    assert plan.short_cost is not None and plan.fewer_rounds is (disk < 10**11)
+    assert f"pretraining then takes {hours(plan.short_cost.pretrain_h)} in place of" in _said("# To see" + tail)
+    assert plan.short_cost.pretrain_h.high < plan.cost.pretrain_h.high / 20
+    block = [line for line in tail.split("\n\n")[0].splitlines() if re.match("#?    +(# )?[a-z]", line)]
+    above = [line for line in head.splitlines() if not line.strip().startswith(("rounds:", "epochs_per_round:"))]
+    above = [line.replace("# ", "", 1) if line in ("# pretrain:", "#   defaults:") else line for line in above]
+    taken = [line.replace("# ", "", 1) for line in block]
+    config = load_config(yaml.safe_load("\n".join([*above, *taken])))
+    run = config.pretrain.run("slpd")
+    assert (run.head.out_dim, run.warmup_epochs, run.rounds, run.epochs_per_round) == (2048, 2, 3, 1)
+    assert run.schedule_epochs == 5 and run.optimiser.lr_warmup_epochs == 1
+    assert run.prototypes.count == plan.layout.prototypes
+
+
+def test_where_pretraining_takes_hours_it_is_not_made_short():
+    assert "result soon" not in _text(_plan(survey(4, MANY)))
 
 
 def test_patients_come_before_the_first_run_and_labels_at_any_time():
