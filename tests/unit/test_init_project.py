@@ -8,6 +8,7 @@ import yaml
 from tests.unit.project.made import write_slide
 from workflow_scripts import check_slide, init_project, segment_tissue, tile_regions
 from workflow_scripts.config import load_config
+from workflow_scripts.config.schema import schema_text
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import read_manifest
 from workflow_scripts.core.tables import read_table
@@ -118,6 +119,15 @@ def test_of_many_slides_some_are_opened(start, tmp_path):
     _, slides, said = start("in", "--sample", 3)
     assert len(slides) == 9 and "9 slides; 3 of them, drawn by chance, were opened: all can be used." in said
     assert "by the tissue of 3 slides" in said
+
+
+def test_without_a_clone_the_schema_is_written_beside_the_configuration(start, tmp_path, monkeypatch):
+    write_slide(tmp_path / "in/a.svs", **SMALL)
+    monkeypatch.setattr(init_project, "_ROOT", tmp_path / "site-packages")
+    start("in")
+    first = (tmp_path / "my.yaml").read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=config.schema.json"
+    assert (tmp_path / "config.schema.json").read_text(encoding="utf-8") == schema_text()
 
 
 def test_nothing_is_written_over_and_nothing_looked_at_before(start, tmp_path, monkeypatch):

@@ -82,16 +82,15 @@ def mapping(keys: Mapping[str, Any], notes: Mapping[str, str], indent: int = 0) 
 
 
 def schema_line(schema: Path, folder: Path) -> list[str]:
-    """The line that tells editors where the configuration's schema is; nothing where there is none.
+    """The line that tells editors where the configuration's schema is.
 
     Args:
         schema: the schema's file.
-        folder: where the configuration lies.
+        folder: where the configuration lies; a schema in it, or in a folder of it, is named as seen from there.
     """
-    if not schema.is_file():
-        return []
-    inside = folder.resolve() == schema.resolve().parents[1]
-    return [f"# yaml-language-server: $schema={'config/' + schema.name if inside else schema.resolve().as_posix()}"]
+    schema, folder = schema.resolve(), folder.resolve()
+    place = schema.relative_to(folder) if schema.is_relative_to(folder) else schema
+    return [f"# yaml-language-server: $schema={place.as_posix()}"]
 
 
 def _notes(plan: Plan) -> dict[str, str]:
@@ -156,7 +155,7 @@ def my_yaml(plan: Plan, source: str, schema: list[str]) -> str:
     Args:
         plan: the project.
         source: where the slides lie, for a person.
-        schema: the line for editors, if any.
+        schema: the line for editors.
     """
     parts = [
         [

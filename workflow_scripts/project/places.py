@@ -11,7 +11,7 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote
 from workflow_scripts.core.manifest import SlideRow
 
-CONFIG, MANIFEST = "my.yaml", "slides.csv"
+CONFIG, MANIFEST, SCHEMA = "my.yaml", "slides.csv", "config.schema.json"
 
 
 class Source(NamedTuple):

@@ -181,13 +181,11 @@ def test_mappings_and_their_notes():
     assert lines == ["a: # z", "  b:", "    c: { d: 1, e: null } # x", "  f: 0.002 # y"]
 
 
-def test_the_schema_is_named_where_it_is_there(tmp_path):
+def test_the_schema_is_named_as_seen_from_the_configuration(tmp_path):
     schema = tmp_path / "config/config.schema.json"
-    assert schema_line(schema, tmp_path) == []
-    schema.parent.mkdir()
-    schema.write_text("{}")
     head = "# yaml-language-server: $schema="
     assert schema_line(schema, tmp_path) == [f"{head}config/config.schema.json"]
+    assert schema_line(tmp_path / "config.schema.json", tmp_path) == [f"{head}config.schema.json"]
     assert schema_line(schema, tmp_path / "elsewhere") == [f"{head}{schema}"]
     plan = _plan(survey(4, MANY))
     assert my_yaml(plan, "x", schema_line(schema, tmp_path)).startswith(f"{head}config/config.schema.json\n# Slides")
