@@ -14,7 +14,7 @@ from workflow_scripts.encoders.hub import hub_weights
 from workflow_scripts.make_manifest import manifest_text
 from workflow_scripts.project.encoder import find_encoders
 from workflow_scripts.project.layout import GRIDS
-from workflow_scripts.project.machine import Machine, free_disk, has_bfloat16, usable_cores
+from workflow_scripts.project.machine import Machine, free_disk, usable_cores
 from workflow_scripts.project.places import choose_source, listed_slides, seen_from
 from workflow_scripts.project.plan import make_plan
 from workflow_scripts.project.settings import check_name, cohort_name
@@ -68,7 +68,11 @@ def in_cache(name: str) -> bool:
 
 
 def this_machine(folder: Path) -> Machine:
-    return Machine(usable_cores(), has_bfloat16(), available_memory(), free_disk(folder), len(visible_devices()))
+    from workflow_scripts.core.arithmetic import multiplies_bfloat16  # imports torch, which no refusal waits for
+
+    return Machine(
+        usable_cores(), multiplies_bfloat16("cpu"), available_memory(), free_disk(folder), len(visible_devices())
+    )
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""What this machine has, without torch: cores, their arithmetic, memory, disk."""
+"""What this machine has: cores, their arithmetic, memory, disk."""
 
 import os
 import shutil
@@ -30,16 +30,6 @@ def usable_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
         return os.cpu_count() or 1
-
-
-def has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor has bfloat16 matrix products, as `core.arithmetic` asks torch; False where nobody tells."""
-    try:
-        text = cpuinfo.read_text(errors="replace")
-    except OSError:
-        return False
-    flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
-    return "avx512_bf16" in flags or "amx_tile" in flags
 
 
 def free_disk(folder: Path) -> int:

@@ -21,10 +21,12 @@ from workflow_scripts.project.findings import (
 from workflow_scripts.project.outlook import (
     better_encoders,
     cost_found,
+    cost_source,
     encoder_taken,
     machine_found,
     rounds_taken,
     short_found,
+    shortage_found,
     steps_found,
 )
 from workflow_scripts.project.plan import Plan
@@ -134,9 +136,10 @@ def _regions(plan: Plan) -> list[str]:
 
 def _pretrain(plan: Plan) -> list[str]:
     """Machine, cost and schedule; as comments, the presets' rounds where they are not taken, and a short schedule."""
-    cost = cost_found(plan.cost, plan.config, plan.machine) if plan.survey.counts else []
-    few = steps_found(plan.cost) if cost else ""
-    lines = comment(machine_found(plan.machine), amount_found(plan.survey, plan.layout), *cost, few)
+    lines = comment(machine_found(plan.machine), amount_found(plan.survey, plan.layout))
+    if plan.survey.counts:
+        lines += comment(*cost_found(plan.cost, plan.config), cost_source(plan.machine))
+        lines += comment(*shortage_found(plan.cost, plan.machine), steps_found(plan.cost))
     lines += comment(rounds_taken(plan.paper_cost, plan.machine, plan.fewer_rounds))
     own = _section(plan, "pretrain")
     heads, indent = ([], "    # ") if own else (["# pretrain:", "#   defaults:"], "#     ")

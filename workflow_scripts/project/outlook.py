@@ -54,19 +54,25 @@ def machine_found(machine: Machine) -> str:
     )
 
 
-def cost_found(cost: Cost, config: Config, machine: Machine) -> list[str]:
-    """Hours and bytes of the run, and whether disk and memory suffice."""
-    lines = [
+def cost_found(cost: Cost, config: Config) -> list[str]:
+    """Hours and bytes of the run."""
+    return [
         f"Features: {hours(cost.features_h)}, {size(cost.feature_bytes.high)} on disk.",
         f"Pretraining ({_schedule(config)}): {hours(cost.pretrain_h)}, {size(cost.states * cost.state_bytes)} on disk "
         f"({cost.states:,} training states of {size(cost.state_bytes)}).",
     ]
+
+
+def cost_source(machine: Machine) -> str:
+    """What the hours rest on."""
     if machine.gpus:
-        lines.append("The hours are calculated from the peaks of a small and a large GPU; none was measured.")
-    else:
-        lines.append(
-            f"The shorter times are those of a processor that was measured; others take up to {SPREAD:g} times."
-        )
+        return "The hours are calculated from the peaks of a small and a large GPU; none was measured."
+    return f"The shorter times are those of a processor that was measured; others take up to {SPREAD:g} times."
+
+
+def shortage_found(cost: Cost, machine: Machine) -> list[str]:
+    """What disk and memory do not suffice for."""
+    lines = []
     if cost.disk_bytes > machine.disk_free:
         lines.append(
             f"{size(cost.disk_bytes)} of disk are needed and {size(machine.disk_free)} are free: make room, or run "

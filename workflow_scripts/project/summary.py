@@ -1,21 +1,19 @@
-"""What a person reads once the project is written: what was found, the command to run, and what comes next."""
+"""What a person reads once the project is written: problems, regions, cost, the command to run, and what comes next."""
 
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.project.findings import (
-    amount_found,
     doubts_found,
     excluded_found,
     limits_found,
     regions_found,
     remote_found,
-    scale_found,
     slides_found,
     too_many_lost,
 )
-from workflow_scripts.project.outlook import cost_found, encoder_taken, machine_found, rounds_taken, steps_found
+from workflow_scripts.project.outlook import cost_found, rounds_taken, shortage_found, steps_found
 from workflow_scripts.project.places import CONFIG
 from workflow_scripts.project.plan import Plan
 from workflow_scripts.project.wording import wrapped
@@ -52,22 +50,16 @@ def _commands(folder: Path | None, *commands: str) -> list[str]:
 
 
 def _found(plan: Plan) -> list[str]:
-    """What was found and what follows from it."""
-    survey, layout, manifest = plan.survey, plan.layout, plan.config.cohort.manifest
-    cost = cost_found(plan.cost, plan.config, plan.machine) if survey.counts else []
+    """Slides and what is wrong with them, the choice of regions, and the cost; my.yaml says the rest."""
+    survey, layout = plan.survey, plan.layout
+    problems = [*excluded_found(survey, plan.config.cohort.manifest), *doubts_found(survey), too_many_lost(survey)]
+    lines = _paragraph(slides_found(survey), remote_found(survey), *problems)
+    lines += _paragraph(regions_found(survey, layout), *limits_found(survey, layout))
+    if not survey.counts:
+        return lines
     fewer = rounds_taken(plan.paper_cost, plan.machine, True) if plan.fewer_rounds else ""
-    few = steps_found(plan.cost) if cost else ""
-    return [
-        *_paragraph(
-            *(slides_found(survey), remote_found(survey), scale_found(survey)),
-            *excluded_found(survey, manifest),
-            *doubts_found(survey),
-            too_many_lost(survey),
-        ),
-        *_paragraph(regions_found(survey, layout), *limits_found(survey, layout)),
-        *_paragraph(encoder_taken(plan.encoder)),
-        *_paragraph(machine_found(plan.machine), amount_found(survey, layout), *cost, fewer, few),
-    ]
+    few = steps_found(plan.cost)
+    return lines + _paragraph(*cost_found(plan.cost, plan.config), *shortage_found(plan.cost, plan.machine), fewer, few)
 
 
 def _run(plan: Plan, command: str, folder: Path | None) -> list[str]:

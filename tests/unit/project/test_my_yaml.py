@@ -92,12 +92,13 @@ def test_slides_are_counted_with_those_that_are_left_out():
     found = Survey(7, rows, [counts(60)], [row("b", status="excluded", reason="no_tissue", detail="none")], remote=2)
     for text in (_said(_text(_plan(found))), _summary(_plan(found))):
         assert "7 slides; 1 can be used." in text and "2 slides of these are addresses" in text
-        assert "0.25 to 0.5 (median 0.375) um/px, from the scanner's tags (1) and OME-XML (1)" in text
         assert "they record no scale: c. Write the true value" in text and "cannot be true: d." in text
         assert "Of 1 slide without a scale the objective's power" in text
         assert "Left out: e, unreadable_file: it is empty." in text and "Left out: b, no_tissue: none." in text
         assert "Used, with a doubt: b, the objective says 40x." in text
         assert "80% of the slides are left out, and the run stops where more than 50% are" in text
+    text = _said(_text(_plan(found)))
+    assert "0.25 to 0.5 (median 0.375) um/px, from the scanner's tags (1) and OME-XML (1)" in text
 
 
 def test_long_lists_are_cut():
@@ -174,6 +175,14 @@ def test_patients_come_before_the_first_run_and_labels_at_any_time():
     for text in (_said(_text(plan)), _summary(plan)):
         assert "fill in patient_id in slides.csv before the first run" in text and "later trains again" in text
         assert "Labels can be added at any time" in text and "only the benchmark and the report run" in text
+
+
+def test_the_summary_has_problems_regions_and_cost_alone():
+    plan = _plan(survey(1000, MANY), LAPTOP._replace(disk_free=10**10))
+    said = _summary(plan)
+    assert "1,000 slides" in said and "the paper's regions" in said and "make room" in said and "days" in said
+    for sentence in ("Scale at full", "Encoder:", "Machine:", "In all", "The shorter times"):
+        assert sentence in _text(plan) and sentence not in said
 
 
 def test_mappings_and_their_notes():
