@@ -39,7 +39,7 @@ _LABELS = """\
 # Where a patient has several slides, fill in patient_id in {manifest} before the first run: training and test are split
 # by patient. Filling it in later trains again.
 # Labels can be added at any time, as columns of {manifest}: here `response` with its classes, or `months` and `died`
-# (1 or 0) for survival. Take the '# ' off the lines that fit and run again: only the benchmark and the report run.
+# (1 or 0) for survival. Take the '# ' off the lines that fit, run the same again: only the benchmark and the report run.
 # benchmark:
 #   tasks:
 #     response: {{ kind: classification, label: response }}

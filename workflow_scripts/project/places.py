@@ -12,6 +12,7 @@ from workflow_scripts.core.fetched import is_remote
 from workflow_scripts.core.manifest import SlideRow
 
 CONFIG, MANIFEST, SCHEMA = "my.yaml", "slides.csv", "config.schema.json"
+DEPLOYED_CONFIG = "config/config.yaml"  # that a deployed workflow always reads
 
 
 class Source(NamedTuple):

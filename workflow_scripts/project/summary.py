@@ -14,29 +14,33 @@ from workflow_scripts.project.findings import (
     too_many_lost,
 )
 from workflow_scripts.project.outlook import cost_found, rounds_taken, shortage_found, steps_found
-from workflow_scripts.project.places import CONFIG
+from workflow_scripts.project.places import CONFIG, DEPLOYED_CONFIG
 from workflow_scripts.project.plan import Plan
 from workflow_scripts.project.wording import wrapped
 
 _WIDTH = 100
 
 
-def run_command(root: Path, folder: Path, gpus: int) -> str:
-    """The command that runs the workflow in a project's folder.
+def run_commands(root: Path, folder: Path, gpus: int) -> list[str]:
+    """The commands that run the workflow in a project's folder, to be given there.
 
-    Snakemake finds a `Snakefile` or `workflow/Snakefile` there (a clone, or a deployed workflow) by itself.
+    Snakemake finds the `Snakefile` of a clone by itself, and the `workflow/Snakefile` that `snakedeploy` writes. The
+    latter always reads `config/config.yaml`, the demo's, below any `--configfile`: the project's takes its place.
 
     Args:
         root: the workflow's clone, or where its package is installed, which has no `Snakefile`.
-        folder: the project's, where the command is given.
+        folder: the project's.
         gpus: that Snakemake may lease.
     """
-    snakefile = []
-    if not any((folder / place).is_file() for place in ("Snakefile", "workflow/Snakefile")):
+    command = ["snakemake", "--cores", "all"]
+    own, deployed = ((folder / place).is_file() for place in ("Snakefile", "workflow/Snakefile"))
+    if not own and not deployed:
         clone = root.as_posix() if (root / "Snakefile").is_file() else "CLONE"
-        snakefile = ["--snakefile", f"{clone}/Snakefile"]
-    resources = ["--resources", f"gpu={gpus}"] if gpus else []
-    return shlex.join(["snakemake", "--cores", "all", *snakefile, *resources, "--configfile", CONFIG])
+        command += ["--snakefile", f"{clone}/Snakefile"]
+    command += ["--resources", f"gpu={gpus}"] if gpus else []
+    if deployed and not own:
+        return [f"cp {CONFIG} {DEPLOYED_CONFIG}", shlex.join(command)]
+    return [shlex.join([*command, "--configfile", CONFIG])]
 
 
 def _paragraph(*sentences: str) -> list[str]:
@@ -62,26 +66,26 @@ def _found(plan: Plan) -> list[str]:
     return lines + _paragraph(*cost_found(plan.cost, plan.config), *shortage_found(plan.cost, plan.machine), fewer, few)
 
 
-def _run(plan: Plan, command: str, folder: Path | None) -> list[str]:
-    """The command to run; where no slide can be used yet, what to do before."""
+def _run(plan: Plan, commands: Sequence[str], folder: Path | None) -> list[str]:
+    """The commands to run; where no slide can be used yet, what to do before."""
     cohort = plan.config.cohort
     if not plan.survey.counts:
         return _paragraph(
             f"No slide can be used yet. Fill in column mpp of {cohort.manifest} or mend the slides, then start the "
             f"project again, with --manifest {cohort.manifest} --force in place of the folder."
         )
-    clone = " (CLONE is the folder of the workflow's clone)" if "CLONE/Snakefile" in command else ""
-    return [f"Run this, and open results/{cohort.name}/report.html{clone}:", "", *_commands(folder, command), ""]
+    clone = " (CLONE is the folder of the workflow's clone)" if "CLONE/Snakefile" in commands[-1] else ""
+    return [f"Run this, and open results/{cohort.name}/report.html{clone}:", "", *_commands(folder, *commands), ""]
 
 
-def summary(plan: Plan, written: Sequence[Path], command: str, folder: Path | None) -> str:
+def summary(plan: Plan, written: Sequence[Path], commands: Sequence[str], folder: Path | None) -> str:
     """Text for the terminal.
 
     Args:
         plan: the project.
         written: files that were written.
-        command: that runs the workflow.
-        folder: where the command is to be given; None where it is the current folder.
+        commands: that run the workflow.
+        folder: where the commands are to be given; None where it is the current folder.
     """
     files = ", ".join(path.as_posix() for path in written)
     manifest = plan.config.cohort.manifest
@@ -91,13 +95,13 @@ def summary(plan: Plan, written: Sequence[Path], command: str, folder: Path | No
     )
     labels = (
         f"Labels can be added at any time: as columns of {manifest}, named under benchmark.tasks in {CONFIG}, whose "
-        "last lines show how. Run again, and only the benchmark and the report run."
+        "last lines show how. Run the same again, and only the benchmark and the report run."
     )
     lines = [
         *_found(plan),
         f"Written: {files}. {CONFIG} says more on each of these points.",
         "",
-        *_run(plan, command, folder),
+        *_run(plan, commands, folder),
         *wrapped([patients, labels], _WIDTH, further="  "),
     ]
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from workflow_scripts.core.files import write_text
 from workflow_scripts.project.my_yaml import my_yaml, schema_line
 from workflow_scripts.project.places import CONFIG, MANIFEST, SCHEMA, Source
 from workflow_scripts.project.plan import Plan
-from workflow_scripts.project.summary import run_command, summary
+from workflow_scripts.project.summary import run_commands, summary
 
 
 def write_project(plan: Plan, source: Source, manifest_text: str, root: Path) -> str:
@@ -29,6 +29,6 @@ def write_project(plan: Plan, source: Source, manifest_text: str, root: Path) ->
     files[CONFIG] = my_yaml(plan, str(source.origin), schema_line(schema, source.output))
     for name, text in files.items():
         write_text(source.output / name, text)
-    command = run_command(root, source.output, plan.machine.gpus)
+    commands = run_commands(root, source.output, plan.machine.gpus)
     here = source.output.resolve() == Path.cwd()
-    return summary(plan, [source.output / name for name in files], command, None if here else source.output)
+    return summary(plan, [source.output / name for name in files], commands, None if here else source.output)

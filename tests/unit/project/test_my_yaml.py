@@ -1,6 +1,10 @@
 """The text of my.yaml: what it says of each finding, and that it is read back as the keys that it was made of."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,12 +14,13 @@ from tests.unit.project.made import LAPTOP, counts, row, survey
 from workflow_scripts.config import load_config
 from workflow_scripts.project.my_yaml import mapping, my_yaml, schema_line
 from workflow_scripts.project.plan import Plan, make_plan
-from workflow_scripts.project.summary import run_command, summary
+from workflow_scripts.project.summary import run_commands, summary
 from workflow_scripts.project.survey import Survey
 from workflow_scripts.project.wording import hours
 
 FOUND = {"efficientnet_lite0": None}
 MANY = [60, 60, 40, 33]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def _plan(found: Survey, machine=LAPTOP, encoders=FOUND, name="mine") -> Plan:
@@ -32,7 +37,7 @@ def _said(text: str) -> str:
 
 
 def _summary(plan: Plan) -> str:
-    return " ".join(summary(plan, [], "snakemake", None).split())
+    return " ".join(summary(plan, [], ["snakemake"], None).split())
 
 
 @pytest.mark.parametrize("regions", [60, 20, 13, 5, 1])
@@ -201,17 +206,38 @@ def test_the_schema_is_named_as_seen_from_the_configuration(tmp_path):
 
 
 def test_the_command_to_run(tmp_path):
-    clone, project, deployed = tmp_path / "a clone", tmp_path / "project", tmp_path / "deployed"
-    for folder in (clone, project, deployed / "workflow"):
-        folder.mkdir(parents=True)
+    clone, project = tmp_path / "a clone", tmp_path / "project"
+    for folder in (clone, project):
+        folder.mkdir()
     (clone / "Snakefile").touch()
-    (deployed / "workflow/Snakefile").touch()
-    assert run_command(clone, clone, 0) == "snakemake --cores all --configfile my.yaml"
-    assert run_command(clone, deployed, 0) == run_command(clone, clone, 0)
-    there = run_command(clone, project, 4)
-    assert there == f"snakemake --cores all --snakefile '{clone}/Snakefile' --resources gpu=4 --configfile my.yaml"
+    assert run_commands(clone, clone, 0) == ["snakemake --cores all --configfile my.yaml"]
+    there = run_commands(clone, project, 4)
+    assert there == [f"snakemake --cores all --snakefile '{clone}/Snakefile' --resources gpu=4 --configfile my.yaml"]
     plan = _plan(survey(4, MANY))
     assert "cd 'a b'" in summary(plan, [], there, Path("a b")) and "CLONE" not in summary(plan, [], there, None)
-    installed = run_command(tmp_path / "site-packages", project, 0)
-    assert "--snakefile CLONE/Snakefile" in installed
+    installed = run_commands(tmp_path / "site-packages", project, 0)
+    assert "--snakefile CLONE/Snakefile" in installed[0]
     assert "CLONE is the folder of the workflow's clone" in summary(plan, [], installed, None)
+
+
+def test_deployed_the_commands_leave_nothing_of_the_demos_configuration(tmp_path):
+    plan = _plan(survey(4, MANY))
+    for name, text in {
+        "workflow/Snakefile": """
+import json
+configfile: "config/config.yaml"
+json.dump(config, open("seen.json", "w"))
+rule all:
+""",
+        "config/config.yaml": (ROOT / "config/config.yaml").read_text(),
+        "my.yaml": _text(plan),
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    commands = run_commands(ROOT, tmp_path, 0)
+    said = summary(plan, [], commands, tmp_path)
+    lines = [line.strip() for line in said.splitlines() if line.startswith("    ")]
+    assert lines == [f"cd {tmp_path}", "cp my.yaml config/config.yaml", "snakemake --cores all"]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run("\n".join(lines), shell=True, check=True, env=os.environ | {"PATH": path}, cwd=tmp_path)
+    assert json.loads((tmp_path / "seen.json").read_text()) == plan.keys
