@@ -70,9 +70,8 @@ def in_cache(name: str) -> bool:
 def this_machine(folder: Path) -> Machine:
     from workflow_scripts.core.arithmetic import multiplies_bfloat16  # imports torch, which no refusal waits for
 
-    return Machine(
-        usable_cores(), multiplies_bfloat16("cpu"), available_memory(), free_disk(folder), len(visible_devices())
-    )
+    bfloat16 = multiplies_bfloat16("cpu")
+    return Machine(usable_cores(), bfloat16, available_memory(), free_disk(folder), len(visible_devices()))
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -80,7 +79,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("folder", type=Path, nargs="?", help="folder with the slides, searched with all folders in it")
     parser.add_argument("--manifest", type=Path, help="your own slides.csv in place of a folder; it is not changed")
     parser.add_argument("--output-folder", type=Path, default=Path(), help="where my.yaml and slides.csv go")
-    parser.add_argument("--name", help="of the cohort; by default the folder's")
+    parser.add_argument("--name", help="of the cohort; by default the folder's, or as in the my.yaml that is replaced")
     parser.add_argument("--sample", type=int, default=300, help="slides that are opened at most, drawn by chance")
     parser.add_argument("--force", action="store_true", help="write over my.yaml and slides.csv")
     return parse_entry(parser, argv)

@@ -98,9 +98,18 @@ def test_the_scale_is_filled_in_and_the_labels_are_kept(start, tmp_path):
         writer.writeheader()
         writer.writerows(row | {"mpp": "0.5", "response": "yes"} for row in rows)
     before = (tmp_path / "slides.csv").read_text()
-    config, slides, said = start("--manifest", "slides.csv", "--force", "--name", "again")
+    my = tmp_path / "my.yaml"
+    tasks = (
+        "benchmark: # mine\n  tasks:\n    response: { kind: classification, label: response } # yes, no\n  folds: 3\n"
+    )
+    my.write_text(my.read_text() + tasks)
+    config, slides, said = start("--manifest", "slides.csv", "--force")
     assert (tmp_path / "slides.csv").read_text() == before and slides[0].labels == {"response": "yes"}
-    assert config.cohort.name == "again" and "snakemake" in said
+    assert config.cohort.name == "in" and "snakemake" in said
+    assert set(config.benchmark.tasks) == {"response"} and config.benchmark.folds == 3
+    assert my.read_text().endswith(tasks) and my.read_text().count("benchmark:") == 1
+    assert start("--manifest", "slides.csv", "--force", "--name", "again")[0].cohort.name == "again"
+    assert my.read_text().endswith(tasks) and my.read_text().count("benchmark:") == 1
     assert "0.5 um/px, from the manifest (1)" in (tmp_path / "my.yaml").read_text()
 
 

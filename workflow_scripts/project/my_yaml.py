@@ -39,11 +39,14 @@ _LABELS = """\
 # Where a patient has several slides, fill in patient_id in {manifest} before the first run: training and test are split
 # by patient. Filling it in later trains again.
 # Labels can be added at any time, as columns of {manifest}: here `response` with its classes, or `months` and `died`
-# (1 or 0) for survival. Take the '# ' off the lines that fit, run the same again: only the benchmark and the report run.
+# (1 or 0) for survival. Take the '# ' off the lines that fit and run the same again: only the benchmark and the report
+# run.
+"""
+_BENCHMARK = """\
 # benchmark:
 #   tasks:
-#     response: {{ kind: classification, label: response }}
-#     survival: {{ kind: survival, time: months, event: died }}
+#     response: { kind: classification, label: response }
+#     survival: { kind: survival, time: months, event: died }
 #   folds: 5 # a class, and the patients that died, must be as many patients at least
 """
 
@@ -152,13 +155,14 @@ def _pretrain(plan: Plan) -> list[str]:
     return lines
 
 
-def my_yaml(plan: Plan, source: str, schema: list[str]) -> str:
+def my_yaml(plan: Plan, source: str, schema: list[str], benchmark: str = "") -> str:
     """Text of the configuration file.
 
     Args:
         plan: the project.
         source: where the slides lie, for a person.
         schema: the line for editors.
+        benchmark: section `benchmark` of an earlier configuration, as text; empty where there was none.
     """
     parts = [
         [
@@ -174,6 +178,6 @@ def my_yaml(plan: Plan, source: str, schema: list[str]) -> str:
             *_section(plan, "features"),
         ],
         _pretrain(plan),
-        _LABELS.format(manifest=plan.config.cohort.manifest).splitlines(),
+        [*_LABELS.format(manifest=plan.config.cohort.manifest).splitlines(), *(benchmark or _BENCHMARK).splitlines()],
     ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote
 from workflow_scripts.core.manifest import SlideRow
+from workflow_scripts.project.earlier import read_earlier
 
 CONFIG, MANIFEST, SCHEMA = "my.yaml", "slides.csv", "config.schema.json"
 DEPLOYED_CONFIG = "config/config.yaml"  # that a deployed workflow always reads
@@ -20,10 +21,11 @@ class Source(NamedTuple):
 
     Attributes:
         origin: folder or manifest that the slides are from.
-        name: folder after which the cohort is named.
+        name: after which the cohort is named: the folder, or the cohort of the configuration that is replaced.
         output: the project's folder, where the workflow is run.
         manifest: list of slides, as seen from there.
         own: whether that list is the user's, and is not written.
+        benchmark: section `benchmark` of the configuration that is replaced, as text; empty where there is none.
     """
 
     origin: Path
@@ -31,6 +33,7 @@ class Source(NamedTuple):
     output: Path
     manifest: str
     own: bool
+    benchmark: str = ""
 
 
 def choose_source(folder: Path | None, manifest: Path | None, output: Path, force: bool) -> Source:
@@ -38,7 +41,7 @@ def choose_source(folder: Path | None, manifest: Path | None, output: Path, forc
 
     Raises:
         UserError: neither or both of folder and manifest, one that is not there, a file that would be written over, or
-            a folder that cannot be written.
+            a folder that cannot be written; an earlier configuration whose tasks are to be kept and cannot be read.
     """
     if (folder is None) == (manifest is None):
         raise UserError("give either the folder that holds the slides, or --manifest with your own slides.csv")
@@ -54,7 +57,9 @@ def choose_source(folder: Path | None, manifest: Path | None, output: Path, forc
         return Source(folder, folder.resolve().name, output, MANIFEST, own=False)
     inside = manifest.resolve().is_relative_to(output.resolve())
     seen = manifest.resolve().relative_to(output.resolve()) if inside else manifest.resolve()
-    return Source(manifest, output.resolve().name, output, seen.as_posix(), own=True)
+    earlier = read_earlier(output / CONFIG)
+    name = earlier.name or output.resolve().name
+    return Source(manifest, name, output, seen.as_posix(), own=True, benchmark=earlier.benchmark)
 
 
 def _refuse_existing(files: Sequence[Path], force: bool) -> None:

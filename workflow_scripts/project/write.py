@@ -17,7 +17,7 @@ def write_project(plan: Plan, source: Source, manifest_text: str, root: Path) ->
 
     Args:
         plan: the project.
-        source: where its slides are listed, and its folder.
+        source: where its slides are listed, its folder, and what is kept of an earlier configuration.
         manifest_text: the list of slides.
         root: the workflow's clone, with `Snakefile` and the configuration's schema.
     """
@@ -26,7 +26,7 @@ def write_project(plan: Plan, source: Source, manifest_text: str, root: Path) ->
     if not schema.is_file():  # an installed package has no clone beside it
         schema = source.output / SCHEMA
         files[SCHEMA] = schema_text()
-    files[CONFIG] = my_yaml(plan, str(source.origin), schema_line(schema, source.output))
+    files[CONFIG] = my_yaml(plan, str(source.origin), schema_line(schema, source.output), source.benchmark)
     for name, text in files.items():
         write_text(source.output / name, text)
     commands = run_commands(root, source.output, plan.machine.gpus)
