@@ -35,8 +35,7 @@ def check_one(slide: SlideRow) -> Row:
     mpp = slide.mpp if slide.mpp is None or slide.mpp_y is None else (slide.mpp, slide.mpp_y)
     row = check(slide.slide_id, slide.path, mpp, _PAPER.slides)
     if row["reason"] == "no_mpp":
-        guess = check(slide.slide_id, slide.path, None, Slides(mpp_from_objective=True))
-        return row | {"guessable": guess["status"] == "ok"}
+        return row | {"guessable": check(*slide[:2], None, Slides(mpp_from_objective=True))["status"] == "ok"}
     note = enlargement_note(row["mpp_x"], row["mpp_y"], _PAPER.regions) if row["status"] == "ok" else ""
     return row | {"detail": "; ".join(filter(None, (row["detail"], note)))}
 
@@ -53,8 +52,7 @@ def count_regions(row: Row) -> Counts:
     mask = find_outline(view, [], *size, _PAPER.tissue).mask
     counts = {}
     for grid in GRIDS:
-        settings = _PAPER.regions.model_copy(update={"grid": grid})
-        regions = region_rows(row["slide_id"], mask, *size, *scale, settings)
+        regions = region_rows(row["slide_id"], mask, *size, *scale, _PAPER.regions.model_copy(update={"grid": grid}))
         counts[grid] = RegionCount(len(regions), sum(int((region["patch_tissue"] > 0).sum()) for region in regions))
     return counts
 
@@ -68,10 +66,9 @@ def in_cache(name: str) -> bool:
 
 
 def this_machine(folder: Path) -> Machine:
-    from workflow_scripts.core.arithmetic import multiplies_bfloat16  # imports torch, which no refusal waits for
+    from workflow_scripts.core.arithmetic import multiplies_bfloat16 as bfloat16  # torch, which no refusal waits for
 
-    bfloat16 = multiplies_bfloat16("cpu")
-    return Machine(usable_cores(), bfloat16, available_memory(), free_disk(folder), len(visible_devices()))
+    return Machine(usable_cores(), bfloat16("cpu"), available_memory(), free_disk(folder), len(visible_devices()))
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -91,8 +88,8 @@ def main(argv: list[str] | None = None) -> None:
     name = check_name(args.name) if args.name else cohort_name(source.name)
     own = read_manifest(args.manifest) if args.manifest else None
     text = args.manifest.read_text("utf-8-sig") if own else manifest_text(args.folder.absolute())
-    slides = own or listed_slides(text)
-    survey = look_at_slides(seen_from(args.output_folder, slides), max(1, args.sample), check_one, count_regions)
+    slides = seen_from(args.output_folder, own or listed_slides(text))
+    survey = look_at_slides(slides, max(1, args.sample), check_one, count_regions)
     found = find_encoders(in_cache, [args.output_folder / "resources/weights", _ROOT / "resources/weights"])
     plan = make_plan(survey, this_machine(args.output_folder), found, name, source.manifest)
     print(write_project(plan, source, text, _ROOT))

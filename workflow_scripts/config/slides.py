@@ -1,5 +1,6 @@
 """The configuration of the stages from a slide to its features."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -125,7 +126,7 @@ class Regions(Section):
 
 class Features(Section):
     encoder: Name = "hipt_vits16"
-    """Name of the encoder's folder under features/, of your choosing."""
+    """Name of the encoder's folder under features/, of your choosing; where only `model` is named, that one's name."""
     model: str = "hipt_vits16_256"
     """A name of the registry (docs/encoders.md), a timm name, `hf-hub:owner/model`, or your own `module:function`."""
     weights: str | None = None
@@ -158,6 +159,14 @@ class Features(Section):
     """GPU jobs that the slides are dealt to, by a stable hash of slide_id."""
     batch_size: Count | None = free(None)
     """Patches encoded at once; null takes 16 on a CPU and the fastest found on a GPU. Moves last bits at most."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_folder(cls, values: Any) -> Any:
+        """Features must not lie under the name of another encoder because only the model was named."""
+        if not isinstance(values, dict) or not isinstance(values.get("model"), str) or values.get("encoder"):
+            return values
+        return {**values, "encoder": re.sub(r"[^A-Za-z0-9]+", "_", values["model"]).strip("_") or "encoder"}
 
 
 class Source(Section):

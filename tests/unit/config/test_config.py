@@ -274,6 +274,19 @@ def test_every_field_of_a_section_is_described(path):
 
 
 @pytest.mark.parametrize(
+    ("features", "folder"),
+    [
+        ({}, "hipt_vits16"),
+        ({"model": "uni"}, "uni"),
+        ({"model": "hf-hub:owner/some-model"}, "hf_hub_owner_some_model"),
+        ({"model": "uni", "encoder": "mine"}, "mine"),
+    ],
+)
+def test_features_lie_under_the_name_of_their_own_model(features, folder):
+    assert load_config({"features": features}).features.encoder == folder
+
+
+@pytest.mark.parametrize(
     ("raw", "words"),
     [
         ({"tissue": {"method": "magic"}}, "tissue.method: method: magic is none of clam, optical_density, saturation"),
