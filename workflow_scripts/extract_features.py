@@ -29,7 +29,7 @@ def _build(settings: Features, regions: Regions, granted: int) -> "Encoder":
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if granted and device.type == "cpu":
-        log.warning("a GPU was granted, but this torch sees none; encoding on the CPU")
+        log.warning("torch sees no GPU here; encoding on the CPU")
     encoder = to_device(build_encoder(settings, regions.patch_px), device)
     refuse_misfit(settings, regions, encoder.published)  # of a plug-in, known only now
     log.info("encoder %s: %s, D %d, on %s", settings.model, encoder.facts["pretrained_on"], encoder.dim, device.type)

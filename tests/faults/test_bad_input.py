@@ -49,6 +49,7 @@ def test_good_input_is_planned(project: Path) -> None:
         ("slide_id,path\na,x.svs\na,y.svs\n", ["slides.csv", "slide_id a", "2 times"]),
         ("slide_id,path\n", ["slides.csv", "lists no slide"]),
         ("id,path\na,x.svs\n", ["slides.csv", "no column slide_id"]),
+        ("slide_id;path\na;x.svs\n", ["slides.csv", "separated by semicolons", "commas"]),
         ("slide_id,path,mpp\na,x.svs,\"0,25\"\n", ["line 2", "'0,25'", "decimal point"]),
         ("slide_id,path\na/b,x.svs\n", ["line 2", "'a/b'"]),
         ("slide_id,path\na,\n", ["line 2", "path of slide a is empty"]),
@@ -63,7 +64,7 @@ def test_manifest(project: Path, manifest: str, words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("tisue", {}, ["unknown key tisue"]),
+        ("tisue", {}, ["unknown key tisue", "did you mean tissue?"]),
         ("regions.grd", 8, ["unknown key regions.grd"]),
         ("pretrain.defaults.crops.global_size", 5, ["crops.global_size (5)", "regions.grid (4)"]),
         ("pretrain.runs", {"slpd": {"los": 1}}, ["run slpd", "unknown key los"]),

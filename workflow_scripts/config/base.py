@@ -1,5 +1,6 @@
 """What the sections of the configuration are built from: field types, free fields, merging, messages."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,11 +43,17 @@ def without_dropped(named: Any) -> Any:
     return {name: entry for name, entry in named.items() if entry is not None}
 
 
+def _all_keys(section: type[BaseModel]) -> list[str]:
+    """Names of the keys of all sections below one."""
+    return [*section.model_fields, *(key for part in section.__subclasses__() for key in _all_keys(part))]
+
+
 def first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key}"
+        near = get_close_matches(str(problem["loc"][-1]), _all_keys(Section), n=1)
+        return f"unknown key {key}" + (f", did you mean {near[0]}?" if near else "")
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key}: {message}" if key else message
 

@@ -99,6 +99,8 @@ def read_manifest(path: Path | str) -> list[SlideRow]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             missing = {"slide_id", "path"} - set(reader.fieldnames or [])
+            if missing and any(sign in "".join(reader.fieldnames or []) for sign in ";\t"):
+                raise UserError(f"{path} is separated by semicolons or tabs; save it as CSV with commas")
             if missing:
                 raise UserError(
                     f"{path} has no column {' and '.join(sorted(missing))}; its header must name slide_id,path"

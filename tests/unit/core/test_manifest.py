@@ -35,7 +35,7 @@ def test_quoted_comma_in_a_path(tmp_path):
     ("text", "message"),
     [
         ("", "has no column path and slide_id"),
-        ("slide_id;path\na;x.svs\n", "has no column path and slide_id"),
+        ("slide_id;path\na;x.svs\n", "is separated by semicolons or tabs"),
         ("slide_id,file\na,x.svs\n", "has no column path;"),
         ("slide_id,path\n", "lists no slide"),
         ("slide_id,path\na,x.svs\nb\n", "line 3 has another number of columns"),
