@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -101,7 +102,7 @@ def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
 
 def _jobs_of(cluster: Cluster, rule: str) -> list[dict[str, str]]:
-    return [job for job in cluster.jobs() if job.get("Comment", "").startswith(f"rule_{rule}_wildcards")]
+    return [job for job in cluster.jobs() if re.fullmatch(rf"rule_{rule}(_wildcards_.*)?", job.get("Comment", ""))]
 
 
 def _overlap(a: dict[str, str], b: dict[str, str]) -> bool:
