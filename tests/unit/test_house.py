@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflow.tiny import CONFIG, snakemake, write_config
+from workflow_scripts.core.heads import HEADS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "workflow_scripts"
@@ -172,3 +173,9 @@ def test_a_dry_run_imports_nothing_heavy(tmp_path: Path, monkeypatch: pytest.Mon
     found = {name.partition(".")[0] for name in re.findall(r"^import time:.*\| +(\S+)$", done.stdout, re.MULTILINE)}
     assert done.returncode == 0 and PACKAGE in found, done.stdout[-3000:]
     assert not (HEAVY - OF_SNAKEMAKE) & found
+
+
+def test_the_slurm_profile_sends_the_heads_that_want_a_gpu_to_one() -> None:
+    profile = (ROOT / "profiles" / "slurm" / "profile.v9+.yaml").read_text(encoding="utf-8")
+    named = re.findall(r"wildcards\.head == '(\w+)'", profile)
+    assert named and set(named) == {name for name, head in HEADS.items() if head.wants_gpu}
