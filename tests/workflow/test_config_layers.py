@@ -94,7 +94,7 @@ def test_every_rule_gets_the_papers_values_for_what_a_configfile_does_not_name(p
     write_config(project, merge(CONFIG, {"slides": {"mpp_max": 1.5}, "export": {"formats": ["clam"]}}))
     result = snakemake(project, "-n", "-p", "report", "export", "--configfile", write(project / "mine.yaml", named))
     assert result.returncode == 0, result.stdout[-3000:]
-    assert given_settings(result.stdout) == expected_settings(load_config(merge(Config().model_dump(), named)))
+    assert given_settings(result.stdout) == expected_settings(load_config(named))
     assert "--max-failed-fraction 0.004 " in result.stdout
 
 

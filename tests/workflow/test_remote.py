@@ -39,7 +39,7 @@ def remote(folder: Path, prefix: str, more: list[str] = ()) -> tuple[dict[str, b
 
 
 def config(folder: Path, keep: bool = True, **more: object) -> dict:
-    made = changed(CONFIG, "cohort.allow_network", True)
+    made = changed(CONFIG, "cohort.allow_network", True) | {"benchmark": {}}
     made = changed(changed(made, "cohort.max_failed_fraction", 0.8), "slides.keep_fetched", keep)
     for key, value in more.items():
         made = changed(made, key.replace("__", "."), value)
@@ -124,7 +124,7 @@ def test_s3_slides_are_kept_unless_told_otherwise(tmp_path: Path, monkeypatch: p
 def test_remote_slides_need_leave(tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     remote(folder, "https://host.invalid")
-    write_config(folder, CONFIG)
+    write_config(folder, CONFIG | {"benchmark": {}})
     result = snakemake(folder, "-n")
     assert result.returncode != 0 and "Traceback" not in result.stdout
     assert "2 slides of the manifest" in result.stdout and "set cohort.allow_network: true" in result.stdout

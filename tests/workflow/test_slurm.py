@@ -72,7 +72,8 @@ def _write_cohort(folder: Path) -> None:
         "pretrain": {"defaults": {"crops": {"global_size": 3, "local_size": 2}}},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    config["features"] |= {"encoder": "broken", "weights": "missing.pth"}
+    config["features"] |= {"encoder": "broken", "weights": "broken.pth"}
+    (folder / "broken.pth").write_bytes(b"no weights")
     (folder / "broken.yaml").write_text(yaml.safe_dump(config))
 
 
@@ -180,7 +181,7 @@ def test_a_failed_job_is_noticed_and_tried_again_with_more_memory(cluster: Clust
     known = {job["JobId"] for job in cluster.jobs()}
     done = _snakemake(run[0], "broken.yaml", "--retries", "1")
     assert done.returncode == 1
-    assert "the weights missing.pth do not exist" in done.stdout + done.stderr
+    assert "the weights broken.pth hold more than plain tensors" in done.stdout + done.stderr
     failed = [job for job in cluster.jobs() if job["JobId"] not in known]
     assert {job["JobState"] for job in failed} == {"FAILED"}
     assert sorted(job["MinMemoryNode"] for job in failed) == ["16000M"] * _SHARDS + ["32000M"] * _SHARDS
