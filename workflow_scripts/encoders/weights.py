@@ -48,7 +48,8 @@ def read_state(path: Path) -> State:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise UserError(
-            f"the weights {path} hold more than plain tensors and are not unpickled; save them as .safetensors"
+            f"the weights {path} are no file of plain tensors: it is damaged, or holds other objects, which are not "
+            "unpickled; fetch it again, or save it as .safetensors"
         ) from None
     except Exception as error:  # each format has errors of its own
         raise UserError(f"the weights {path} cannot be read ({type(error).__name__}); fetch the file again") from error
