@@ -18,35 +18,38 @@ from workflow_scripts.core import schemas
 from workflow_scripts.core.tables import read_meta, read_table, write_table
 
 ROOT = Path(__file__).resolve().parents[2]
-AGE = {"kind": "regression", "label": "age"}
+AGE = {"kind": "count", "label": "age"}
 N_PATIENTS, FOLDS = 30, 3
 
 # Two places for the kind: its entry, and the functions of its metrics.
 KIND = """\
-    "regression": Kind(
+    "count": Kind(
         columns={"label": number},
         groups=lambda labels: ["labelled"] * len(labels),
         group_names=("labelled",),
-        truth=(Column("value", "float64"),),
-        prediction=Column("predicted", "float64"),
-        metrics={"r2": Metric("R squared", chance=0.0), "mae": Metric("mean error", larger_is_better=False)},
-        headline="r2",
+        truth=(Column("count", "float64"),),
+        prediction=Column("expected", "float64"),
+        metrics={
+            "explained": Metric("explained", chance=0.0, bounds=(-math.inf, 1.0)),
+            "error": Metric("mean error", larger_is_better=False, bounds=(0.0, math.inf)),
+        },
+        headline="explained",
     ),
     "survival": Kind(
 """
 FUNCTIONS = """\
-def r2(outcomes: Outcomes) -> float:
+def explained(outcomes: Outcomes) -> float:
     rest = ((outcomes.target - outcomes.prediction) ** 2).sum()
     return float(1 - rest / ((outcomes.target - outcomes.target.mean()) ** 2).sum())
 
 
-def mae(outcomes: Outcomes) -> float:
+def error(outcomes: Outcomes) -> float:
     return float(np.abs(outcomes.target - outcomes.prediction).mean())
 
 
 Metric = Callable[[Outcomes], float]
 """
-NAMES = '    "r2": r2,\n    "mae": mae,\n    "c_index": c_index,\n'
+NAMES = '    "explained": explained,\n    "error": error,\n    "c_index": c_index,\n'
 # A file and a line for the head.
 HEAD = """\
 from sklearn.linear_model import Ridge
@@ -54,7 +57,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 
-class RidgeHead:
+class CountHead:
     def __init__(self, seed):
         pass
 
@@ -64,7 +67,7 @@ class RidgeHead:
     def predict(self, bags):
         return self._model.predict(bags.vectors.astype(float))
 """
-LINE = '    "ridge": HeadEntry("ridge", "RidgeHead", ("regression",)),\n    "cox": HeadEntry('
+LINE = '    "counter": HeadEntry("counter", "CountHead", ("count",)),\n    "cox": HeadEntry('
 
 
 def insert(path: Path, before: str, text: str) -> None:
@@ -75,14 +78,14 @@ def insert(path: Path, before: str, text: str) -> None:
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory) -> Path:
-    """Folder with a copy of the package that knows regression and a ridge head."""
+    """Folder with a copy of the package that knows counts and a head for them."""
     folder = tmp_path_factory.mktemp("package")
     copy = folder / "workflow_scripts"
     shutil.copytree(ROOT / "workflow_scripts", copy, ignore=shutil.ignore_patterns("__pycache__"))
     insert(copy / "core/tasks.py", '    "survival": Kind(\n', KIND)
-    insert(copy / "mil/metrics.py", "Metric = Callable[[Outcomes], float]\n", FUNCTIONS)
-    insert(copy / "mil/metrics.py", '    "c_index": c_index,\n', NAMES)
-    (copy / "mil/heads/ridge.py").write_text(HEAD)
+    insert(copy / "mil/metrics/__init__.py", "Metric = Callable[[Outcomes], float]\n", FUNCTIONS)
+    insert(copy / "mil/metrics/__init__.py", '    "c_index": c_index,\n', NAMES)
+    (copy / "mil/heads/counter.py").write_text(HEAD)
     insert(copy / "core/heads.py", '    "cox": HeadEntry(', LINE)
     return folder
 
@@ -124,7 +127,7 @@ def predictions(package, cohort) -> list[Path]:
     common = ["--task", "age", "--manifest", cohort / "slides.csv"]
     split = ["-m", "workflow_scripts.split_patients", "--config", json.dumps(settings | {"folds": FOLDS}), *common]
     run(package, *split, "--slides", cohort / "slides.parquet", "--output", splits)
-    fit = ["-m", "workflow_scripts.fit_head", "--config", json.dumps(settings), "--head", "ridge", *common]
+    fit = ["-m", "workflow_scripts.fit_head", "--config", json.dumps(settings), "--head", "counter", *common]
     written = []
     for name in ("slpd", "mean"):
         written.append(cohort / f"{name}.parquet")
@@ -142,13 +145,13 @@ def results(package, cohort, predictions) -> Path:
 
 def test_the_head_is_fitted_on_the_numbers_of_the_manifest(cohort, predictions):
     table = read_table(predictions[0])
-    assert {"value", "predicted", "probabilities", "risk"} <= set(table.schema.names)
+    assert {"count", "expected", "probabilities", "risk"} <= set(table.schema.names)
     rows = table.to_pylist()
     assert len(rows) == N_PATIENTS and all(row["risk"] is None and row["label"] is None for row in rows)
     age = {line.split(",")[0]: float(line.split(",")[3]) for line in (cohort / "slides.csv").read_text().split()[1:]}
-    assert {row["slide_id"]: row["value"] for row in rows} == age
+    assert {row["slide_id"]: row["count"] for row in rows} == age
     vectors = {row["slide_id"]: row["vector"] for row in read_table(cohort / "slpd/slides.parquet").to_pylist()}
-    test = {row["slide_id"]: row["predicted"] for row in rows if row["fold"] == 0}
+    test = {row["slide_id"]: row["expected"] for row in rows if row["fold"] == 0}
     train = [name for name in age if name not in test]
     x = np.array([vectors[name] for name in train])
     scaler = StandardScaler().fit(x)
@@ -160,11 +163,11 @@ def test_the_head_is_fitted_on_the_numbers_of_the_manifest(cohort, predictions):
 def test_its_metrics_are_scored_and_compared(predictions, results):
     scored = {(row["representation"], row["metric"]): row for row in read_table(results).to_pylist()}
     rows = read_table(predictions[0]).to_pylist()
-    truth, guess = [row["value"] for row in rows], [row["predicted"] for row in rows]
-    assert scored["slpd", "r2"]["pooled"] == pytest.approx(r2_score(truth, guess))
-    assert scored["slpd", "mae"]["pooled"] == pytest.approx(mean_absolute_error(truth, guess))
-    assert scored["slpd", "r2"]["difference_low"] > 0 > scored["slpd", "mae"]["difference_high"]
-    assert {row["kind"] for row in scored.values()} == {"regression"}
+    truth, guess = [row["count"] for row in rows], [row["expected"] for row in rows]
+    assert scored["slpd", "explained"]["pooled"] == pytest.approx(r2_score(truth, guess))
+    assert scored["slpd", "error"]["pooled"] == pytest.approx(mean_absolute_error(truth, guess))
+    assert scored["slpd", "explained"]["difference_low"] > 0 > scored["slpd", "error"]["difference_high"]
+    assert {row["kind"] for row in scored.values()} == {"count"}
 
 
 def test_the_report_tells_of_it(package, results, tmp_path):
@@ -175,7 +178,7 @@ def test_the_report_tells_of_it(package, results, tmp_path):
     run(package, "-m", "workflow_scripts.write_report", "--config", settings, "--results", tmp_path / "demo",
         "--output", report)  # fmt: skip
     text = " ".join(report.read_text().split())
-    assert "(regression, R squared)" in text and "slpd with ridge: R squared" in text
+    assert "(count, explained)" in text and "slpd with counter: explained" in text
     assert "slpd is better" in text
     assert "Larger is better, except for mean error." in text
 
@@ -185,12 +188,12 @@ def test_the_configuration_knows_both(package):
         "from workflow_scripts.config import load_config\n"
         "from workflow_scripts.core.errors import UserError\n"
         f"config = load_config({{'benchmark': {{'tasks': {{'age': {AGE}}}}}}})\n"
-        "print(config.benchmark.heads['regression'], config.benchmark.tasks['age'].columns)\n"
-        "try:\n    load_config({'benchmark': {'heads': {'survival': ['ridge']}}})\n"
+        "print(config.benchmark.heads['count'], config.benchmark.tasks['age'].columns)\n"
+        "try:\n    load_config({'benchmark': {'heads': {'survival': ['counter']}}})\n"
         "except UserError as error:\n    print(error)\n"
     )
     told = run(package, "-c", code)
-    assert "['ridge'] ['age']" in told and "head ridge is not made for survival tasks; use one of cox" in told
+    assert "['counter'] ['age']" in told and "head counter is not made for survival tasks; use one of cox" in told
 
 
 def test_what_is_not_touched_does_not_run_again(package):

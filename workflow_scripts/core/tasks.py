@@ -1,7 +1,7 @@
 """Kinds of task: what each reads from the manifest, how it is judged, and what its predictions are.
 
 Standard library only: the configuration reads it, and so does every cluster job. A kind is its entry in `KINDS` here
-and the functions of its metrics in `mil/metrics.py`; configuration, labels, heads, tables and report take the rest from
+and the functions of its metrics in `mil/metrics/`; configuration, labels, heads, tables and report take the rest from
 here.
 """
 
@@ -22,11 +22,17 @@ class Metric:
         label: as it is printed.
         chance: its value for predictions without any skill; None where that depends on the cohort.
         larger_is_better: the direction.
+        ranks: whether it orders test cases against each other, so that their predictions must have one scale.
+        bounds: its lowest and highest possible value.
+        two_classes: whether it is defined for two classes alone.
     """
 
     label: str
     chance: float | None = None
     larger_is_better: bool = True
+    ranks: bool = False
+    bounds: tuple[float, float] = (0.0, 1.0)
+    two_classes: bool = False
 
 
 class Column(NamedTuple):
@@ -49,7 +55,7 @@ class Kind:
         truth: columns of predictions.parquet with the label, in the order of `columns`.
         prediction: column with what a head predicts: a list is one value a class, a number is one a slide.
         has_classes: whether a label is the name of a class; heads are then given its index in the task's classes.
-        metrics: by name, in the order of the tables; `mil/metrics.py` computes them.
+        metrics: by name, in the order of the tables; `mil/metrics/` computes them.
         headline: the metric that the report speaks of, fixed by the kind and never by the result.
         figure: what the report draws of the predictions, a name of `report/task_figures.py`; empty draws nothing.
     """
@@ -95,6 +101,26 @@ def _by_event(labels: Sequence[tuple[float, bool]]) -> list[str]:
     return ["event" if event else "censored" for _, event in labels]
 
 
+_QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
+
+
+def _by_quarter(labels: Sequence[float]) -> list[str]:
+    """Quarters of the patients by value, of nearly equal size whatever the ties, equal values in the order given."""
+    quarters = [""] * len(labels)
+    for rank, place in enumerate(sorted(range(len(labels)), key=lambda place: labels[place])):
+        quarters[place] = _QUARTERS[rank * len(_QUARTERS) // len(labels)]
+    return quarters
+
+
+_OF_CLASSES = {
+    "accuracy": Metric("accuracy"),
+    "balanced_accuracy": Metric("balanced accuracy"),
+    "macro_f1": Metric("macro F1"),
+}
+_OF_PROBABILITIES = {
+    "brier": Metric("Brier score", larger_is_better=False),
+    "calibration_error": Metric("calibration error", larger_is_better=False),
+}
 _CLASSIFICATION = Kind(
     columns={"label": str},
     groups=list,
@@ -102,9 +128,12 @@ _CLASSIFICATION = Kind(
     prediction=Column("probabilities", "list<float64>"),
     has_classes=True,
     metrics={
-        "auc": Metric("AUC", chance=0.5),
-        "accuracy": Metric("accuracy"),
-        "balanced_accuracy": Metric("balanced accuracy"),
+        "auc": Metric("AUC", chance=0.5, ranks=True),
+        "average_precision": Metric("average precision", ranks=True),
+        **_OF_CLASSES,
+        "sensitivity": Metric("sensitivity", two_classes=True),
+        "specificity": Metric("specificity", two_classes=True),
+        **_OF_PROBABILITIES,
     },
     headline="auc",
     figure="classes",
@@ -113,7 +142,12 @@ KINDS: dict[str, Kind] = {
     "classification": _CLASSIFICATION,
     "ordinal": replace(
         _CLASSIFICATION,
-        metrics={**_CLASSIFICATION.metrics, "quadratic_kappa": Metric("quadratic kappa", chance=0.0)},
+        metrics={
+            "quadratic_kappa": Metric("quadratic kappa", chance=0.0, bounds=(-1.0, 1.0)),
+            "somers_d": Metric("Somers' D", chance=0.0, ranks=True, bounds=(-1.0, 1.0)),
+            **_OF_CLASSES,
+            **_OF_PROBABILITIES,
+        },
         headline="quadratic_kappa",
     ),
     "survival": Kind(
@@ -123,9 +157,27 @@ KINDS: dict[str, Kind] = {
         in_every_fold=("event",),
         truth=(Column("time", "float64"), Column("event", "bool")),
         prediction=Column("risk", "float64"),  # higher means an earlier event
-        metrics={"c_index": Metric("C-index", chance=0.5)},
+        metrics={
+            "c_index": Metric("C-index", chance=0.5, ranks=True),
+            "time_dependent_auc": Metric("time-dependent AUC", chance=0.5, ranks=True),
+        },
         headline="c_index",
         figure="survival",
+    ),
+    "regression": Kind(
+        columns={"label": number},
+        groups=_by_quarter,
+        group_names=_QUARTERS,
+        truth=(Column("value", "float64"),),
+        prediction=Column("predicted", "float64"),
+        metrics={
+            "r2": Metric("R squared", chance=0.0, bounds=(-math.inf, 1.0)),
+            "mean_absolute_error": Metric("mean absolute error", larger_is_better=False, bounds=(0.0, math.inf)),
+            "pearson": Metric("Pearson correlation", chance=0.0, bounds=(-1.0, 1.0)),
+            "spearman": Metric("Spearman correlation", chance=0.0, ranks=True, bounds=(-1.0, 1.0)),
+        },
+        headline="r2",
+        figure="values",
     ),
 }
 METRICS: dict[str, Metric] = {name: metric for kind in KINDS.values() for name, metric in kind.metrics.items()}

@@ -48,7 +48,7 @@ class Scored:
 def score_predictions(rows: list[dict[str, Any]], meta: dict[str, Any], bootstraps: int, seed: int) -> Scored:
     """Score one file of predictions; rows and meta as `fit_head` writes them."""
     patients, fold_of, outcomes = patient_outcomes(rows, KINDS[meta["kind"]], meta["classes"])
-    metrics = metrics_of(meta["kind"])
+    metrics = metrics_of(meta["kind"], len(meta["classes"]))
     resamples = patient_resamples(len(patients), bootstraps, derive_seed(seed, meta["task"]))
     by_fold = [outcomes.take(np.flatnonzero(fold_of == fold)) for fold in np.unique(fold_of)]
     return Scored(

@@ -25,8 +25,10 @@ def test_the_table_has_the_columns_of_all_kinds():
                 "label": pa.string(),
                 "time": pa.float64(),
                 "event": pa.bool_(),
+                "value": pa.float64(),
                 "probabilities": pa.list_(pa.float64()),
                 "risk": pa.float64(),
+                "predicted": pa.float64(),
             }
         )
     )

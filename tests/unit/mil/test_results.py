@@ -79,7 +79,7 @@ def test_table_reads():
     (mean, *_), (slpd, *_) = _scored("mean", 3.0), _scored("slpd", 0.5)
     rows = result_rows([slpd, mean], "mean")
     lines = result_table(rows).splitlines()
-    assert len(lines) == 1 + 6
+    assert len(lines) == 1 + len(rows)
     assert lines[0].split() == "task head representation metric value [95 % interval] minus baseline".split()
     auc = next(row for row in rows if row["representation"] == "slpd" and row["metric"] == "auc")
     line = next(line for line in lines if "slpd" in line and " auc " in line)
