@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from workflow_scripts.config.base import Name, Section, without_dropped, without_repeats
+from workflow_scripts.config.multilabel import MULTILABEL, expand
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import head_entry, heads_for
 from workflow_scripts.core.tasks import KINDS
@@ -12,7 +13,7 @@ from workflow_scripts.core.tasks import KINDS
 
 def _known_kind(value: str) -> str:
     if value not in KINDS:
-        raise ValueError(f"{value} is no kind of task; write one of {', '.join(KINDS)}")
+        raise ValueError(f"{value} is no kind of task; write one of {', '.join([*KINDS, MULTILABEL])}")
     return value
 
 
@@ -23,15 +24,22 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+_KIND_SCHEMA = {"enum": [*KINDS, MULTILABEL], "type": "string"}
 KindName = Annotated[str, AfterValidator(_known_kind), WithJsonSchema({"enum": list(KINDS), "type": "string"})]
+TaskKind = Annotated[str, AfterValidator(_known_kind), WithJsonSchema(_KIND_SCHEMA)]
 _HEADS = {kind: heads_for(kind) for kind in KINDS}
 
 
 class Task(Section):
-    kind: KindName
-    """classification, ordinal (grades in the order of `classes`), or survival."""
+    kind: TaskKind
+    """classification, ordinal (grades in the order of `classes`), survival, regression, or multilabel, which stands for
+    a task of kind classification for each label, named `<name>-<label>`."""
     label: str | None = None
-    """Column of the manifest with the class (classification, ordinal)."""
+    """Column of the manifest with the class (classification, ordinal) or the number (regression)."""
+    labels: list[str] | None = None
+    """Columns with the classes, several labels at once (multilabel)."""
+    family: str | None = None
+    """Tasks of one family are corrected for multiple comparisons together; those of a multilabel task are one."""
     classes: list[Annotated[str, BeforeValidator(_as_text)]] | None = None
     """Class names in order; null takes the sorted values of the column."""
     time: str | None = None
@@ -44,6 +52,8 @@ class Task(Section):
         missing = [key for key in KINDS[self.kind].columns if getattr(self, key) is None]
         if missing:
             raise ValueError(f"a task of kind {self.kind} needs the key {' and '.join(missing)}")
+        if self.labels is not None:
+            raise ValueError(f"labels is a key of kind {MULTILABEL}; a task of kind {self.kind} has one label")
         return self
 
     @property
@@ -72,8 +82,9 @@ class Benchmark(Section):
 
     @field_validator("tasks", mode="before")
     @classmethod
-    def _drop_tasks(cls, value: Any) -> Any:
-        return without_dropped({} if value is None else value)
+    def _named_tasks(cls, value: Any) -> Any:
+        kept = without_dropped({} if value is None else value)
+        return expand(kept) if isinstance(kept, dict) else kept
 
     @field_validator("heads", mode="before")
     @classmethod
