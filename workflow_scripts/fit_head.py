@@ -33,8 +33,9 @@ def _require_same(labels: Labels, splits: pa.Table, source: Path, manifest: Path
 
 
 def _parts(splits: pa.Table, slide_ids: list[str]) -> np.ndarray:
-    """Part of each slide in each fold, str `[K, S]`."""
-    part_of = {(row["fold"], row["slide_id"]): row["part"] for row in splits.to_pylist()}
+    """Part of each slide in each fold of the first repeat, all training patients used, str `[K, S]`."""
+    first = [row for row in splits.to_pylist() if row["repeat"] == 0 and row["budget"] == "all"]
+    part_of = {(row["fold"], row["slide_id"]): row["part"] for row in first}
     folds = sorted({fold for fold, _ in part_of})
     return np.array([[part_of[fold, name] for name in slide_ids] for fold in folds])
 

@@ -111,7 +111,8 @@ def benchmark(demo: Demo, vectors: np.ndarray, bootstraps: int) -> dict[tuple[st
         own = [place[slide] for slide in labels.slide_ids]
         rows = (means[own].astype(np.float32), [regions[i] for i in own])
         bags = Bags(*rows, target_array(labels.kind, labels.values, labels.classes), len(labels.classes))
-        part = {(row["fold"], row["slide_id"]): row["part"] for row in splits.to_pylist()}
+        first = [row for row in splits.to_pylist() if row["repeat"] == 0 and row["budget"] == "all"]
+        part = {(row["fold"], row["slide_id"]): row["part"] for row in first}
         folds = sorted({fold for fold, _ in part})
         parts = np.array([[part[fold, slide] for slide in labels.slide_ids] for fold in folds])
         for head in demo.config.benchmark.heads[task.kind]:

@@ -97,6 +97,14 @@ def test_splits_list_labelled_usable_slides_in_every_fold(cohort):
     assert set(table["part"].to_pylist()) == {"train", "val", "test"}
 
 
+def test_repeats_are_further_deals_of_the_same_slides(cohort):
+    rows = read_table(_split(cohort, repeats=4)).to_pylist()
+    assert len(rows) == 4 * 3 * 30
+    assert {(row["repeat"], row["fold"], row["budget"]) for row in rows} == {
+        (repeat, fold, "all") for repeat in range(4) for fold in range(3)
+    }
+
+
 def test_same_seed_same_bytes(cohort):
     first = _split(cohort).read_bytes()
     assert _split(cohort).read_bytes() == first

@@ -33,5 +33,5 @@ def test_no_patient_is_in_two_parts_of_a_fold(finished: Path) -> None:
     splits = read_table(finished / "results" / "tiny" / "benchmark" / "subtype" / "splits.parquet").to_pylist()
     parts: dict[tuple, set] = {}
     for row in splits:
-        parts.setdefault((row["fold"], row["patient_id"]), set()).add(row["part"])
+        parts.setdefault((row["budget"], row["repeat"], row["fold"], row["patient_id"]), set()).add(row["part"])
     assert parts and all(len(part) == 1 for part in parts.values())

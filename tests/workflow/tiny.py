@@ -39,6 +39,7 @@ CONFIG = {
         "tasks": {"subtype": {"kind": "classification", "label": "subtype"}},
         "heads": {"classification": ["knn", "logistic"]},
         "folds": 2,
+        "repeats": 2,
         "bootstraps": 100,
     },
     "report": {"example_slides": 1},

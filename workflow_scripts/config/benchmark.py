@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from workflow_scripts.config.base import Name, Section, without_dropped, without_repeats
+from workflow_scripts.config.base import Count, Name, Section, without_dropped, without_repeats
 from workflow_scripts.config.multilabel import MULTILABEL, expand
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import head_entry, heads_for
@@ -69,6 +69,8 @@ class Benchmark(Section):
     """Heads of each kind of task, names of the table in workflow_scripts/core/heads.py."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Patient-level stratified folds."""
+    repeats: Count = 10
+    """How often the folds are dealt anew."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Fraction of a fold's training patients held out as part `val`."""
     seed: int = 0

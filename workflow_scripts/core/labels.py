@@ -65,6 +65,10 @@ class Labels:
         names, group_of = self._group_names(), self._group_of()
         return [names.index(group_of[patient]) for patient in self.patient_ids]
 
+    def finer_values(self) -> list[float] | None:
+        """S values by whose quantiles the strata are divided further; None for kinds that have none."""
+        return None if self.kind.finer is None else [self.kind.finer(value) for value in self.values]
+
     def counts(self) -> dict[str, int]:
         """Patients of each group: of each class, or for survival with and without an event."""
         tally = Counter(self._group_of().values())

@@ -107,8 +107,10 @@ SPLITS = pa.schema(
     [
         *_ID,
         pa.field("patient_id", pa.string()),
-        pa.field("fold", pa.int32()),
-        pa.field("part", pa.string()),  # train, val or test
+        pa.field("repeat", pa.int32()),  # number of the deal or draw, from 0
+        pa.field("fold", pa.int32()),  # within the repeat, from 0
+        pa.field("budget", pa.string()),  # of training patients: all, 25% (a fraction), 8/class (few-shot)
+        pa.field("part", pa.string()),  # train, val, test or unused
     ]
 )
 RESULTS = pa.schema(

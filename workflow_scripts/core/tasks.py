@@ -50,6 +50,7 @@ class Kind:
         columns: keys of the task that name a column of the manifest, with the function that reads a cell of it and
             raises ValueError with how to mend the cell.
         groups: names of the groups that folds are stratified by, one a label, from the labels of all patients.
+        finer: value of a label by whose quantiles the groups are divided further when folds are dealt; None for none.
         group_names: the groups in order; empty where they are the task's classes.
         in_every_fold: groups of which every fold needs a patient; empty means all.
         truth: columns of predictions.parquet with the label, in the order of `columns`.
@@ -66,6 +67,7 @@ class Kind:
     prediction: Column
     metrics: Mapping[str, Metric]
     headline: str
+    finer: Callable[[Any], float] | None = None
     group_names: tuple[str, ...] = ()
     in_every_fold: tuple[str, ...] = ()
     has_classes: bool = False
@@ -153,6 +155,7 @@ KINDS: dict[str, Kind] = {
     "survival": Kind(
         columns={"time": _time, "event": _event},
         groups=_by_event,
+        finer=lambda label: label[0],  # the time
         group_names=("censored", "event"),
         in_every_fold=("event",),
         truth=(Column("time", "float64"), Column("event", "bool")),

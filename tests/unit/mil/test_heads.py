@@ -21,7 +21,7 @@ from workflow_scripts.mil.heads import make_head
 from workflow_scripts.mil.heads.abmil import epochs_for
 from workflow_scripts.mil.metrics import auc, c_index
 from workflow_scripts.mil.predictions import patient_outcomes, prediction_rows
-from workflow_scripts.mil.splits import split_rows
+from workflow_scripts.mil.splits import Cohort, deal_folds
 
 DATA = Path(os.environ.get("SLPD_TEST_DATA", Path(__file__).resolve().parents[3].parent / "shared" / "data"))
 
@@ -51,8 +51,7 @@ def _survival_bags(n=60, dim=12, seed=0):
 def _parts(bags, folds=4):
     names = [f"s{i}" for i in range(len(bags))]
     strata = bags.target if bags.n_classes else bags.target["event"].astype(int)
-    rows = split_rows(names, names, strata, folds, 0)
-    return names, np.array([[row["part"] for row in rows if row["fold"] == fold] for fold in range(folds)])
+    return names, np.array([split.parts for split in deal_folds(Cohort(names, names, strata), folds, 1, 0)])
 
 
 def _outcomes(head, kind, bags, parts, names, classes):
