@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.config import Section, Task
+from workflow_scripts.config import HeadSettings, Section, Task
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.gpu import lease_devices
 from workflow_scripts.core.labels import Labels, read_labels
 from workflow_scripts.core.manifest import read_manifest
 from workflow_scripts.core.tables import read_meta, read_table, write_table
-from workflow_scripts.mil.bags import Bags, pair_embeddings, target_array
-from workflow_scripts.mil.crossval import predict_folds
+from workflow_scripts.mil.bags import Bags, pair_embeddings, patient_weights, target_array
+from workflow_scripts.mil.crossval import fold_jobs, predict_jobs
 from workflow_scripts.mil.heads import make_head
 from workflow_scripts.mil.predictions import PREDICTIONS, prediction_rows
 
@@ -21,6 +21,8 @@ from workflow_scripts.mil.predictions import PREDICTIONS, prediction_rows
 class Settings(Section):
     task: Task
     """Kind and columns of the task."""
+    head_settings: HeadSettings = HeadSettings()
+    """Settings of the heads."""
     seed: int = 0
     """Seed of the head."""
 
@@ -44,7 +46,8 @@ def _bags(folder: Path, labels: Labels) -> Bags:
     slides, regions = (read_table(folder / f"{name}.parquet") for name in ("slides", "regions"))
     vectors, matrices = pair_embeddings(labels.slide_ids, slides, regions, source=str(folder))
     target = target_array(labels.kind, labels.values, labels.classes)
-    return Bags(vectors, matrices, target, len(labels.classes))
+    weights = patient_weights(labels.patient_ids)
+    return Bags(vectors, matrices, target, len(labels.classes), weights, labels.patient_ids)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -58,7 +61,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="predictions.parquet")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 runs on the CPU")
     args = parse_entry(parser, argv)
-    make_head(args.head, args.config.task.kind, args.config.seed)  # a wrong name ends here, before any work
+    own = args.config.head_settings.of(args.head)
+    make_head(args.head, args.config.task.kind, own)  # a wrong name ends here, before any work
     lease_devices(args.gpu)
 
     facts, splits = read_meta(args.splits), read_table(args.splits)
@@ -67,8 +71,9 @@ def main(argv: list[str] | None = None) -> None:
     labels = read_labels(read_manifest(args.manifest), task, str(args.manifest), split_slides)
     _require_same(labels, splits, args.splits, args.manifest)
     bags = _bags(args.embeddings, labels)
-    predictions = predict_folds(args.head, task.kind, bags, _parts(splits, labels.slide_ids), args.config.seed)
-    rows = prediction_rows(labels, predictions)
+    jobs = fold_jobs(args.head, _parts(splits, labels.slide_ids), args.config.seed)
+    predictions, _ = predict_jobs(args.head, task.kind, bags, jobs, own)
+    rows = prediction_rows(labels, [(job.test, values) for job, values in zip(jobs, predictions, strict=True)])
     meta = {
         "task": args.task,
         "kind": task.kind,

@@ -34,7 +34,7 @@ from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.core.tables import read_table
 from workflow_scripts.mil.agreement import majority_classes, prototype_agreement
 from workflow_scripts.mil.bags import Bags, target_array
-from workflow_scripts.mil.crossval import predict_folds
+from workflow_scripts.mil.crossval import fold_jobs, predict_jobs
 from workflow_scripts.mil.intervals import bootstrap_values, patient_resamples, percentile_interval
 from workflow_scripts.mil.metrics import metrics_of
 from workflow_scripts.mil.predictions import patient_outcomes, prediction_rows
@@ -116,7 +116,9 @@ def benchmark(demo: Demo, vectors: np.ndarray, bootstraps: int) -> dict[tuple[st
         folds = sorted({fold for fold, _ in part})
         parts = np.array([[part[fold, slide] for slide in labels.slide_ids] for fold in folds])
         for head in demo.config.benchmark.heads[task.kind]:
-            found = predict_folds(head, task.kind, bags, parts, demo.config.benchmark.seed)
+            jobs = fold_jobs(head, parts, demo.config.benchmark.seed)
+            values, _ = predict_jobs(head, task.kind, bags, jobs, demo.config.benchmark.head_settings.of(head))
+            found = [(job.test, value) for job, value in zip(jobs, values, strict=True)]
             _, _, outcomes = patient_outcomes(prediction_rows(labels, found), labels.kind, labels.classes)
             metric, function = next(iter(metrics_of(task.kind).items()))
             resamples = patient_resamples(len(outcomes), bootstraps, derive_seed(0, name))

@@ -20,7 +20,6 @@ PACKAGE = "workflow_scripts"
 
 LONG_ENTRIES = {"summarise_cohort"}
 LONG_FUNCTIONS = {f"{name}.main" for name in ("cluster_regions", "export_model")}
-LONG_FUNCTIONS |= {"split_patients.main"}
 # What a file is fetched from is its address, so there is no code to fetch it again for.
 WITHOUT_CODE = {"fetch_slide"}
 # Packages that take long to import; every cluster job parses the Snakefile anew.

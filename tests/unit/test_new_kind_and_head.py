@@ -51,22 +51,23 @@ Metric = Callable[[Outcomes], float]
 """
 NAMES = '    "explained": explained,\n    "error": error,\n    "c_index": c_index,\n'
 # A file and a line for the head.
-HEAD = """\
+HEAD = '''"""Ridge regression of a count."""
+
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from workflow_scripts.mil.head import VectorHead
 
-class CountHead:
-    def __init__(self, seed):
-        pass
 
-    def fit(self, train, validation=None):
+class CountHead(VectorHead):
+    def fit(self, train, validation, seed):
         self._model = make_pipeline(StandardScaler(), Ridge()).fit(train.vectors.astype(float), train.target)
+        return {}
 
-    def predict(self, bags):
-        return self._model.predict(bags.vectors.astype(float))
-"""
+    def predict_vectors(self, vectors):
+        return self._model.predict(vectors)
+'''
 LINE = '    "counter": HeadEntry("counter", "CountHead", ("count",)),\n    "cox": HeadEntry('
 
 

@@ -22,6 +22,7 @@ from workflow_scripts.config.base import (
 )
 from workflow_scripts.config.benchmark import Benchmark, Task
 from workflow_scripts.config.fit import misfit
+from workflow_scripts.config.heads import HeadSettings
 from workflow_scripts.config.pretrain import (
     Crops,
     Head,
@@ -46,6 +47,7 @@ __all__ = [
     "Export",
     "Features",
     "Head",
+    "HeadSettings",
     "Loss",
     "Model",
     "Neighbours",

@@ -5,9 +5,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from workflow_scripts.config.base import Count, Name, Section, without_dropped, without_repeats
+from workflow_scripts.config.heads import HeadSettings
 from workflow_scripts.config.multilabel import MULTILABEL, expand
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.heads import head_entry, heads_for
+from workflow_scripts.core.heads import default_heads, head_entry
 from workflow_scripts.core.tasks import KINDS
 
 
@@ -27,7 +28,7 @@ def _as_text(value: Any) -> Any:
 _KIND_SCHEMA = {"enum": [*KINDS, MULTILABEL], "type": "string"}
 KindName = Annotated[str, AfterValidator(_known_kind), WithJsonSchema({"enum": list(KINDS), "type": "string"})]
 TaskKind = Annotated[str, AfterValidator(_known_kind), WithJsonSchema(_KIND_SCHEMA)]
-_HEADS = {kind: heads_for(kind) for kind in KINDS}
+_HEADS = {kind: default_heads(kind) for kind in KINDS}
 
 
 class Task(Section):
@@ -67,6 +68,7 @@ class Benchmark(Section):
     """Tasks by name; without any nothing is benchmarked. null drops a task of a config below."""
     heads: dict[KindName, Annotated[list[str], AfterValidator(without_repeats)]] = Field(_HEADS)
     """Heads of each kind of task, names of the table in workflow_scripts/core/heads.py."""
+    head_settings: HeadSettings = HeadSettings()
     folds: Annotated[int, Field(ge=2)] = 5
     """Patient-level stratified folds."""
     repeats: Count = 10

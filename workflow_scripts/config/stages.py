@@ -94,7 +94,11 @@ BY_TASK: dict[str, Callable[[Config, str], Settings]] = {
         "task": task_settings(config, task),
         **benchmark_settings(config, "folds", "repeats", "seed", "validation_fraction"),
     },
-    "fit_head": lambda config, task: {"task": task_settings(config, task), **benchmark_settings(config, "seed")},
+    "fit_head": lambda config, task: {
+        "task": task_settings(config, task),
+        "head_settings": result_settings(config.benchmark.head_settings),
+        **benchmark_settings(config, "seed"),
+    },
 }
 BY_RUN: dict[str, Callable[[PretrainRun], Settings]] = {
     "warm_up": lambda run: run.warm_up_settings(),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from workflow_scripts.core.errors import UserError
 
 _CLASSES = ("classification", "ordinal")
+_EVERY = (*_CLASSES, "survival", "regression")
 
 
 @dataclass(frozen=True)
@@ -16,25 +17,51 @@ class HeadEntry:
         name: of its class, which follows `mil.head.Head`.
         kinds: kinds of task that it serves, names of `core.tasks.KINDS`.
         wants_gpu: whether its jobs ask for a GPU.
+        common_scale: whether scores of models of different folds mean the same, so that they may be ranked together.
+        light: whether all folds and repeats of a cohort take it seconds, as heads on slide vectors do.
+        seeded: whether chance plays a part in its fit, so that several seeds tell something.
+        by_default: whether tasks of its kinds have it unless they name their heads.
+        settings: its sections of `benchmark.head_settings`, the later ones completing the earlier; empty means its own
+            name, if there is a section of that name.
     """
 
     module: str
     name: str
     kinds: tuple[str, ...]
     wants_gpu: bool = False
+    common_scale: bool = False
+    light: bool = False
+    seeded: bool = False
+    by_default: bool = True
+    settings: tuple[str, ...] = ()
+
+
+def _mil(name: str, *own: str, kinds: tuple[str, ...] = _EVERY, by_default: bool = False) -> HeadEntry:
+    """A network on the regions: the settings that all of them have in common, then its own."""
+    settings = ("mil", *own)
+    return HeadEntry("nets", name, kinds, wants_gpu=True, seeded=True, by_default=by_default, settings=settings)
 
 
 HEADS: dict[str, HeadEntry] = {
-    "knn": HeadEntry("knn", "KnnHead", _CLASSES),
-    "logistic": HeadEntry("logistic", "LogisticHead", _CLASSES),
-    "abmil": HeadEntry("abmil", "AbmilHead", _CLASSES, wants_gpu=True),
-    "cox": HeadEntry("cox", "CoxHead", ("survival",)),
+    "knn": HeadEntry("knn", "KnnHead", _CLASSES, common_scale=True, light=True),
+    "logistic": HeadEntry("logistic", "LogisticHead", _CLASSES, common_scale=True, light=True),
+    "cumulative_link": HeadEntry(
+        "cumulative_link", "CumulativeLinkHead", ("ordinal",), common_scale=True, light=True, by_default=False
+    ),
+    "cox": HeadEntry("cox", "CoxHead", ("survival",), light=True),
+    "ridge": HeadEntry("ridge", "RidgeHead", ("regression",), common_scale=True, light=True),
+    "abmil": _mil("Abmil", kinds=_CLASSES, by_default=True),
 }
 
 
 def heads_for(kind: str) -> list[str]:
     """Heads that serve a kind of task, in the order of the table."""
     return [name for name, head in HEADS.items() if kind in head.kinds]
+
+
+def default_heads(kind: str) -> list[str]:
+    """Those of them that a kind of task has unless the configuration names its heads."""
+    return [name for name in heads_for(kind) if HEADS[name].by_default]
 
 
 def head_entry(name: str, kind: str) -> HeadEntry:

@@ -1,7 +1,7 @@
 """Bags: a slide as one vector and as the matrix of its regions' vectors, with its label."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +20,23 @@ class Bags:
         target: labels `[n]` as `target_array` makes them: int64 class indices; for survival the fields `time` (float64)
             and `event` (bool).
         n_classes: number of classes C; 0 for kinds of task without classes.
+        weights: what each slide counts in training, float64 `[n]`: 1 / slides of its patient, so that patients count
+            alike. Each counts 1 unless given.
+        patients: patient of each slide, `[n]`. Each slide is a patient's only one unless given.
     """
 
     vectors: np.ndarray
     regions: list[np.ndarray]
     target: np.ndarray
     n_classes: int
+    weights: np.ndarray = field(default_factory=lambda: np.empty(0))
+    patients: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not len(self.weights):
+            object.__setattr__(self, "weights", np.ones(len(self)))
+        if not self.patients:
+            object.__setattr__(self, "patients", [str(i) for i in range(len(self))])
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -33,7 +44,14 @@ class Bags:
     def take(self, index: np.ndarray) -> "Bags":
         """Slides `index` (integers or a mask)."""
         index = np.arange(len(self))[index]
-        return Bags(self.vectors[index], [self.regions[i] for i in index], self.target[index], self.n_classes)
+        regions, patients = [self.regions[i] for i in index], [self.patients[i] for i in index]
+        return Bags(self.vectors[index], regions, self.target[index], self.n_classes, self.weights[index], patients)
+
+
+def patient_weights(patients: Sequence[str]) -> np.ndarray:
+    """1 / slides of the patient for each slide, float64 `[n]`, so that every patient counts 1."""
+    _, place, counts = np.unique(np.asarray(patients, dtype=str), return_inverse=True, return_counts=True)
+    return 1.0 / counts[place]
 
 
 def target_array(kind: Kind, labels: Sequence[Label], classes: list[str]) -> np.ndarray:

@@ -1,33 +1,50 @@
-"""A head over all folds."""
+"""A head over all jobs of a task, or over folds given as parts."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.mil.bags import Bags
+from workflow_scripts.mil.head import Job, Settings
 from workflow_scripts.mil.heads import make_head
 
 
-def predict_folds(
-    head: str, kind: str, bags: Bags, parts: np.ndarray, seed: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Fit a fresh head on every fold's training slides and predict its test slides.
+def predict_jobs(
+    head: str, kind: str, bags: Bags, jobs: Sequence[Job], settings: Settings
+) -> tuple[list[np.ndarray], list[dict[str, float]]]:
+    """Fit a head on the training bags of every job and predict its test bags.
 
     Args:
         head: name of the registry.
         kind: kind of the task.
-        bags: S slides.
-        parts: str `[K, S]`, part of each slide in each fold.
-        seed: the seed of a fold's head depends on the fold, not on the representation.
+        bags: S bags.
+        jobs: fits, whose indices are of `bags`.
+        settings: of the head, as `benchmark.head_settings` has them.
 
     Returns:
-        For each fold, the test slides' indices int64 `[n]` and their predictions `[n, C]` or `[n]`.
+        For each job the predictions of its test bags, float64 `[n_test, C]` or `[n_test]`, and what it has chosen.
     """
-    predictions = []
+    model = make_head(head, kind, settings)
+    predictions = model.predict(bags, jobs)
+    for number, (job, chosen) in enumerate(zip(jobs, model.chosen or [{}] * len(jobs), strict=True), start=1):
+        told = "".join(f", {name} {value:g}" for name, value in chosen.items())
+        sizes = f"{len(job.train)} slides to learn from, {len(job.test)} to test"
+        log.info("fit %d of %d: %s%s", number, len(jobs), sizes, told)
+    return predictions, model.chosen
+
+
+def fold_jobs(head: str, parts: np.ndarray, seed: int) -> list[Job]:
+    """A job for each fold; its seed depends on head and fold, not on the representation.
+
+    Args:
+        head: name of the registry.
+        parts: str `[K, S]`, part of each bag in each fold: train, val or test; others are left out.
+        seed: seed of the benchmark.
+    """
+    jobs = []
     for fold, part in enumerate(parts):
-        model = make_head(head, kind, derive_seed(seed, "head", head, fold))
-        train, val, test = (np.flatnonzero(part == name) for name in ("train", "val", "test"))
-        model.fit(bags.take(train), bags.take(val) if len(val) else None)
-        predictions.append((test, model.predict(bags.take(test))))
-        log.info("fold %d of %d: %d slides to learn from, %d to test", fold + 1, len(parts), len(train), len(test))
-    return predictions
+        train, validation, test = (np.flatnonzero(part == name) for name in ("train", "val", "test"))
+        jobs.append(Job(train, validation, test, derive_seed(seed, "head", head, fold)))
+    return jobs

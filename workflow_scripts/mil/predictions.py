@@ -39,7 +39,7 @@ def prediction_rows(labels: Labels, predictions: list[tuple[np.ndarray, np.ndarr
 
     Args:
         labels: of the S slides.
-        predictions: of each fold, as `predict_folds` gives them.
+        predictions: of each fold, indices of its test slides int64 `[n]` and their predictions `[n, C]` or `[n]`.
     """
     kind, rows = labels.kind, []
     for fold, (test, values) in enumerate(predictions):

@@ -18,7 +18,7 @@ from workflow_scripts.config import (
     result_settings,
 )
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.heads import heads_for
+from workflow_scripts.core.heads import default_heads
 from workflow_scripts.core.tasks import KINDS
 
 
@@ -315,7 +315,7 @@ def test_names_of_methods_heads_and_tasks_are_checked_before_anything_runs(raw, 
 
 def test_heads_of_a_kind_replace_the_defaults_of_that_kind_alone():
     heads = load_config({"benchmark": {"heads": {"classification": ["knn"]}}}).benchmark.heads
-    assert heads == {kind: heads_for(kind) for kind in KINDS} | {"classification": ["knn"]}
+    assert heads == {kind: default_heads(kind) for kind in KINDS} | {"classification": ["knn"]}
 
 
 def test_a_cohort_has_no_tasks_until_it_names_some():

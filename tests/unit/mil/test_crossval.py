@@ -1,4 +1,4 @@
-"""A head over all folds: what it learns from, and what it predicts."""
+"""A head over jobs: what it learns from, and what it predicts."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from workflow_scripts.core.heads import heads_for
 from workflow_scripts.mil.bags import Bags
-from workflow_scripts.mil.crossval import predict_folds
+from workflow_scripts.mil.crossval import fold_jobs, predict_jobs
 
 
 def _bags(n=12):
@@ -18,13 +18,18 @@ def _bags(n=12):
     return Bags(vectors, [v[None] for v in vectors], label, 2)
 
 
+def _predict(name, bags, parts, **settings):
+    jobs = fold_jobs(name, parts, 0)
+    return [job.test for job in jobs], predict_jobs(name, "classification", bags, jobs, settings)[0]
+
+
 def test_each_fold_predicts_its_test_slides_from_its_training_slides():
-    bags = _bags()
     parts = np.full((3, 12), "train", dtype=object)
     for fold in range(3):
         parts[fold, fold * 4 : fold * 4 + 4] = "test"
-    predictions = predict_folds("knn", "classification", bags, parts, 0)
-    assert [test.tolist() for test, _ in predictions] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    tested, predictions = _predict("knn", _bags(), parts)
+    assert [test.tolist() for test in tested] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    assert [values.shape for values in predictions] == [(4, 2)] * 3
 
 
 @pytest.mark.parametrize("name", heads_for("classification"))
@@ -36,7 +41,7 @@ def test_nothing_of_a_test_slide_reaches_its_own_model(name):
     label[:4] = 1 - label[:4]
     vectors[:3] = vectors[2::-1] * 7 - 3
     changed = Bags(vectors, [vector[None] for vector in vectors], label, 2)
-    values = [predict_folds(name, "classification", cohort, parts, 0)[0][1] for cohort in (bags, changed)]
+    values = [_predict(name, cohort, parts)[1][0] for cohort in (bags, changed)]
     np.testing.assert_array_equal(values[0][3], values[1][3])
     assert (values[0][:3] != values[1][:3]).any() or name == "knn"  # the vectors do matter to their own prediction
 
@@ -44,18 +49,24 @@ def test_nothing_of_a_test_slide_reaches_its_own_model(name):
 def test_folds_are_fits_of_the_training_slides():
     bags = _bags()
     parts = np.array([["test"] * 3 + ["train"] * 9, ["train"] * 9 + ["test"] * 3])
-    for (test, values), part in zip(predict_folds("logistic", "classification", bags, parts, 0), parts, strict=True):
+    for test, values, part in zip(*_predict("logistic", bags, parts, c=1.0), parts, strict=True):
         train = part == "train"
-        model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=10_000))
-        model.fit(bags.vectors[train].astype(float), bags.target[train])
-        np.testing.assert_allclose(values, model.predict_proba(bags.vectors[test].astype(float)), atol=1e-9)
+        model = LogisticRegression(class_weight="balanced", solver="newton-cholesky", tol=1e-12)
+        model = make_pipeline(StandardScaler(), model).fit(bags.vectors[train].astype(float), bags.target[train])
+        np.testing.assert_allclose(values, model.predict_proba(bags.vectors[test].astype(float)), atol=1e-6)
 
 
 def test_validation_slides_are_not_trained_on_by_knn():
     bags = _bags()
     parts = np.array([["test"] * 2 + ["val"] * 4 + ["train"] * 6])
     short = np.array([["test"] * 2 + ["unused"] * 4 + ["train"] * 6])
-    np.testing.assert_array_equal(
-        predict_folds("knn", "classification", bags, parts, 0)[0][1],
-        predict_folds("knn", "classification", bags, short, 0)[0][1],
-    )
+    np.testing.assert_array_equal(_predict("knn", bags, parts)[1][0], _predict("knn", bags, short)[1][0])
+
+
+def test_what_a_job_has_chosen_is_told():
+    bags = _bags(40)
+    parts = np.array([["test"] * 4 + ["train"] * 36, ["train"] * 36 + ["test"] * 4])
+    _, chosen = predict_jobs("logistic", "classification", bags, fold_jobs("logistic", parts, 0), {})
+    assert len(chosen) == 2 and all(one["c"] in (1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100) for one in chosen)
+    _, chosen = predict_jobs("logistic", "classification", bags, fold_jobs("logistic", parts, 0), {"c": 0.5})
+    assert chosen == [{"c": 0.5}] * 2
