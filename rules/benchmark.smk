@@ -4,9 +4,10 @@
 include: "benchmark_inputs.smk"
 
 
-# Deals the patients of a task into stratified folds.
+# Deals the patients of a task into stratified folds, or reads the splits that are given.
 rule split_patients:
     input:
+        label_and_split_files,
         manifest=MANIFEST,
         slides="<cohort>/slides.parquet",
     output:

@@ -1,6 +1,7 @@
 """Input functions of benchmark.smk."""
 
 from workflow_scripts.core.heads import HEADS
+from workflow_scripts.core.hipt_splits import hipt_files
 
 PREDICTIONS = [
     f"<cohort>/benchmark/{task}/{representation}/{head}/predictions.parquet"
@@ -8,6 +9,13 @@ PREDICTIONS = [
     for representation in CFG.representations
     for head in CFG.benchmark.heads[spec.kind]
 ]
+
+
+def label_and_split_files(wildcards):
+    """Files beside the manifest that a task's labels and splits are read from."""
+    task = CFG.benchmark.tasks[wildcards.task]
+    published = hipt_files(task.published) if task.published else []
+    return [file for file in (task.table, task.splits.file) if file] + published
 
 
 def truth_maps(wildcards):

@@ -39,7 +39,7 @@ def _parts(splits: pa.Table, slide_ids: list[str]) -> np.ndarray:
     first = [row for row in splits.to_pylist() if row["repeat"] == 0 and row["budget"] == "all"]
     part_of = {(row["fold"], row["slide_id"]): row["part"] for row in first}
     folds = sorted({fold for fold, _ in part_of})
-    return np.array([[part_of[fold, name] for name in slide_ids] for fold in folds])
+    return np.array([[part_of.get((fold, name), "") for name in slide_ids] for fold in folds])
 
 
 def _bags(folder: Path, labels: Labels) -> Bags:
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
 
     facts, splits = read_meta(args.splits), read_table(args.splits)
     split_slides = list(dict.fromkeys(splits["slide_id"].to_pylist()))
-    task = args.config.task.model_copy(update={"classes": facts["classes"] or None})
+    task = args.config.task.model_copy(update={"classes": facts["classes"] or None, "other_classes": "leave_out"})
     labels = read_labels(read_manifest(args.manifest), task, str(args.manifest), split_slides)
     _require_same(labels, splits, args.splits, args.manifest)
     bags = _bags(args.embeddings, labels)

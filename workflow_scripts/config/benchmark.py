@@ -1,12 +1,14 @@
 """Settings of the benchmark: tasks, heads, folds and intervals."""
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from workflow_scripts.config.base import Count, Name, Section, without_dropped, without_repeats
 from workflow_scripts.config.heads import HeadSettings
 from workflow_scripts.config.multilabel import MULTILABEL, expand
+from workflow_scripts.config.splits import FewShot, Folds, Fractions, Splits
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import default_heads, head_entry
 from workflow_scripts.core.tasks import KINDS
@@ -28,6 +30,7 @@ def _as_text(value: Any) -> Any:
 _KIND_SCHEMA = {"enum": [*KINDS, MULTILABEL], "type": "string"}
 KindName = Annotated[str, AfterValidator(_known_kind), WithJsonSchema({"enum": list(KINDS), "type": "string"})]
 TaskKind = Annotated[str, AfterValidator(_known_kind), WithJsonSchema(_KIND_SCHEMA)]
+_DRAWS = 10
 _HEADS = {kind: default_heads(kind) for kind in KINDS}
 
 
@@ -36,31 +39,86 @@ class Task(Section):
     """classification, ordinal (grades in the order of `classes`), survival, regression, or multilabel, which stands for
     a task of kind classification for each label, named `<name>-<label>`."""
     label: str | None = None
-    """Column of the manifest with the class (classification, ordinal) or the number (regression)."""
+    """Column of the manifest, or of `table`, with the class (classification, ordinal) or the number (regression)."""
     labels: list[str] | None = None
     """Columns with the classes, several labels at once (multilabel)."""
     family: str | None = None
     """Tasks of one family are corrected for multiple comparisons together; those of a multilabel task are one."""
     classes: list[Annotated[str, BeforeValidator(_as_text)]] | None = None
     """Class names in order; null takes the sorted values of the column."""
+    other_classes: Literal["refuse", "leave_out"] = "refuse"
+    """Slides whose value is none of `classes`: refuse them, or leave them out and count them."""
     time: str | None = None
     """Column with the time to event or censoring (survival)."""
     event: str | None = None
     """Column with 1 for an event and 0 for censoring (survival)."""
+    censored: str | None = None
+    """Column with 1 for censoring and 0 for an event, in place of `event` (survival)."""
+    table: str | None = None
+    """File with the labels where the manifest has none: CSV, TSV (also zipped) or Parquet, with slide_id, patient_id or
+    case_id."""
+    level: Literal["patient", "slide"] = "patient"
+    """What has a label and is scored: the patient; or the slide, where slides of a patient may differ. Splits are by
+    patient all the same."""
+    slides_of_patient: Literal["average", "bag"] = "average"
+    """Predictions of a patient's slides are averaged, or all its slides are one bag."""
+    splits: Splits = Splits()
+    train_fractions: Fractions | None = None
+    """As benchmark.train_fractions, for this task; null takes that."""
+    few_shot: FewShot = FewShot()
 
     @model_validator(mode="after")
     def _columns(self) -> "Task":
-        missing = [key for key in KINDS[self.kind].columns if getattr(self, key) is None]
+        kind = KINDS[self.kind]
+        missing = [key for key in kind.columns if getattr(self, self._key(key)) is None]
         if missing:
             raise ValueError(f"a task of kind {self.kind} needs the key {' and '.join(missing)}")
         if self.labels is not None:
             raise ValueError(f"labels is a key of kind {MULTILABEL}; a task of kind {self.kind} has one label")
+        both = [(key, other.key) for key, other in kind.instead.items() if getattr(self, key) and self._key(key) != key]
+        if both:
+            raise ValueError(f"{both[0][0]} and {both[0][1]} are both given; one is the reverse of the other, drop one")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_published(cls, value: Any) -> Any:
+        """Splits as published are judged by slide, with their leaks left in, unless the task says otherwise."""
+        splits = value.get("splits") if isinstance(value, dict) else None
+        if isinstance(splits, dict) and splits.get("as_published") is True:
+            return {"level": "slide", **value, "splits": {"leaks": "report", **splits}}
+        return value
+
+    @model_validator(mode="after")
+    def _unit(self) -> "Task":
+        if self.level == "slide" and self.slides_of_patient == "bag":
+            raise ValueError("slides_of_patient: bag makes one bag of a patient, so level cannot be slide; drop one")
+        if self.splits.as_published and (self.level, self.splits.leaks) != ("slide", "report"):
+            raise ValueError("splits.as_published is by slide with leaks reported; drop it, or level and splits.leaks")
+        if self.few_shot.patients and not KINDS[self.kind].has_classes:
+            raise ValueError(f"few_shot counts patients of a class, and {self.kind} has none; drop it")
+        return self
+
+    def _key(self, key: str) -> str:
+        """The key that is given for one of the kind's `columns`."""
+        other = KINDS[self.kind].instead.get(key)
+        return other.key if other and getattr(self, other.key) is not None else key
 
     @property
     def columns(self) -> list[str]:
-        """Columns of the manifest that it reads, in the order of the kind's `columns`."""
-        return [getattr(self, key) for key in KINDS[self.kind].columns]
+        """Columns that it reads, in the order of the kind's `columns`."""
+        return [getattr(self, self._key(key)) for key in KINDS[self.kind].columns]
+
+    @property
+    def readers(self) -> list[Callable[[str], Any]]:
+        """The function that reads a cell of each column."""
+        kind = KINDS[self.kind]
+        return [read if self._key(key) == key else kind.instead[key].read for key, read in kind.columns.items()]
+
+    @property
+    def published(self) -> str | None:
+        """Folder of HIPT's splits, which tell the class of slides that have no other."""
+        return self.splits.folder if self.splits.kind == "hipt" else None
 
 
 class Benchmark(Section):
@@ -70,11 +128,15 @@ class Benchmark(Section):
     """Heads of each kind of task, names of the table in workflow_scripts/core/heads.py."""
     head_settings: HeadSettings = HeadSettings()
     folds: Annotated[int, Field(ge=2)] = 5
+    folds: Folds = 5
     """Patient-level stratified folds."""
     repeats: Count = 10
     """How often the folds are dealt anew."""
+    train_fractions: Fractions = Field([1.0])
+    """Fractions of the training patients that heads learn from, smaller ones within larger; 1.0 must be among them."""
+    few_shot: FewShot = FewShot()
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Fraction of a fold's training patients held out as part `val`."""
+    """Fraction of a split's training patients held out as part `val`, by which heads that train in epochs stop."""
     seed: int = 0
     """Seed of folds, heads and bootstrap."""
     bootstraps: Annotated[int, Field(ge=100)] = 1000
@@ -83,6 +145,20 @@ class Benchmark(Section):
     """Representation that the others are compared with, paired by patient."""
     region_truth: str | None = None
     """Folder with a map of tissue classes per slide ({slide_id}.npz), to score the prototypes against."""
+
+    def dealing(self, task: str) -> dict[str, Any]:
+        """What decides the splits of a task besides the task itself: its own settings, or else the benchmark's."""
+        own, counts = self.tasks[task], KINDS[self.tasks[task].kind].has_classes
+        shots = own.few_shot if own.few_shot.patients is not None else self.few_shot
+        return {
+            "folds": own.splits.folds or self.folds,
+            "repeats": own.splits.repeats or self.repeats,
+            "train_fractions": own.train_fractions or self.train_fractions,
+            "few_shot": (shots.patients or []) if counts else [],
+            "draws": own.few_shot.draws or self.few_shot.draws or _DRAWS,
+            "seed": self.seed,
+            "validation_fraction": self.validation_fraction,
+        }
 
     @field_validator("tasks", mode="before")
     @classmethod

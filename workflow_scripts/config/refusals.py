@@ -16,8 +16,8 @@ from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.config.timm_names import timm_names
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote, local_path, read_record
-from workflow_scripts.core.labels import read_labels, require_patients
 from workflow_scripts.core.manifest import SlideRow
+from workflow_scripts.core.task_splits import read_to_split, require_splits
 
 
 class SourceFiles(Protocol):
@@ -68,8 +68,9 @@ def _labels(config: Config, rows: list[SlideRow]) -> None:
     manifest = config.cohort.manifest
     for name, task in config.benchmark.tasks.items():
         try:
-            labels = read_labels(rows, task, manifest)
-            require_patients(labels, config.benchmark.folds, manifest, "patients")
+            dealing = config.benchmark.dealing(name)
+            found = read_to_split(rows, task, manifest)
+            require_splits(found, dealing["folds"], dealing["few_shot"], manifest, "patients")
         except UserError as error:
             raise UserError(f"benchmark.tasks.{name}: {error}") from None
 

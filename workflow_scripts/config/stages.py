@@ -92,7 +92,7 @@ BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
 BY_TASK: dict[str, Callable[[Config, str], Settings]] = {
     "split_patients": lambda config, task: {
         "task": task_settings(config, task),
-        **benchmark_settings(config, "folds", "repeats", "seed", "validation_fraction"),
+        **config.benchmark.dealing(task),
     },
     "fit_head": lambda config, task: {
         "task": task_settings(config, task),

@@ -1,15 +1,23 @@
-"""Labels of a task, read from the manifest's rows. The unit is the patient: its slides must agree.
+"""Labels of a task, from the manifest's rows or a table beside it, by patient or by slide.
 
 Standard library only: what is wrong with the labels is said before anything runs, and again when the folds are dealt.
 """
 
 from collections import Counter
-from collections.abc import Collection
-from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Protocol
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+from workflow_scripts.core.cells import is_missing
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.label_checks import (
+    require_agreement,
+    require_columns,
+    require_distinct_names,
+    require_event_column,
+    require_known_classes,
+)
+from workflow_scripts.core.label_table import with_published_classes, with_table
 from workflow_scripts.core.manifest import SlideRow
 from workflow_scripts.core.tasks import KINDS, Kind, Label
 
@@ -19,8 +27,14 @@ class LabelledTask(Protocol):
 
     Attributes:
         kind: name of `core.tasks.KINDS`.
-        columns: columns of the manifest, in the order of the kind's `columns`.
+        columns: columns of the manifest or the table, in the order of the kind's `columns`.
+        readers: functions that read a cell of each.
         classes: class names in order; None takes the sorted values of the column.
+        table: file with the labels; None where the manifest has them.
+        published: folder of HIPT's splits, which tell the class of slides that have no other; or None.
+        other_classes: `refuse` or `leave_out` values that are none of `classes`.
+        level: `patient` or `slide`, what has a label.
+        slides_of_patient: `average` or `bag`.
     """
 
     @property
@@ -28,7 +42,19 @@ class LabelledTask(Protocol):
     @property
     def columns(self) -> list[str]: ...
     @property
+    def readers(self) -> Sequence[Callable[[str], Any]]: ...
+    @property
     def classes(self) -> list[str] | None: ...
+    @property
+    def table(self) -> str | None: ...
+    @property
+    def published(self) -> str | None: ...
+    @property
+    def other_classes(self) -> str: ...
+    @property
+    def level(self) -> str: ...
+    @property
+    def slides_of_patient(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -37,12 +63,17 @@ class Labels:
 
     Attributes:
         kind: kind of the task.
-        columns: columns of the manifest that hold the labels.
+        columns: columns that hold the labels.
         slide_ids: S slide ids.
         patient_ids: S patient ids.
         values: S labels, as the kind's `columns` read them.
         classes: class names in order; empty for kinds without classes.
-        excluded: how many slides were left out, by reason (`not_usable`, `no_label`).
+        excluded: how many slides were left out, by reason (`not_usable`, `no_label`, `other_class`,
+            `in_no_part`).
+        level: `patient`, or `slide` where slides of a patient may have different labels.
+        slides_of_patient: `average` for slides that are learnt and predicted one by one, `bag` for one bag a patient.
+        missing: how often each text that stands for a missing value was met among the usable slides.
+        implied: how many of the slides have their class from the published splits alone.
     """
 
     kind: Kind
@@ -52,94 +83,87 @@ class Labels:
     values: list[Label]
     classes: list[str]
     excluded: dict[str, int]
+    level: str = "patient"
+    slides_of_patient: str = "average"
+    missing: dict[str, int] = field(default_factory=dict)
+    implied: int = 0
 
-    def _group_of(self) -> dict[str, str]:
-        of_patient = dict(zip(self.patient_ids, self.values, strict=True))
-        return dict(zip(of_patient, self.kind.groups(list(of_patient.values())), strict=True))
+    def groups(self) -> list[str]:
+        """S names of the kind's groups: the class, or for survival with or without an event."""
+        units = self.slide_ids if self.level == "slide" else self.patient_ids
+        of_unit = dict(zip(units, self.values, strict=True))
+        group_of = dict(zip(of_unit, self.kind.groups(list(of_unit.values())), strict=True))
+        return [group_of[unit] for unit in units]
 
-    def _group_names(self) -> list[str]:
+    def group_names(self) -> list[str]:
+        """Names of the groups in order."""
         return self.classes or list(self.kind.group_names)
 
     def strata(self) -> list[int]:
-        """S numbers: what the folds are stratified by, the place of the patient's group in `counts`."""
-        names, group_of = self._group_names(), self._group_of()
-        return [names.index(group_of[patient]) for patient in self.patient_ids]
+        """S numbers: what the folds are stratified by, the place of the group in `counts`."""
+        names = self.group_names()
+        return [names.index(group) for group in self.groups()]
 
     def finer_values(self) -> list[float] | None:
         """S values by whose quantiles the strata are divided further; None for kinds that have none."""
         return None if self.kind.finer is None else [self.kind.finer(value) for value in self.values]
 
     def counts(self) -> dict[str, int]:
-        """Patients of each group: of each class, or for survival with and without an event."""
-        tally = Counter(self._group_of().values())
-        return {name: tally[name] for name in self._group_names()}
+        """Patients of each group: of each class, or for survival with and without an event.
+
+        Where labels are by slide, a patient counts in each group of its slides.
+        """
+        tally = Counter(group for _, group in set(zip(self.patient_ids, self.groups(), strict=True)))
+        return {name: tally[name] for name in self.group_names()}
+
+    def needed(self) -> list[str]:
+        """Groups of which every training part needs a patient."""
+        return list(self.kind.in_every_fold) or self.group_names()
 
 
-def _require_columns(rows: list[SlideRow], columns: list[str], manifest: str) -> None:
-    present = list(rows[0].labels) if rows else []
-    for column in columns:
-        if column not in present:
-            near = get_close_matches(column, present, 1) or [name for name in present if name.lower() == column.lower()]
-            guess = f" (did you mean {near[0]!r}?)" if near else ""
-            mend = f"add it, name one of its label columns, {', '.join(present)}," if present else "add it"
-            problem = f"{manifest} has no column {column!r} that the task asks for{guess}"
-            raise UserError(f"{problem}; {mend} or drop the task")
-
-
-def _value(row: SlideRow, kind: Kind, columns: list[str], manifest: str) -> Label:
+def _value(row: SlideRow, task: LabelledTask, source: str) -> Label:
     parts = []
-    for read, column in zip(kind.columns.values(), columns, strict=True):
+    for read, column in zip(task.readers, task.columns, strict=True):
         cell = row.labels[column]
         try:
             parts.append(read(cell))
         except ValueError as error:
-            raise UserError(f"{manifest}: column {column} of slide {row.slide_id} is {cell!r}; {error}") from None
+            raise UserError(f"{source}: column {column} of slide {row.slide_id} is {cell!r}; {error}") from None
     return parts[0] if len(parts) == 1 else tuple(parts)
 
 
-def _parts(value: Label) -> tuple[str | float, ...]:
-    return value if isinstance(value, tuple) else (value,)
+def _is_missing(cell: str, task: LabelledTask) -> bool:
+    return is_missing(cell) and not (cell and cell in (task.classes or ()))
 
 
-def _require_agreement(rows: list[SlideRow], values: list[Label], columns: list[str], manifest: str) -> None:
-    first: dict[str, tuple[SlideRow, Label]] = {}
-    for row, value in zip(rows, values, strict=True):
-        known, known_value = first.setdefault(row.patient_id, (row, value))
-        for column, one, two in zip(columns, _parts(known_value), _parts(value), strict=True):
-            if one != two:
-                raise UserError(
-                    f"{manifest}: patient {row.patient_id} has two values in column {column}, "
-                    f"{known.labels[column]!r} (slide {known.slide_id}) and {row.labels[column]!r} (slide "
-                    f"{row.slide_id}); labels are per patient, so make them equal or empty one"
-                )
-
-
-def _require_known_classes(rows: list[SlideRow], column: str, classes: list[str], manifest: str) -> None:
-    for name, count in Counter(classes).items():
-        if count > 1:
-            raise UserError(f"classes names {name!r} {count} times for column {column} of {manifest}; name it once")
-    for row in rows:
-        if row.labels[column] not in classes:
-            raise UserError(
-                f"{manifest}: column {column} of slide {row.slide_id} is {row.labels[column]!r}, which is "
-                f"none of the task's classes {', '.join(classes)}; correct it, empty it, or add it to classes"
-            )
-
-
-def _labelled(rows: list[SlideRow], task: LabelledTask, manifest: str) -> list[tuple[SlideRow, Label]]:
-    """Rows that have a label, with it; the whole column is validated."""
-    kind, columns = KINDS[task.kind], task.columns
-    _require_columns(rows, columns, manifest)
-    labelled = [row for row in rows if all(row.labels[column] for column in columns)]
-    values = [_value(row, kind, columns, manifest) for row in labelled]
+def _labelled(rows: list[SlideRow], task: LabelledTask, source: str) -> list[SlideRow]:
+    """Rows that have a label; the whole column is looked at."""
+    kind = KINDS[task.kind]
+    require_columns(list(rows[0].labels) if rows else [], task.columns, source)
+    labelled = [row for row in rows if not any(_is_missing(row.labels[column], task) for column in task.columns)]
+    if "event" in kind.columns:
+        require_event_column(labelled, task.columns, task.readers[1] is kind.columns["event"], source)
+    if kind.has_classes:
+        require_distinct_names([row.labels[task.columns[0]] for row in labelled], task.columns[0], source)
     if kind.has_classes and task.classes is not None:
-        _require_known_classes(labelled, columns[0], task.classes, manifest)
-    _require_agreement(labelled, values, columns, manifest)
-    return list(zip(labelled, values, strict=True))
+        require_known_classes(labelled, task.columns[0], task.classes, task.other_classes == "leave_out", source)
+    return labelled
+
+
+def _in_order(names: set[str]) -> list[str]:
+    """Class names by their text, or by number where all are numbers."""
+    try:
+        return sorted(names, key=lambda name: (float(name), name))
+    except ValueError:
+        return sorted(names)
 
 
 def read_labels(
-    rows: list[SlideRow], task: LabelledTask, manifest: str, usable: Collection[str] | None = None
+    rows: list[SlideRow],
+    task: LabelledTask,
+    manifest: str,
+    usable: Collection[str] | None = None,
+    in_parts: Collection[str] | None = None,
 ) -> Labels:
     """Labels of a task for the usable slides that have one.
 
@@ -147,36 +171,96 @@ def read_labels(
 
     Args:
         rows: the manifest's rows.
-        task: kind, columns and classes.
+        task: kind, columns and classes; its table and the classes of published splits are read where it names them.
         manifest: the manifest's path, for messages.
         usable: slide ids with status ok; None takes all slides, before anything is known of them.
+        in_parts: slide ids that given splits name; None takes all.
 
     Raises:
-        UserError: a column is not there, a value is wrong, a patient has two values, or no labelled slide or
-            only one class is left.
+        UserError: a column is not there, a value is wrong, a patient has two values where labels are by patient, or no
+            labelled slide or only one class is left.
     """
-    labelled = _labelled(rows, task, manifest)
-    wanted = {row.slide_id for row in rows} if usable is None else set(usable)
-    kept = [(row, value) for row, value in labelled if row.slide_id in wanted]
-    no_label = sum(row.slide_id in wanted for row in rows) - len(kept)
-    slides = "slides" if usable is None else "usable slides"
-    where = f"{manifest}: column {' and '.join(task.columns)}"
-    if not kept:
-        raise UserError(f"{where} is empty for all {no_label} {slides}; fill it in, or drop the task")
-    found = sorted({str(value) for _, value in kept}) if KINDS[task.kind].has_classes else []
-    if len(found) == 1:
-        raise UserError(
-            f"{where} holds only one class, {found[0]!r}, over {len(kept)} {slides}; label slides of a second class"
-        )
+    source = task.table or manifest
+    if task.table:
+        rows = with_table(rows, task.table, task.columns)
+    told = rows
+    if task.published and KINDS[task.kind].has_classes:
+        rows = with_published_classes(rows, task.columns[0], task.published, source)
+    implied = {row.slide_id for row, before in zip(rows, told, strict=True) if row.labels != before.labels}
+    labelled = _labelled(rows, task, source)
+    values = {row.slide_id: _value(row, task, source) for row in labelled}
+    if task.level == "patient":
+        require_agreement(labelled, list(values.values()), task.columns, source)
+    kept, excluded = _sort_out(rows, values, task, usable, in_parts)
+    classes = _classes([values[row.slide_id] for row in kept], task, excluded, source, usable)
     return Labels(
         kind=KINDS[task.kind],
         columns=task.columns,
-        slide_ids=[row.slide_id for row, _ in kept],
-        patient_ids=[row.patient_id for row, _ in kept],
-        values=[value for _, value in kept],
-        classes=list(task.classes or found) if found else [],
-        excluded={"not_usable": sum(row.slide_id not in wanted for row in rows), "no_label": no_label},
+        slide_ids=[row.slide_id for row in kept],
+        patient_ids=[row.patient_id for row in kept],
+        values=[values[row.slide_id] for row in kept],
+        classes=classes,
+        excluded=excluded,
+        level=task.level,
+        slides_of_patient=task.slides_of_patient,
+        missing=_missing(rows, task, usable),
+        implied=sum(row.slide_id in implied for row in kept),
     )
+
+
+def _sort_out(
+    rows: list[SlideRow],
+    values: dict[str, Label],
+    task: LabelledTask,
+    usable: Collection[str] | None,
+    in_parts: Collection[str] | None,
+) -> tuple[list[SlideRow], dict[str, int]]:
+    """Rows that the task takes, and how many it does not, by reason; each row counts under its first reason."""
+    wanted, parted = (None if names is None else set(names) for names in (usable, in_parts))
+    others = task.classes if KINDS[task.kind].has_classes else None
+    kept, excluded = [], {"not_usable": 0, "no_label": 0}
+    for row in rows:
+        if wanted is not None and row.slide_id not in wanted:
+            reason = "not_usable"
+        elif row.slide_id not in values:
+            reason = "no_label"
+        elif others is not None and values[row.slide_id] not in others:
+            reason = "other_class"
+        elif parted is not None and row.slide_id not in parted:
+            reason = "in_no_part"
+        else:
+            kept.append(row)
+            continue
+        excluded[reason] = excluded.get(reason, 0) + 1
+    return kept, excluded
+
+
+def _classes(
+    values: list[Label], task: LabelledTask, excluded: dict[str, int], source: str, usable: Collection[str] | None
+) -> list[str]:
+    """Class names in order; empty for kinds without classes."""
+    slides = "slides" if usable is None else "usable slides"
+    where = f"{source}: column {' and '.join(task.columns)}"
+    if not values:
+        others = [f"{count} are {reason.replace('_', ' ')}" for reason, count in list(excluded.items())[2:]]
+        rest = f" or not to be used ({', '.join(others)})" if others else ""
+        count = sum(excluded.values()) - excluded["not_usable"]
+        raise UserError(f"{where} is empty{rest} for all {count} {slides}; fill it in, or drop the task")
+    if not KINDS[task.kind].has_classes:
+        return []
+    found = _in_order({str(value) for value in values})
+    if len(found) == 1:
+        raise UserError(
+            f"{where} holds only one class, {found[0]!r}, over {len(values)} {slides}; label slides of a second class"
+        )
+    return list(task.classes or found)
+
+
+def _missing(rows: list[SlideRow], task: LabelledTask, usable: Collection[str] | None) -> dict[str, int]:
+    """How often each text for a missing value was met, in any of the task's columns."""
+    wanted = {row.slide_id for row in rows} if usable is None else set(usable)
+    cells = [row.labels[column] for row in rows if row.slide_id in wanted for column in task.columns]
+    return dict(sorted(Counter(cell for cell in cells if _is_missing(cell, task)).items()))
 
 
 def require_patients(labels: Labels, folds: int, manifest: str, patients: str = "usable patients") -> None:

@@ -7,7 +7,7 @@ here.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 Label = str | float | tuple[float, ...]
@@ -42,6 +42,13 @@ class Column(NamedTuple):
     type: str
 
 
+class Instead(NamedTuple):
+    """A key that may stand in the place of another, with the function that reads a cell of its column."""
+
+    key: str
+    read: Callable[[str], Any]
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of task.
@@ -49,6 +56,7 @@ class Kind:
     Attributes:
         columns: keys of the task that name a column of the manifest, with the function that reads a cell of it and
             raises ValueError with how to mend the cell.
+        instead: by a key of `columns`, the key that may be given in its place.
         groups: names of the groups that folds are stratified by, one a label, from the labels of all patients.
         finer: value of a label by whose quantiles the groups are divided further when folds are dealt; None for none.
         group_names: the groups in order; empty where they are the task's classes.
@@ -67,6 +75,7 @@ class Kind:
     prediction: Column
     metrics: Mapping[str, Metric]
     headline: str
+    instead: Mapping[str, Instead] = field(default_factory=dict)
     finer: Callable[[Any], float] | None = None
     group_names: tuple[str, ...] = ()
     in_every_fold: tuple[str, ...] = ()
@@ -97,6 +106,14 @@ def _event(cell: str) -> bool:
     if value not in (0.0, 1.0):
         raise ValueError("write 1 for an event and 0 for censoring, or leave it empty")
     return value == 1.0
+
+
+def _censored(cell: str) -> bool:
+    """Whether there is an event, from the reverse of it."""
+    value = number(cell)
+    if value not in (0.0, 1.0):
+        raise ValueError("write 1 for censoring and 0 for an event, or leave it empty")
+    return value == 0.0
 
 
 def _by_event(labels: Sequence[tuple[float, bool]]) -> list[str]:
@@ -154,6 +171,7 @@ KINDS: dict[str, Kind] = {
     ),
     "survival": Kind(
         columns={"time": _time, "event": _event},
+        instead={"event": Instead("censored", _censored)},
         groups=_by_event,
         finer=lambda label: label[0],  # the time
         group_names=("censored", "event"),

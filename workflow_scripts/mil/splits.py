@@ -1,15 +1,17 @@
-"""Dealt splits: repeated stratified folds by patient, by site, one site left out, one cohort held out.
+"""Splits of a task's slides: stratified folds by patient or by site, dealt anew in each repeat, and given ones.
 
 A split says of every slide whether it is learnt from or tested. Nothing here depends on the order of the slides: what
-is dealt is sorted by name first. No patient is ever in two parts of a split.
+is dealt is sorted by name first. No patient is ever in two parts of a dealt split.
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from workflow_scripts.core.given_splits import GivenSplit
 from workflow_scripts.core.seeds import derive_seed
 
 ALL = "all"
@@ -115,16 +117,18 @@ def _validation_items(strata: np.ndarray, fraction: float, random: np.random.Gen
     return np.sort(np.concatenate(drawn))
 
 
-def _split(cohort: Cohort, tested: np.ndarray, repeat: int, fold: int, fraction: float, seed: int) -> Split:
-    """The split that tests the slides `tested` (bool `[S]`), with a fraction of the other patients as `val`."""
-    of_patient = patient_strata(cohort.patient_ids, cohort.strata)
-    in_test = {patient for patient, is_tested in zip(cohort.patient_ids, tested, strict=True) if is_tested}
-    learning = [name for name in of_patient if name not in in_test]
-    parts = dict.fromkeys(in_test, "test") | dict.fromkeys(learning, "train")
-    random = np.random.default_rng(derive_seed(seed, "validation", repeat, fold))
-    for index in _validation_items(np.array([of_patient[name] for name in learning]), fraction, random):
-        parts[learning[index]] = "val"
-    return Split(ALL, repeat, fold, np.array([parts[name] for name in cohort.patient_ids]))
+def _hold_back(cohort: Cohort, split: Split, fraction: float, seed: int) -> Split:
+    """The split with a fraction of its training patients as `val`, unless it has such a part already."""
+    if fraction == 0 or "val" in split.parts:
+        return split
+    train = np.flatnonzero(split.parts == "train")
+    of_patient = patient_strata([cohort.patient_ids[i] for i in train], np.asarray(cohort.strata)[train])
+    names, strata = list(of_patient), np.array(list(of_patient.values()))
+    random = np.random.default_rng(derive_seed(seed, "validation", split.repeat, split.fold))
+    held = {names[index] for index in _validation_items(strata, fraction, random)}
+    parts = split.parts.copy()
+    parts[[i for i in train if cohort.patient_ids[i] in held]] = "val"
+    return split._replace(parts=parts)
 
 
 def deal_folds(cohort: Cohort, folds: int, repeats: int, seed: int, validation_fraction: float = 0.0) -> list[Split]:
@@ -144,11 +148,26 @@ def deal_folds(cohort: Cohort, folds: int, repeats: int, seed: int, validation_f
     splits = []
     for repeat in range(repeats):
         fold_of = _fold_of_groups(cohort, folds, derive_seed(seed, "folds", repeat))
-        folds_of_slides = np.array([fold_of[group] for group in groups])
-        splits += [
-            _split(cohort, folds_of_slides == fold, repeat, fold, validation_fraction, seed) for fold in range(folds)
-        ]
+        of_slide = np.array([fold_of[group] for group in groups])
+        dealt = (Split(ALL, repeat, fold, np.where(of_slide == fold, "test", "train")) for fold in range(folds))
+        splits += [_hold_back(cohort, split, validation_fraction, seed) for split in dealt]
     return splits
+
+
+def as_given(cohort: Cohort, given: Iterable[GivenSplit], seed: int, validation_fraction: float = 0.0) -> list[Split]:
+    """Given splits as arrays; those without a part `val` get one of the given fraction.
+
+    Args:
+        cohort: what they split.
+        given: parts by slide; slides without one are in no part.
+        seed: seed of the draw of validation patients.
+        validation_fraction: fraction of a split's training patients that becomes `val`.
+    """
+    splits = (
+        Split(ALL, split.repeat, split.fold, np.array([split.parts.get(name, "") for name in cohort.slide_ids]))
+        for split in given
+    )
+    return [_hold_back(cohort, split, validation_fraction, seed) for split in splits]
 
 
 def require_no_leak(patient_ids: list[str], splits: list[Split]) -> None:

@@ -65,6 +65,118 @@ def test_survival_values_of_a_patient_agree_as_numbers():
     assert _labels(rows, SURVIVAL).values == [(12.0, True)] * 2
 
 
+def test_values_that_are_missing_are_counted_by_their_text():
+    labels = _labels(_rows("a", "NA", "b", "nan", "", "NA", "unknown", "-"))
+    assert labels.slide_ids == ["s0", "s2"]
+    assert labels.excluded["no_label"] == 6
+    assert labels.missing == {"": 1, "-": 1, "NA": 2, "nan": 1, "unknown": 1}
+
+
+def test_a_name_among_the_classes_is_no_missing_value():
+    task = Task(kind="classification", label="subtype", classes=["none", "some"])
+    labels = _labels(_rows("none", "some", "NA"), task)
+    assert labels.values == ["none", "some"]
+    assert labels.missing == {"NA": 1}
+
+
+def test_times_that_are_missing_are_missing_labels():
+    rows = [_row("s0", "p0", days="NaN", dead="1"), _row("s1", "p1", days="3", dead="N/A")]
+    rows.append(_row("s2", "p2", days="4", dead="1"))
+    assert _labels(rows, SURVIVAL).slide_ids == ["s2"]
+
+
+def test_classes_are_text():
+    assert _labels(_rows("0", "1", "01", "10", "2")).classes == ["0", "01", "1", "2", "10"]
+    with pytest.raises(UserError, match=r"column subtype holds '1' and '1\.0', one number written in two ways"):
+        _labels(_rows("0", "1", "1.0"))
+    with pytest.raises(UserError, match="'100' and '1e2'"):
+        _labels(_rows("0", "1e2", "100"))
+
+
+def test_other_classes_are_left_out_and_counted():
+    task = Task(kind="classification", label="subtype", classes=["a", "b"], other_classes="leave_out")
+    labels = _labels(_rows("a", "x", "b", "y", "x", ""), task, usable=["s0", "s1", "s2", "s3", "s5"])
+    assert labels.slide_ids == ["s0", "s2"]
+    assert labels.excluded == {"not_usable": 1, "no_label": 1, "other_class": 2}
+
+
+def test_other_classes_are_told_with_their_numbers():
+    task = Task(kind="classification", label="subtype", classes=["a", "b"])
+    with pytest.raises(UserError, match=r"set other_classes: leave_out to leave such slides out: x \(2\), y \(1\)"):
+        _labels(_rows("a", "x", "b", "y", "x"), task)
+
+
+def test_censoring_is_the_reverse_of_an_event():
+    task = Task(kind="survival", time="days", censored="censorship")
+    rows = [_row("s0", "p0", days="12", censorship="1"), _row("s1", "p1", days="30", censorship="0.0")]
+    assert _labels(rows, task).values == [(12.0, False), (30.0, True)]
+    with pytest.raises(
+        UserError, match="column censorship of slide s0 is '2'; write 1 for censoring and 0 for an event"
+    ):
+        _labels([_row("s0", "p0", days="12", censorship="2")], task)
+
+
+def test_censoring_that_is_named_as_event_is_refused():
+    task = Task(kind="survival", time="days", event="censorship")
+    with pytest.raises(UserError, match="write censored: censorship in place of event"):
+        _labels([_row("s0", "p0", days="12", censorship="1")], task)
+
+
+def test_time_and_event_that_are_exchanged_are_refused():
+    rows = [_row(f"s{i}", f"p{i}", days=str(i % 2), dead=str(10 + i)) for i in range(4)]
+    with pytest.raises(UserError, match=r"column days \(time\) holds only 0 and 1, column dead \(event\) other values"):
+        _labels(rows, SURVIVAL)
+
+
+def test_slides_of_a_patient_may_differ_where_labels_are_by_slide():
+    task = Task(kind="classification", label="subtype", level="slide")
+    rows = [_row("s0", "p", subtype="a"), _row("s1", "p", subtype="b"), _row("s2", "q", subtype="b")]
+    labels = _labels(rows, task)
+    assert (labels.level, labels.values) == ("slide", ["a", "b", "b"])
+    assert labels.strata() == [0, 1, 1]
+    assert labels.counts() == {"a": 1, "b": 2}  # p counts in both
+
+
+def test_what_a_bag_is_comes_with_the_labels():
+    assert _labels(_rows("a", "b")).slides_of_patient == "average"
+    task = Task(kind="classification", label="subtype", slides_of_patient="bag")
+    assert _labels(_rows("a", "b"), task).slides_of_patient == "bag"
+
+
+@pytest.mark.parametrize(
+    ("header", "lines"),
+    [("slide_id,subtype", ["s0.svs,a", "s1.svs,b", "s9.svs,b"]), ("case_id,subtype", ["p0,a", "p1,b", "p1,b", "p9,a"])],
+)
+def test_labels_of_a_table_beside_the_manifest(tmp_path, header, lines):
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join([header, *lines]) + "\n")
+    task = Task(kind="classification", label="subtype", table=str(path))
+    labels = _labels(_rows("b", "b", "b"), task)  # the manifest has a column of that name
+    assert labels.values == ["a", "b"]
+    assert labels.excluded["no_label"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("slide,subtype\ns0,a\n", "has no column slide_id, patient_id or case_id, only slide, subtype"),
+        ("slide_id,subtyp\ns0,a\n", "has no column 'subtype' that the task asks for (did you mean 'subtyp'?)"),
+        (
+            "slide_id,subtype\nx0,a\nx1,b\n",
+            "names no slide of the manifest, its first are x0, x1, the manifest's s0, s1",
+        ),
+        ("patient_id,subtype\nx0,a\n", "names no patient of the manifest"),
+        ("slide_id,subtype\ns0,a\ns0.svs,b\n", "has two rows of slide_id s0.svs with different values"),
+    ],
+)
+def test_tables_that_do_not_fit(tmp_path, text, words):
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        _labels(_rows("a", "b"), Task(kind="classification", label="subtype", table=str(path)))
+    assert words in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("rows", "task", "words"),
     [
@@ -89,7 +201,7 @@ def test_survival_values_of_a_patient_agree_as_numbers():
             ["'a' 2 times"],
         ),
         ([_row("s0", "p", days="soon", dead="1")], SURVIVAL, ["days", "s0", "'soon'"]),
-        ([_row("s0", "p", days="nan", dead="1")], SURVIVAL, ["days", "s0", "'nan'"]),
+        ([_row("s0", "p", days="inf", dead="1")], SURVIVAL, ["days", "s0", "'inf'"]),
         ([_row("s0", "p", days="-3", dead="1")], SURVIVAL, ["days", "s0", "negative"]),
         ([_row("s0", "p", days="3", dead="2")], SURVIVAL, ["dead", "s0", "'2'"]),
         ([_row("s0", "p", days="3", dead="yes")], SURVIVAL, ["dead", "s0", "'yes'"]),

@@ -1,0 +1,167 @@
+"""A task's labels and what its splits are made of, put together and checked; before anything runs, and when dealt.
+
+Standard library only.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple, Protocol
+
+from workflow_scripts.core.cells import is_missing
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.given_splits import GivenSplit, GivenSplits, SplitSource, read_given
+from workflow_scripts.core.label_checks import require_columns
+from workflow_scripts.core.labels import LabelledTask, Labels, read_labels, require_patients
+from workflow_scripts.core.leaks import Leak, settle_leaks
+from workflow_scripts.core.manifest import SlideRow
+
+
+class _Splits(SplitSource, Protocol):
+    @property
+    def preserve(self) -> str | None: ...
+    @property
+    def leaks(self) -> str: ...
+
+
+class SplitTask(LabelledTask, Protocol):
+    """A task with its section `splits`."""
+
+    @property
+    def splits(self) -> _Splits: ...
+
+
+class ToSplit(NamedTuple):
+    """What is split.
+
+    Attributes:
+        labels: of the slides that are in some split.
+        given: given splits of these slides alone, their leaks settled; None where the splits are dealt.
+        leaks: what leaked in each given split before.
+        sites: S sites that are not to be divided; None for none.
+    """
+
+    labels: Labels
+    given: GivenSplits | None
+    leaks: list[Leak]
+    sites: list[str] | None
+
+
+def read_to_split(
+    rows: list[SlideRow], task: SplitTask, manifest: str, usable: Collection[str] | None = None
+) -> ToSplit:
+    """Labels and given splits of a task.
+
+    Args:
+        rows: the manifest's rows.
+        task: with its labels and splits.
+        manifest: the manifest's path, for messages.
+        usable: slide ids with status ok; None takes all.
+
+    Raises:
+        UserError: labels or splits cannot be used.
+    """
+    given = read_given(rows, task.splits, manifest)
+    site_of = _site_of(rows, task.splits.preserve, manifest)
+    in_parts = given.slides() if given else site_of
+    labels = read_labels(rows, task, manifest, usable, in_parts)
+    patient_of = dict(zip(labels.slide_ids, labels.patient_ids, strict=True))
+    leaks: list[Leak] = []
+    if given:
+        of_labelled = [_only(split, patient_of) for split in given.splits]
+        splits, leaks = settle_leaks(of_labelled, patient_of, task.splits.leaks)
+        given = given._replace(splits=splits)
+    sites = [site_of[slide] for slide in labels.slide_ids] if site_of is not None else None
+    return ToSplit(labels, given, leaks, sites)
+
+
+def _only(split: GivenSplit, slides: Collection[str]) -> GivenSplit:
+    return split._replace(parts={slide: part for slide, part in split.parts.items() if slide in slides})
+
+
+def _site_of(rows: list[SlideRow], column: str | None, manifest: str) -> dict[str, str] | None:
+    """Site of each slide that has one; None where no site is to be preserved."""
+    if column is None:
+        return None
+    require_columns(list(rows[0].labels) if rows else [], [column], manifest, "splits.preserve")
+    known: dict[str, str] = {}
+    cells = {row.slide_id: row.labels[column] for row in rows if not is_missing(row.labels[column])}
+    for row in rows:
+        site = cells.get(row.slide_id)
+        if site is not None and known.setdefault(row.patient_id, site) != site:
+            raise UserError(
+                f"splits.preserve: patient {row.patient_id} has slides of {known[row.patient_id]!r} and {site!r} in "
+                f"column {column} of {manifest}, so neither can be kept together; write one for all its slides"
+            )
+    return cells
+
+
+def require_splits(
+    found: ToSplit, folds: int, few_shot: Collection[int], manifest: str, patients: str = "usable patients"
+) -> None:
+    """Refuse splits that leave nothing to learn from or to test.
+
+    Args:
+        found: what is split.
+        folds: number of folds, where the splits are dealt.
+        few_shot: patients of each class of the few-shot budgets.
+        manifest: the manifest's path, for messages.
+        patients: what is counted, for messages.
+
+    Raises:
+        UserError: a class or event has fewer patients than folds or than a few-shot budget takes, stands at one site
+            only where sites are kept together, or is not in a training part; or a split has no test slides left.
+    """
+    if found.given is None:
+        require_patients(found.labels, folds, manifest, patients)
+        _require_sites(found, folds, manifest)
+        counts = found.labels.counts()
+        learning = {name: count - -(-count // folds) for name, count in counts.items()}
+        _require_shots(learning, few_shot, "a training part")
+        return
+    for split in found.given.splits:
+        _require_parts(split, found.labels, few_shot)
+
+
+def _require_sites(found: ToSplit, folds: int, manifest: str) -> None:
+    if found.sites is None:
+        return
+    sites = len(set(found.sites))
+    if sites < folds:
+        raise UserError(
+            f"splits.preserve: {manifest} has {sites} sites with labelled slides, fewer than the {folds} folds; lower "
+            "splits.folds, or drop splits.preserve"
+        )
+    pairs = set(zip(found.labels.groups(), found.sites, strict=True))
+    for group in found.labels.needed():
+        at = [site for name, site in pairs if name == group]
+        if len(at) < 2:
+            raise UserError(
+                f"splits.preserve: all patients of {group!r} are at one site, {at[0]!r}, so no fold can learn it and "
+                "test it; drop splits.preserve, or leave that class out"
+            )
+
+
+def _require_shots(counts: dict[str, int], few_shot: Collection[int], where: str) -> None:
+    few = min(counts, key=lambda name: counts[name])
+    if few_shot and counts[few] < max(few_shot):
+        raise UserError(
+            f"few_shot: {max(few_shot)} patients of each class are asked for, and {where} has {counts[few]} of "
+            f"{few!r}; ask for fewer"
+        )
+
+
+def _require_parts(split: GivenSplit, labels: Labels, few_shot: Collection[int]) -> None:
+    patients: dict[str, set[str]] = {name: set() for name in labels.group_names()}
+    for slide, patient, group in zip(labels.slide_ids, labels.patient_ids, labels.groups(), strict=True):
+        if split.parts.get(slide) == "train":
+            patients[group].add(patient)
+    if "test" not in split.parts.values():
+        raise UserError(f"splits: split {split.name} has no labelled slide left in test; label some, or drop it")
+    learnt = [name for name in labels.needed() if patients[name]]
+    least = len(labels.kind.in_every_fold) or 2
+    if len(learnt) < least:
+        missing = next(name for name in labels.needed() if not patients[name])
+        raise UserError(
+            f"splits: the training part of split {split.name} has no labelled patient of {missing!r}, so nothing can "
+            "be learnt; label some, or drop that split"
+        )
+    _require_shots({name: len(found) for name, found in patients.items()}, few_shot, f"split {split.name}")
