@@ -111,7 +111,9 @@ def _tell(meta: dict[str, Any], n_splits: int) -> None:
     )
     if meta["unknown"]["count"]:
         first = first_few(meta["unknown"]["first"], 5)
-        log.warning("the splits list %d slides that the manifest has not: %s", meta["unknown"]["count"], first)
+        log.warning(
+            "the splits list %d slides or patients that the manifest has not: %s", meta["unknown"]["count"], first
+        )
     leaking = [leak for leak in meta["leaks"]["splits"] if leak["patients"] or leak["in_validation"]]
     if leaking:
         log.warning(

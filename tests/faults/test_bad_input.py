@@ -110,6 +110,11 @@ def test_config(project: Path, key: str, value: object, words: list[str]) -> Non
             ["x", "z"],
             ["column subtype of slide b is 'y'", "none of the task"],
         ),
+        (
+            "benchmark.tasks.subtype.splits",
+            {"kind": "file", "file": "slides.csv"},
+            ["benchmark.tasks.subtype: splits.file: slides.csv has neither a column part nor columns fold_0"],
+        ),
         ("benchmark.folds", 3, ["column subtype has 2 patients with class 'x', fewer than the 3 folds"]),
         (
             "features.model",

@@ -91,8 +91,9 @@ def settle_leaks(
         split, leak = leaking[0]
         parts = "train and test" if leak.patients else "val and another part"
         patients = leak.patients or leak.in_validation
+        counted = "1 patient is" if len(patients) == 1 else f"{len(patients)} patients are"
         raise UserError(
-            f"splits: {len(patients)} patients are in {parts} of split {split.name} ({first_few(patients)}), and "
+            f"splits: {counted} in {parts} of split {split.name} ({first_few(patients)}), and "
             f"{len(leaking)} of {len(splits)} splits leak so; set splits.leaks to drop_from_train, drop_from_test or "
             "report, or correct the splits"
         )

@@ -127,7 +127,7 @@ def _require_sites(found: ToSplit, folds: int, manifest: str) -> None:
     sites = len(set(found.sites))
     if sites < folds:
         raise UserError(
-            f"splits.preserve: {manifest} has {sites} sites with labelled slides, fewer than the {folds} folds; lower "
+            f"splits.preserve: {manifest} has labelled slides of {sites} sites, fewer than the {folds} folds; lower "
             "splits.folds, or drop splits.preserve"
         )
     pairs = set(zip(found.labels.groups(), found.sites, strict=True))

@@ -96,6 +96,83 @@ def test_tasks_that_do_not_fit_the_manifest(task, words):
     assert words in refusal({"benchmark": {"tasks": {"t": {"kind": "classification", **task}}}}, cohort())
 
 
+@pytest.mark.parametrize(
+    ("columns", "keys", "words"),
+    [
+        (
+            {"site": "ABABA"},
+            {"splits": {"preserve": "sit"}},
+            "has no column 'sit' that splits.preserve asks for (did you",
+        ),
+        (
+            {"site": "AAAAA"},
+            {"splits": {"preserve": "site"}},
+            "has labelled slides of 1 sites, fewer than",
+        ),
+        (
+            {"site": "AABBB", "subtype": "xxyyy"},
+            {"splits": {"preserve": "site"}},
+            "all patients of 'x' are at one site, 'A'",
+        ),
+        ({"site": "AAAAA"}, {"splits": {"kind": "leave_one_out", "column": "site"}}, "names one site only, 'A'"),
+        ({"part": "-----"}, {"splits": {"kind": "column"}}, "column part of slides.csv is empty for all slides"),
+        ({"site": "ABABA"}, {"splits": {"kind": "external", "column": "site", "value": "C"}}, "has 'C' in column site"),
+        ({}, {"splits": {"kind": "file", "file": "none.csv"}}, "splits.file: the file none.csv does not exist"),
+        ({}, {"splits": {"kind": "file", "file": "no.parquet"}}, "no.parquet is not a readable Parquet file"),
+        (
+            {},
+            {"splits": {"kind": "file", "file": "other.csv"}},
+            "names no slide or patient of the manifest, its first are q",
+        ),
+        (
+            {"patient": "11345", "subtype": "xxyxy"},
+            {"splits": {"kind": "file", "file": "leak.csv"}},
+            "1 patient is in train",
+        ),
+        ({}, {"splits": {"kind": "file", "file": "twice.csv"}}, "slide a is in train and test of repeat 0, fold 0"),
+        ({}, {"splits": {"kind": "hipt", "folder": "none"}}, "splits.folder: none holds no splits_0.csv"),
+        (
+            {},
+            {"few_shot": {"patients": [8]}},
+            "8 patients of each class are asked for, and a training part has 1 of 'x'",
+        ),
+        ({}, {"table": "none.csv"}, "table: the file none.csv does not exist"),
+        ({"subtype": "1?1?1"}, {"classes": ["1", "2"]}, "is '?', which is none of the task's classes 1, 2"),
+        ({"subtype": ("1", "1.0", "2", "2", "1")}, {}, "holds '1' and '1.0', one number written in two ways"),
+    ],
+)
+def test_splits_and_labels_that_cannot_be_had(folder, columns, keys, words):
+    (folder / "no.parquet").write_text("no table")
+    (folder / "other.csv").write_text("slide_id,part\nq,train\nr,test\n")
+    (folder / "leak.csv").write_text("slide_id,part\na,train\nb,test\nc,train\nd,test\n")
+    (folder / "twice.csv").write_text("slide_id,part\na,train\na,test\nb,train\n")
+    told = refusal({"benchmark": {"tasks": {"subtype": keys, "os": None}}}, cohort(**columns))
+    assert told.startswith("benchmark.tasks.subtype: ") and words in told
+
+
+@pytest.mark.parametrize(
+    ("columns", "keys", "words"),
+    [
+        (
+            {"days": "01010", "dead": "56789"},
+            {},
+            "column days (time) holds only 0 and 1, column dead (event) other values",
+        ),
+        ({"dead": "00000"}, {}, "column dead has 0 patients in the group 'event', fewer than the 2 folds"),
+        (
+            {"patient": "11145", "subtype": "xxxyy", "days": "55589", "dead": "11100"},
+            {},
+            "has 1 patient in the group 'event'",
+        ),
+        ({"dead": "11012"}, {"event": None, "censored": "dead"}, "is '2'; write 1 for censoring and 0 for an event"),
+        ({"censorship": "10101"}, {"event": "censorship"}, "write censored: censorship in place of event"),
+    ],
+)
+def test_survival_that_cannot_be_used(columns, keys, words):
+    told = refusal({"benchmark": {"tasks": {"subtype": None, "os": keys}}}, cohort(**columns))
+    assert told.startswith("benchmark.tasks.os: ") and words in told
+
+
 def test_a_manifest_without_labels_and_a_task():
     assert "has no column 'subtype' that the task asks for; add it or drop the task" in refusal(
         {}, [row._replace(labels={}) for row in cohort()]

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.mil.splits import Cohort, Split, deal_folds, patient_strata, require_no_leak, split_columns
+from workflow_scripts.core.given_splits import GivenSplit
+from workflow_scripts.mil.splits import (
+    Cohort,
+    Split,
+    as_given,
+    deal_folds,
+    patient_strata,
+    require_no_leak,
+    split_columns,
+)
 
 
 @st.composite
@@ -168,3 +177,17 @@ def test_a_slide_in_no_part_has_no_row():
         "budget": ["all", "all"],
         "part": ["train", "test"],
     }
+
+
+def test_given_splits_become_arrays_and_get_validation_patients_where_they_have_none():
+    cohort = _patients(20)
+    test = {f"s{i}": "test" for i in range(4)}
+    given = [
+        GivenSplit(0, 0, "a", {f"s{i}": "train" for i in range(4, 20)} | test),
+        GivenSplit(0, 1, "b", {"s5": "val", "s6": "train", "s7": "train"} | test),
+    ]
+    first, second = as_given(cohort, given, 0, 0.25)
+    assert Counter(first.parts.tolist()) == {"test": 4, "val": 4, "train": 12}
+    assert Counter(cohort.strata[first.parts == "val"].tolist()) == {0: 2, 1: 2}
+    assert second.parts.tolist() == ["test"] * 4 + ["", "val", "train", "train"] + [""] * 12
+    assert as_given(cohort, given, 0)[0].parts.tolist() == ["test"] * 4 + ["train"] * 16
