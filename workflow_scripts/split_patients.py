@@ -16,7 +16,15 @@ from workflow_scripts.core.manifest import read_manifest
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.core.task_splits import ToSplit, read_to_split, require_splits
 from workflow_scripts.mil.budgets import few_shot, train_fractions
-from workflow_scripts.mil.splits import Cohort, Split, as_given, deal_folds, require_no_leak, split_columns
+from workflow_scripts.mil.splits import (
+    Cohort,
+    Split,
+    as_given,
+    deal_folds,
+    require_learnable,
+    require_no_leak,
+    split_columns,
+)
 
 
 class Settings(Section):
@@ -48,6 +56,8 @@ def make_splits(cohort: Cohort, found: ToSplit, settings: Settings) -> list[Spli
     if settings.task.splits.leaks != "report" or not found.given:
         require_no_leak(cohort.patient_ids, whole)
     names = found.labels.group_names()
+    if not found.given:
+        require_learnable(cohort, whole, names, len(found.labels.needed()))
     shots = few_shot(cohort, whole, settings.few_shot, settings.draws, seed, names)
     return [*train_fractions(cohort, whole, settings.train_fractions, seed), *shots]
 

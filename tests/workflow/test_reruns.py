@@ -31,6 +31,8 @@ def test_nothing_to_do(project: Path) -> None:
         ("report.title", "another", {"write_report"}),
         ("benchmark.bootstraps", 200, {"collect_results", "write_report"}),
         ("benchmark.folds", 3, BENCHMARK),
+        ("benchmark.repeats", 3, BENCHMARK),
+        ("benchmark.few_shot.patients", [1], BENCHMARK),
         ("benchmark.heads.classification", ["knn", "logistic", "abmil"], HEADS),
         ("pretrain.defaults.neighbours.count", 2, ROUNDS | EMBED),
         ("pretrain.defaults.prototypes.min_regions", 9, ROUNDS | EMBED),
@@ -45,6 +47,21 @@ def test_nothing_to_do(project: Path) -> None:
 def test_editing_a_key_reruns_what_depends_on_it(project: Path, key: str, value: object, rules: set[str]) -> None:
     write_config(project, changed(CONFIG, key, value))
     assert set(planned(project)) == rules
+
+
+def test_an_edited_file_of_splits_is_read_again(project: Path) -> None:
+    slides = [line.split(",")[0] for line in (project / "slides.csv").read_text().splitlines()[1:]]
+    lines = [f"{slide},{part}" for number, slide in enumerate(slides) for part in [("train", "test")[number // 4 % 2]]]
+    (project / "given.csv").write_text("\n".join(["slide_id,part", *lines]) + "\n")
+    splits = {"kind": "file", "file": "given.csv"}
+    write_config(project, changed(CONFIG, "benchmark.tasks.subtype.splits", splits))
+    table = "results/tiny/benchmark/subtype/splits.parquet"
+    result = snakemake(project, table)
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert set(read_table(project / table)["repeat"].to_pylist()) == {0}
+    assert planned(project, table) == {}
+    (project / "given.csv").write_text("\n".join(["slide_id,part", *lines[:-1]]) + "\n")
+    assert planned(project, table) == {"split_patients": 1}
 
 
 def test_one_more_round_computes_that_round_only(project: Path) -> None:

@@ -136,7 +136,7 @@ class Benchmark(Section):
     """Fractions of the training patients that heads learn from, smaller ones within larger; 1.0 must be among them."""
     few_shot: FewShot = FewShot()
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Fraction of a split's training patients held out as part `val`, by which heads that train in epochs stop."""
+    """Fraction of a split's training patients held out as part `val`, by which heads choose."""
     seed: int = 0
     """Seed of folds, heads and bootstrap."""
     bootstraps: Annotated[int, Field(ge=100)] = 1000

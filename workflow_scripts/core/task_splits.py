@@ -149,19 +149,24 @@ def _require_shots(counts: dict[str, int], few_shot: Collection[int], where: str
         )
 
 
-def _require_parts(split: GivenSplit, labels: Labels, few_shot: Collection[int]) -> None:
-    patients: dict[str, set[str]] = {name: set() for name in labels.group_names()}
+def _patients(labels: Labels, split: GivenSplit, parts: Collection[str]) -> dict[str, int]:
+    """Patients of each group in some parts of a split."""
+    found: dict[str, set[str]] = {name: set() for name in labels.group_names()}
     for slide, patient, group in zip(labels.slide_ids, labels.patient_ids, labels.groups(), strict=True):
-        if split.parts.get(slide) == "train":
-            patients[group].add(patient)
+        if split.parts.get(slide) in parts:
+            found[group].add(patient)
+    return {name: len(patients) for name, patients in found.items()}
+
+
+def _require_parts(split: GivenSplit, labels: Labels, few_shot: Collection[int]) -> None:
     if "test" not in split.parts.values():
         raise UserError(f"splits: split {split.name} has no labelled slide left in test; label some, or drop it")
-    learnt = [name for name in labels.needed() if patients[name]]
+    learnt = _patients(labels, split, ["train"])
+    missing = [name for name in labels.needed() if not learnt[name]]
     least = len(labels.kind.in_every_fold) or 2
-    if len(learnt) < least:
-        missing = next(name for name in labels.needed() if not patients[name])
+    if len(labels.needed()) - len(missing) < least:
         raise UserError(
-            f"splits: the training part of split {split.name} has no labelled patient of {missing!r}, so nothing can "
-            "be learnt; label some, or drop that split"
+            f"splits: the training part of split {split.name} has no labelled patient of {missing[0]!r}, so nothing "
+            "can be learnt; label some, or drop that split"
         )
-    _require_shots({name: len(found) for name, found in patients.items()}, few_shot, f"split {split.name}")
+    _require_shots(_patients(labels, split, ["train", "val"]), few_shot, f"split {split.name}")

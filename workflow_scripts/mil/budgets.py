@@ -12,6 +12,8 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.mil.splits import ALL, Cohort, Split, patient_strata
 
+_LEARNT = ("train", "val")
+
 
 def fraction_name(fraction: float) -> str:
     """Budget of a fraction of the training patients: `all` of 1, `25%` of 0.25."""
@@ -23,22 +25,21 @@ def shots_name(patients: int) -> str:
     return f"{patients}/class"
 
 
-def _shuffled(cohort: Cohort, split: Split, part: str, seed: int) -> dict[int, list[str]]:
-    """Patients of a part by stratum, in an order that is drawn once for all budgets of the split."""
-    inside = np.flatnonzero(split.parts == part)
+def _shuffled(cohort: Cohort, split: Split, parts: Collection[str], seed: int) -> dict[int, list[str]]:
+    """Patients of some parts by stratum, in an order that is drawn once for all budgets of the split."""
+    inside = np.flatnonzero(np.isin(split.parts, list(parts)))
     of_patient = patient_strata([cohort.patient_ids[i] for i in inside], np.asarray(cohort.strata)[inside])
-    random = np.random.default_rng(seed)
+    names, random = list(of_patient), np.random.default_rng(seed)
     found: dict[int, list[str]] = {}
-    for index in random.permutation(len(of_patient)):
-        name = list(of_patient)[index]
-        found.setdefault(of_patient[name], []).append(name)
+    for index in random.permutation(len(names)):
+        found.setdefault(of_patient[names[index]], []).append(names[index])
     return found
 
 
-def _with_only(cohort: Cohort, split: Split, budget: str, kept: Collection[str], parts: Collection[str]) -> Split:
-    """The split with the patients of `parts` that are not kept as unused."""
+def _with_only(cohort: Cohort, split: Split, budget: str, kept: Collection[str]) -> Split:
+    """The split with the training and validation patients that are not kept as unused."""
     dropped = [
-        part in parts and patient not in kept
+        part in _LEARNT and patient not in kept
         for patient, part in zip(cohort.patient_ids, split.parts.tolist(), strict=True)
     ]
     return split._replace(budget=budget, parts=np.where(dropped, "unused", split.parts))
@@ -59,11 +60,11 @@ def train_fractions(cohort: Cohort, splits: list[Split], fractions: list[float],
     for fraction in fractions:
         for split in splits:
             kept = set()
-            for part in ("train", "val"):
-                drawn = _shuffled(cohort, split, part, derive_seed(seed, "fraction", part, split.repeat, split.fold))
+            for part in _LEARNT:
+                drawn = _shuffled(cohort, split, [part], derive_seed(seed, "fraction", part, split.repeat, split.fold))
                 for names in drawn.values():
                     kept.update(names[: max(1, int(fraction * len(names) + 0.5))])
-            made.append(_with_only(cohort, split, fraction_name(fraction), kept, ("train", "val")))
+            made.append(_with_only(cohort, split, fraction_name(fraction), kept))
     return made
 
 
@@ -72,9 +73,9 @@ def few_shot(
 ) -> list[Split]:
     """A few patients of each class to learn from, drawn anew in each draw, and nothing held back as `val`.
 
-    A draw is a repeat of one split: draw d takes the training part and the test of split d modulo their number, which
-    for k folds is fold d mod k of repeat d // k. Within a draw, fewer patients are among more. Where labels are by
-    slide, a patient counts for the class of most of its slides.
+    A draw is a repeat of one split: draw d takes the training part (with `val`) and the test of split d modulo their
+    number, which for k folds is fold d mod k of repeat d // k. Within a draw, fewer patients are among more. Where
+    labels are by slide, a patient counts for the class of most of its slides.
 
     Args:
         cohort: what is split; its strata are the classes.
@@ -91,7 +92,7 @@ def few_shot(
     for number in sorted(patients):
         for draw in range(draws):
             split = splits[draw % len(splits)]
-            drawn = _shuffled(cohort, split, "train", derive_seed(seed, "few_shot", draw))
+            drawn = _shuffled(cohort, split, _LEARNT, derive_seed(seed, "few_shot", draw))
             for stratum, name in enumerate(names):
                 count = len(drawn.get(stratum, []))
                 if count < number:
@@ -100,6 +101,7 @@ def few_shot(
                         f"{split.repeat}, fold {split.fold} has {count} of {name!r}; ask for fewer"
                     )
             kept = {patient for found in drawn.values() for patient in found[:number]}
-            shots = _with_only(cohort, split, shots_name(number), kept, ("train", "val"))
-            made.append(shots._replace(repeat=draw))
+            shots = _with_only(cohort, split, shots_name(number), kept)
+            learnt = np.where(shots.parts == "val", "train", shots.parts)
+            made.append(shots._replace(repeat=draw, parts=learnt))
     return made

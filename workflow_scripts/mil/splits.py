@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.given_splits import GivenSplit
 from workflow_scripts.core.seeds import derive_seed
 
@@ -168,6 +169,29 @@ def as_given(cohort: Cohort, given: Iterable[GivenSplit], seed: int, validation_
         for split in given
     )
     return [_hold_back(cohort, split, validation_fraction, seed) for split in splits]
+
+
+def require_learnable(cohort: Cohort, splits: list[Split], names: list[str], least: int) -> None:
+    """Refuse splits that a deal with its groups kept together has left without tests or without a class.
+
+    Args:
+        cohort: what is split.
+        splits: whole ones.
+        names: names of the strata.
+        least: number of strata that a training part must hold.
+
+    Raises:
+        UserError: a split has no test slides, or fewer strata to learn from.
+    """
+    for split in splits:
+        learnt = set(np.asarray(cohort.strata)[split.parts == "train"].tolist())
+        if "test" not in split.parts or len(learnt) < least:
+            missing = [name for stratum, name in enumerate(names) if stratum not in learnt]
+            lacks = f"nothing to learn {missing[0]!r} from" if missing else "nothing to test"
+            raise UserError(
+                f"splits: repeat {split.repeat}, fold {split.fold} has {lacks}, for the sites or patients that are "
+                "kept together are too unequal; lower splits.folds, change benchmark.seed, or drop splits.preserve"
+            )
 
 
 def require_no_leak(patient_ids: list[str], splits: list[Split]) -> None:

@@ -107,8 +107,8 @@ def test_a_patient_of_two_sites_leaks_where_one_is_left_out():
         ({}, {"few_shot": [1, 5]}, "5 patients of each class are asked for, and a training part has 4 of 'x'"),
         (
             {},
-            {"few_shot": [4], "splits": {"kind": "column"}},
-            "4 patients of each class are asked for, and split part has 3 of",
+            {"few_shot": [4, 5], "splits": {"kind": "column"}},
+            "5 patients of each class are asked for, and split part has 4 of 'y'",
         ),
         (
             {"grade": lambda i: "x" if i < 12 else "y"},

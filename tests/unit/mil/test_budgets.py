@@ -76,7 +76,7 @@ def test_few_shot_takes_its_patients_of_each_class_nested_within_a_draw(cohort):
             assert level.fold == source.fold == draw % 5
             assert _of(cohort, level, "test") == _of(cohort, source, "test")
             assert not _of(cohort, level, "val")
-            assert _of(cohort, level, "train") <= _of(cohort, source, "train")
+            assert _of(cohort, level, "train") <= _of(cohort, source, "train", "val")
     first, again = (_of(cohort, by_key["1/class", draw], "train") for draw in (0, 10))  # of the same split
     assert first != again
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.given_splits import GivenSplit
 from workflow_scripts.mil.splits import (
     Cohort,
@@ -14,6 +15,7 @@ from workflow_scripts.mil.splits import (
     as_given,
     deal_folds,
     patient_strata,
+    require_learnable,
     require_no_leak,
     split_columns,
 )
@@ -191,3 +193,14 @@ def test_given_splits_become_arrays_and_get_validation_patients_where_they_have_
     assert Counter(cohort.strata[first.parts == "val"].tolist()) == {0: 2, 1: 2}
     assert second.parts.tolist() == ["test"] * 4 + ["", "val", "train", "train"] + [""] * 12
     assert as_given(cohort, given, 0)[0].parts.tolist() == ["test"] * 4 + ["train"] * 16
+
+
+def test_a_deal_that_leaves_nothing_to_learn_or_to_test_is_refused():
+    cohort = _patients(6)
+    learnt = Split("all", 0, 0, np.array(["test", "test", "train", "train", "train", "train"]))
+    require_learnable(cohort, [learnt], ["x", "y"], 2)
+    lacking = learnt._replace(fold=1, parts=np.array(["test", "train"] * 3))
+    with pytest.raises(UserError, match="repeat 0, fold 1 has nothing to learn 'x' from"):
+        require_learnable(cohort, [learnt, lacking], ["x", "y"], 2)
+    with pytest.raises(UserError, match="repeat 0, fold 0 has nothing to test"):
+        require_learnable(cohort, [learnt._replace(parts=np.array(["train"] * 6))], ["x", "y"], 2)
