@@ -127,7 +127,6 @@ class Benchmark(Section):
     heads: dict[KindName, Annotated[list[str], AfterValidator(without_repeats)]] = Field(_HEADS)
     """Heads of each kind of task, names of the table in workflow_scripts/core/heads.py."""
     head_settings: HeadSettings = HeadSettings()
-    folds: Annotated[int, Field(ge=2)] = 5
     folds: Folds = 5
     """Patient-level stratified folds."""
     repeats: Count = 10

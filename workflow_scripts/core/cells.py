@@ -3,7 +3,8 @@
 Standard library only: the configuration is checked with it, and every cluster job reads it again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "unknown", "-"}
 # of files of slides, and of features that tools name by slide
@@ -34,10 +35,11 @@ class SlideNames:
 
     def __init__(self, slide_ids: Iterable[str]) -> None:
         self._ids = set(slide_ids)
-        self._bare: Mapping[str, str] = {bare_id(name): name for name in self._ids}
+        counts = Counter(map(bare_id, self._ids))
+        self._bare = {bare_id(name): name for name in self._ids if counts[bare_id(name)] == 1}
 
     def find(self, name: str) -> str | None:
-        """The manifest's slide_id; None where the manifest has no such slide."""
+        """The manifest's slide_id; None where the manifest has no such slide, or several but for suffixes."""
         return name if name in self._ids else self._bare.get(bare_id(name))
 
 

@@ -85,3 +85,17 @@ def test_a_task_takes_from_the_benchmark_what_it_does_not_say():
         "os": [4, 7, [1.0], [], 6],  # it has no classes
     }
     assert load_config({"benchmark": {"tasks": {"plain": TASK}}}).benchmark.dealing("plain")["repeats"] == 10
+
+
+def test_several_labels_at_once_share_their_table_splits_and_budgets():
+    task = {
+        "kind": "multilabel",
+        "labels": ["TP53", "PIK3CA"],
+        "table": "mutations.csv",
+        "splits": {"kind": "column"},
+        "few_shot": {"patients": [2]},
+    }
+    benchmark = load_config({"benchmark": {"tasks": {"t": task}}}).benchmark
+    for name in ("t-TP53", "t-PIK3CA"):
+        one = benchmark.tasks[name]
+        assert (one.table, one.splits.kind, benchmark.dealing(name)["few_shot"]) == ("mutations.csv", "column", [2])

@@ -34,8 +34,8 @@ def test_suffixes_of_files_are_no_part_of_an_id(name, bare):
 
 def test_slides_are_found_with_and_without_suffix_and_exactly_first():
     names = SlideNames(["a", "b.svs", "c", "c.tiff"])
-    assert [names.find(name) for name in ("a.svs", "b", "b.svs", "c", "c.tiff", "d")] == [
-        *("a", "b.svs", "b.svs", "c", "c.tiff", None)
+    assert [names.find(name) for name in ("a.svs", "b", "b.svs", "c", "c.tiff", "c.svs", "d")] == [
+        *("a", "b.svs", "b.svs", "c", "c.tiff", None, None)
     ]
 
 
