@@ -5,7 +5,7 @@ is dealt is sorted by name first. No patient is ever in two parts of a dealt spl
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -171,22 +171,21 @@ def as_given(cohort: Cohort, given: Iterable[GivenSplit], seed: int, validation_
     return [_hold_back(cohort, split, validation_fraction, seed) for split in splits]
 
 
-def require_learnable(cohort: Cohort, splits: list[Split], names: list[str], least: int) -> None:
+def require_learnable(cohort: Cohort, splits: list[Split], needed: Mapping[int, str]) -> None:
     """Refuse splits that a deal with its groups kept together has left without tests or without a class.
 
     Args:
         cohort: what is split.
         splits: whole ones.
-        names: names of the strata.
-        least: number of strata that a training part must hold.
+        needed: strata that every training part must hold, with their names.
 
     Raises:
-        UserError: a split has no test slides, or fewer strata to learn from.
+        UserError: a split has no test slides, or lacks one of these strata to learn from.
     """
     for split in splits:
         learnt = set(np.asarray(cohort.strata)[split.parts == "train"].tolist())
-        if "test" not in split.parts or len(learnt) < least:
-            missing = [name for stratum, name in enumerate(names) if stratum not in learnt]
+        missing = [name for stratum, name in needed.items() if stratum not in learnt]
+        if missing or "test" not in split.parts:
             lacks = f"nothing to learn {missing[0]!r} from" if missing else "nothing to test"
             raise UserError(
                 f"splits: repeat {split.repeat}, fold {split.fold} has {lacks}, for the sites or patients that are "

@@ -198,9 +198,10 @@ def test_given_splits_become_arrays_and_get_validation_patients_where_they_have_
 def test_a_deal_that_leaves_nothing_to_learn_or_to_test_is_refused():
     cohort = _patients(6)
     learnt = Split("all", 0, 0, np.array(["test", "test", "train", "train", "train", "train"]))
-    require_learnable(cohort, [learnt], ["x", "y"], 2)
+    require_learnable(cohort, [learnt], {0: "x", 1: "y"})
     lacking = learnt._replace(fold=1, parts=np.array(["test", "train"] * 3))
     with pytest.raises(UserError, match="repeat 0, fold 1 has nothing to learn 'x' from"):
-        require_learnable(cohort, [learnt, lacking], ["x", "y"], 2)
+        require_learnable(cohort, [learnt, lacking], {0: "x", 1: "y"})
+    require_learnable(cohort, [lacking], {1: "y"})
     with pytest.raises(UserError, match="repeat 0, fold 0 has nothing to test"):
-        require_learnable(cohort, [learnt._replace(parts=np.array(["train"] * 6))], ["x", "y"], 2)
+        require_learnable(cohort, [learnt._replace(parts=np.array(["train"] * 6))], {0: "x"})

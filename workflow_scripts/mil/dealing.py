@@ -1,0 +1,84 @@
+"""All splits of a task: whole ones, dealt or given, and those of smaller budgets; and what is told of them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from workflow_scripts.core.labels import Labels
+from workflow_scripts.core.task_splits import ToSplit
+from workflow_scripts.mil.budgets import few_shot, train_fractions
+from workflow_scripts.mil.splits import Cohort, Split, as_given, deal_folds, require_learnable, require_no_leak
+
+
+class Dealing(NamedTuple):
+    """How a task is split.
+
+    Attributes:
+        folds: stratified folds by patient.
+        repeats: how often they are dealt anew.
+        train_fractions: fractions of the training patients.
+        few_shot: patients of each class.
+        draws: how often these few are drawn.
+        seed: seed of the deal and of all draws.
+        validation_fraction: fraction of a split's training patients that becomes `val`.
+    """
+
+    folds: int
+    repeats: int
+    train_fractions: list[float]
+    few_shot: list[int]
+    draws: int
+    seed: int
+    validation_fraction: float
+
+
+def cohort_of(labels: Labels, sites: list[str] | None) -> Cohort:
+    """What of the labels the deal depends on."""
+    strata, by_slide = np.array(labels.strata()), labels.level == "slide"
+    return Cohort(labels.slide_ids, labels.patient_ids, strata, labels.finer_values(), sites, by_slide)
+
+
+def make_splits(cohort: Cohort, found: ToSplit, how: Dealing, leaks: str) -> list[Split]:
+    """Splits of all budgets.
+
+    Args:
+        cohort: `cohort_of` the labels found.
+        found: labels and given splits.
+        how: how the rest is dealt.
+        leaks: `report` lets a patient stand in two parts of a given split.
+
+    Raises:
+        UserError: a split has nothing to learn from or to test, or too few patients for a few-shot budget.
+        AssertionError: a patient is in two parts of a split all the same.
+    """
+    names = found.labels.group_names()
+    if found.given:
+        whole = as_given(cohort, found.given.splits, how.seed, how.validation_fraction)
+    else:
+        whole = deal_folds(cohort, how.folds, how.repeats, how.seed, how.validation_fraction)
+        require_learnable(cohort, whole, {names.index(name): name for name in found.labels.needed()})
+    if leaks != "report" or not found.given:
+        require_no_leak(cohort.patient_ids, whole)
+    shots = few_shot(cohort, whole, how.few_shot, how.draws, how.seed, names)
+    return [*train_fractions(cohort, whole, how.train_fractions, how.seed), *shots]
+
+
+def split_facts(found: ToSplit, leaks: str) -> dict[str, Any]:
+    """What is told of the splits in their table's metadata, see docs/tables.md."""
+    labels, given = found.labels, found.given
+    return {
+        "level": labels.level,
+        "slides_of_patient": labels.slides_of_patient,
+        "classes": labels.classes,
+        "counts": labels.counts(),
+        "n_patients": len(set(labels.patient_ids)),
+        "n_slides": len(labels.slide_ids),
+        "n_excluded": sum(labels.excluded.values()),
+        "excluded": labels.excluded,
+        "missing": labels.missing,
+        "implied": labels.implied,
+        "design": given.design if given else "folds",
+        "splits": [[split.repeat, split.fold, split.name] for split in given.splits] if given else [],
+        "unknown": {"count": len(given.unknown), "first": given.unknown[:5]} if given else {"count": 0, "first": []},
+        "leaks": {"policy": leaks, "splits": [leak.counts() for leak in found.leaks]},
+    }
