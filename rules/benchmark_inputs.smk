@@ -24,7 +24,3 @@ def truth_maps(wildcards):
         return []
     files = [os.path.basename(row.path) for row in SLIDES.values() if is_demo(row.path)]
     return [f"{CFG.benchmark.region_truth}/{name}.npz" for name in files]
-
-
-def last_assignments(wildcards):
-    return clustered_tables(wildcards.run, run_of(wildcards).rounds, "assignments")

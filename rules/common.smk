@@ -16,6 +16,7 @@ from workflow_scripts.core.fetched import is_remote
 from workflow_scripts.core.manifest import read_manifest, shard_of
 from workflow_scripts.encoders.hub import require_cached
 from workflow_scripts.interchange.places import find_files
+from workflow_scripts.representations.slide_table import has_vectors
 from workflow_scripts.tissue.mask_files import find_masks, orphan_warning
 
 
@@ -34,7 +35,7 @@ try:
     MANIFEST = CFG.cohort.manifest
     SLIDES = {row.slide_id: row for row in read_manifest(MANIFEST)}
     if workflow.is_main_process and "--unlock" not in sys.argv:  # its jobs need not be checked again
-        refuse(CFG, list(SLIDES.values()), source_files, require_cached)
+        refuse(CFG, list(SLIDES.values()), source_files, require_cached, has_vectors)
     MASKS, ORPHANS = find_masks(CFG.tissue.masks, SLIDES)
 except UserError as error:  # an exception would be told with the lines of the rule files that it came through
     logger.error(f"error: {error}")
@@ -66,6 +67,7 @@ wildcard_constraints:
     round=r"\d{2}",
     warm_up=r"warm_up_[0-9a-f]{8}",
     baseline="|".join(CFG.embed.baselines) or "none",
+    table="|".join(map(re.escape, CFG.embed.tables)) or "none",
     representation="|".join(map(re.escape, CFG.representations)),
     task="|".join(map(re.escape, CFG.benchmark.tasks)) or "none",
     head=r"[a-z0-9_]+",

@@ -1,4 +1,7 @@
-"""Embeddings: a vector for every region and every slide, from each pretraining run and from the baselines."""
+"""Embeddings: a vector for every region and every slide, from each pretraining run and from what is not trained here."""
+
+
+include: "embed_inputs.smk"
 
 
 # Embeds regions and slides with the exported teacher of a run.
@@ -29,7 +32,7 @@ rule embed_regions:
         " --gpu {resources.gpu} --log {log}"
 
 
-# Embeds regions and slides without pretraining: mean of patch features, or of colour.
+# Embeds regions and slides without pretraining: patch features pooled, or colour.
 rule embed_baseline:
     input:
         slides="<cohort>/slides.parquet",
@@ -50,4 +53,76 @@ rule embed_baseline:
         features=feature_folder,
     shell:
         "python -m workflow_scripts.embed_baseline --baseline {wildcards.baseline} --features {params.features}"
+        " --slides {input.slides} --regions-output {output.regions} --slides-output {output.slides} --log {log}"
+
+
+# Embeds slides as bags of their patches, which stay in the files of the features.
+rule embed_patches:
+    input:
+        slides="<cohort>/slides.parquet",
+        features=SHARD_FILES,
+    output:
+        regions="<cohort>/embeddings/patches/regions.parquet",
+        slides="<cohort>/embeddings/patches/slides.parquet",
+    log:
+        "<cohort>/logs/embed/patches.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        code=code("embed_patches"),
+        features=feature_folder,
+    shell:
+        "python -m workflow_scripts.embed_patches --features {params.features} --slides {input.slides}"
+        " --regions-output {output.regions} --slides-output {output.slides} --log {log}"
+
+
+# Embeds slides as the sets of a run's prototypes: mean embeddings of the regions of each.
+rule embed_prototypes:
+    input:
+        regions="<cohort>/embeddings/{run}/regions.parquet",
+        assignments=last_assignments,
+    output:
+        regions="<cohort>/embeddings/{run}-prototypes/regions.parquet",
+        slides="<cohort>/embeddings/{run}-prototypes/slides.parquet",
+    log:
+        "<cohort>/logs/embed/{run}-prototypes.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        code=code("embed_prototypes"),
+        prototypes=prototype_count,
+    shell:
+        "python -m workflow_scripts.embed_prototypes --regions {input.regions} --assignments {input.assignments}"
+        " --count {params.prototypes} --regions-output {output.regions} --slides-output {output.slides} --log {log}"
+
+
+# Takes another tool's vectors of slides.
+rule embed_table:
+    input:
+        slides="<cohort>/slides.parquet",
+        table=table_file,
+    output:
+        regions="<cohort>/embeddings/{table}/regions.parquet",
+        slides="<cohort>/embeddings/{table}/slides.parquet",
+    log:
+        "<cohort>/logs/embed/{table}.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code("embed_table"),
+        pretrained_on=pretrained_on,
+    shell:
+        "python -m workflow_scripts.embed_table --table {input.table:q} --pretrained-on {params.pretrained_on:q}"
         " --slides {input.slides} --regions-output {output.regions} --slides-output {output.slides} --log {log}"

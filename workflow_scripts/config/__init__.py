@@ -5,9 +5,9 @@ Every field is described and unknown keys are refused. Fields marked with `free(
 """
 
 import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from workflow_scripts.config.base import (
     Count,
@@ -18,9 +18,9 @@ from workflow_scripts.config.base import (
     free,
     merge,
     result_settings,
-    without_repeats,
 )
 from workflow_scripts.config.benchmark import Benchmark, Task
+from workflow_scripts.config.embed import BASELINES, PATCHES, Embed, EmbedTable, prototypes_of
 from workflow_scripts.config.fit import misfit
 from workflow_scripts.config.heads import HeadSettings
 from workflow_scripts.config.pretrain import (
@@ -44,6 +44,7 @@ __all__ = [
     "Crops",
     "Demo",
     "Embed",
+    "EmbedTable",
     "Export",
     "Features",
     "Head",
@@ -92,11 +93,6 @@ class Demo(Section):
         return os.path.dirname(path) == self.directory
 
 
-class Embed(Section):
-    baselines: Annotated[list[Literal["mean", "colour"]], AfterValidator(without_repeats)] = Field(["mean", "colour"])
-    """Representations without pretraining: mean of patch features; mean and deviation of the patches' colour."""
-
-
 class Report(Section):
     title: str = "SLPD cohort report"
     """Title of report.html."""
@@ -119,17 +115,29 @@ class Config(Section):
     report: Report = Report()
 
     @property
-    def representations(self) -> list[str]:
-        """Names of what is compared: the baselines, then the pretraining runs."""
-        return [*self.embed.baselines, *self.pretrain.runs]
+    def prototype_runs(self) -> list[str]:
+        """Runs whose prototypes are representations of their own."""
+        runs = {name: self.pretrain.run(name) for name in self.pretrain.runs} if self.embed.prototypes else {}
+        return [name for name, run in runs.items() if run.uses_prototypes and run.prototypes.level == "slide"]
 
-    @field_validator("pretrain")
-    @classmethod
-    def _run_names(cls, value: Pretrain) -> Pretrain:
-        clash = {"mean", "colour"} & set(value.runs)
-        if clash:
-            raise ValueError(f"runs: {sorted(clash)[0]} is the name of a baseline; choose another")
-        return value
+    @property
+    def representations(self) -> list[str]:
+        """Names of what is compared: what is not trained here, then the pretraining runs, then their prototypes."""
+        sets = [prototypes_of(name) for name in self.prototype_runs]
+        return [*self.embed.representations, *self.pretrain.runs, *sets]
+
+    @model_validator(mode="after")
+    def _names_of_representations(self) -> "Config":
+        taken = {**dict.fromkeys(BASELINES, "a baseline"), PATCHES: "the bags of patches"}
+        taken |= {prototypes_of(run): f"the prototypes of {run}" for run in self.pretrain.runs}
+        for key, names in (("embed.tables", self.embed.tables), ("pretrain: runs", self.pretrain.runs)):
+            for name in names:
+                if name in taken:
+                    raise ValueError(f"{key}: {name} is the name of {taken[name]}; choose another")
+            taken |= dict.fromkeys(names, f"a table of {key}")
+        if self.embed.prototypes and not self.prototype_runs:
+            raise ValueError("embed.prototypes: no pretraining run has prototypes of slides; set it to false")
+        return self
 
     @model_validator(mode="after")
     def _no_run_starts_from_itself(self) -> "Config":

@@ -32,6 +32,7 @@ class SourceFiles(Protocol):
 
 FindFiles = Callable[[SlideRow], SourceFiles]
 RequireCached = Callable[[Features], None]
+HasVectors = Callable[[str, Sequence[SlideRow]], bool]
 
 
 def refuse(
@@ -39,6 +40,7 @@ def refuse(
     rows: list[SlideRow],
     source_files: FindFiles | None = None,
     require_cached: RequireCached | None = None,
+    has_vectors: HasVectors | None = None,
 ) -> None:
     """Refuse what is sure to end the run later.
 
@@ -47,6 +49,7 @@ def refuse(
         rows: the manifest's rows.
         source_files: finds the files of a slide's features by another tool; None leaves them unasked for.
         require_cached: refuses a model of the hub that is not in its cache; None leaves the cache unasked.
+        has_vectors: whether a table of `embed.tables` has any slide of the manifest; None leaves tables unread.
 
     Raises:
         UserError: the first problem, in one sentence.
@@ -61,6 +64,7 @@ def refuse(
         _encoder(config)
         _weights(config, require_cached)
     _prototypes(config)
+    _tables(config, rows, has_vectors)
     _truth_maps(config, rows)
 
 
@@ -166,6 +170,21 @@ def _prototypes(config: Config) -> None:
             raise UserError(
                 f"pretrain run {name}: no slide can have prototypes, for regions.max_per_slide ({most}) is below "
                 f"prototypes.min_regions ({least}); raise the one or lower the other"
+            )
+
+
+def _tables(config: Config, rows: list[SlideRow], has_vectors: HasVectors | None) -> None:
+    """Vectors by other tools: a file or folder that is there, and that has slides of the manifest."""
+    for name, table in config.embed.tables.items():
+        key = f"embed.tables.{name}.file"
+        if not exists(table.file):
+            raise UserError(f"{key} names {table.file}, which does not exist; put it there, or correct the path")
+        if not (isdir(table.file) or table.file.endswith((".csv", ".parquet"))):
+            raise UserError(f"{key}: {table.file} is neither .csv nor .parquet nor a folder; save it as one of these")
+        if has_vectors and not has_vectors(table.file, rows):
+            raise UserError(
+                f"{key}: {table.file} has none of the {len(rows)} slides of {config.cohort.manifest}, the first is "
+                f"{rows[0].slide_id}; name its rows or files by slide_id"
             )
 
 

@@ -8,6 +8,13 @@ from workflow_scripts.core.schemas import REGION_EMBEDDINGS, SLIDE_EMBEDDINGS
 from workflow_scripts.core.tables import write_table
 
 
+def slide_means(vectors: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean over the regions of each slide, `[N, d]` with slides contiguous and int64 `[S]` to float64 `[S, d]`."""
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
+    means: np.ndarray = np.add.reduceat(vectors.astype(np.float64), starts, axis=0) / np.asarray(counts)[:, None]
+    return means
+
+
 def save_embeddings(
     regions_path: str,
     slides_path: str,
@@ -16,8 +23,9 @@ def save_embeddings(
     counts: np.ndarray,
     region_ids: Sequence[str],
     pretrained_on: str,
+    slide_vectors: np.ndarray | None = None,
 ) -> None:
-    """Write region vectors, and the mean over regions as each slide's vector (HIPT's slide-level evaluation).
+    """Write region vectors and slide vectors.
 
     Args:
         regions_path: Parquet file of the regions' vectors.
@@ -27,12 +35,13 @@ def save_embeddings(
         counts: int64 `[S]`, regions of each slide.
         region_ids: N ids.
         pretrained_on: data that the representation has seen, stated beside every result.
+        slide_vectors: float32 `[S, D]`; None takes the mean over each slide's regions (HIPT's slide-level evaluation).
     """
     meta = {"pretrained_on": pretrained_on, "dim": int(vectors.shape[1])}
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
-    means = np.add.reduceat(vectors.astype(np.float64), starts, axis=0) / np.asarray(counts)[:, None]
+    if slide_vectors is None:
+        slide_vectors = slide_means(vectors, counts).astype(np.float32)
     owners = np.repeat(np.asarray(slide_ids, dtype=object), counts).tolist()
     region_rows = {"slide_id": owners, "region_id": list(region_ids), "vector": list(vectors)}
     write_table(regions_path, region_rows, REGION_EMBEDDINGS, meta)
-    slide_rows = {"slide_id": list(slide_ids), "vector": list(means.astype(np.float32))}
+    slide_rows = {"slide_id": list(slide_ids), "vector": list(slide_vectors)}
     write_table(slides_path, slide_rows, SLIDE_EMBEDDINGS, meta)

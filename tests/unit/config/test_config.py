@@ -22,6 +22,10 @@ from workflow_scripts.core.heads import default_heads
 from workflow_scripts.core.tasks import KINDS
 
 
+def tables(name):
+    return {"embed": {"tables": {name: {"file": "a.csv", "pretrained_on": "slides"}}}}
+
+
 def sections(model: type[BaseModel], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Paths of all nested sections of a model, itself first."""
     found = [path]
@@ -132,6 +136,19 @@ def test_unknown_key_inside_a_run_and_a_task():
             "run a: optimiser.lr: Input should be greater than 0",
         ),
         ({"pretrain": {"runs": {"mean": {}}}}, "runs: mean is the name of a baseline; choose another"),
+        ({"pretrain": {"runs": {"std": {}}}}, "runs: std is the name of a baseline; choose another"),
+        ({"pretrain": {"runs": {"patches": {}}}}, "runs: patches is the name of the bags of patches; choose another"),
+        ({"pretrain": {"runs": {"slpd-prototypes": {}}}}, "slpd-prototypes is the name of the prototypes of slpd"),
+        (
+            {"pretrain": {"runs": {"titan": {}}}, **tables("titan")},
+            "runs: titan is the name of a table of embed.tables",
+        ),
+        (tables("max"), "embed.tables: max is the name of a baseline; choose another"),
+        ({"embed": {"tables": {"titan": {"file": "a.csv"}}}}, "embed.tables.titan.pretrained_on: Field required"),
+        (
+            {"embed": {"prototypes": True}, **defaults(prototypes={"level": "global"})},
+            "embed.prototypes: no pretraining run has prototypes of slides; set it to false",
+        ),
         ({"pretrain": {"runs": {"a b": {}}}}, "pretrain.runs.a b"),
         ({"regions": {"grid": 8}}, "pretrain run slpd: crops.global_size (14) exceeds regions.grid (8)"),
         ({"benchmark": {"heads": {"ordinal": ["logistic"] * 2}}}, "benchmark.heads.ordinal: logistic is named twice"),
@@ -316,6 +333,15 @@ def test_names_of_methods_heads_and_tasks_are_checked_before_anything_runs(raw, 
 def test_heads_of_a_kind_replace_the_defaults_of_that_kind_alone():
     heads = load_config({"benchmark": {"heads": {"classification": ["knn"]}}}).benchmark.heads
     assert heads == {kind: default_heads(kind) for kind in KINDS} | {"classification": ["knn"]}
+
+
+def test_representations_are_what_is_asked_for():
+    embed = {"baselines": ["mean", "std"], "patches": True, "prototypes": True, **tables("titan")["embed"]}
+    config = load_config({"embed": embed, "pretrain": {"runs": {"global": {"prototypes": {"level": "global"}}}}})
+    runs = ["slpd", "dino", "global"]
+    assert config.representations == ["mean", "std", "patches", "titan", *runs, "slpd-prototypes"]
+    dropped = {"embed": {"tables": {"titan": None}}}
+    assert load_config(dropped).representations == ["mean", "colour", "slpd", "dino"]
 
 
 def test_a_cohort_has_no_tasks_until_it_names_some():

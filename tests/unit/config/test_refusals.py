@@ -368,3 +368,17 @@ def test_the_defaults_need_an_encoder():
     """The published ViT is HIPT's own, which no package brings: a config of one's own says where the weights are."""
     with pytest.raises(UserError, match=r"hipt_vits16_256 comes without weights; set features\.weights to vit256"):
         refuse(Config(), cohort())
+
+
+def test_vectors_of_other_tools(folder):
+    def tables(file):
+        return {"embed": {"tables": {"titan": {"file": file, "pretrained_on": "slides"}}}}
+
+    assert "embed.tables.titan.file names vectors.csv, which does not exist" in refusal(tables("vectors.csv"), cohort())
+    for name in ("vectors.csv", "vectors.pt"):
+        (folder / name).write_text("")
+    assert "vectors.pt is neither .csv nor .parquet nor a folder" in refusal(tables("vectors.pt"), cohort())
+    config = load_config(merge(GOOD, tables("vectors.csv")))
+    refuse(config, cohort(), has_vectors=lambda file, rows: True)
+    with pytest.raises(UserError, match=r"vectors\.csv has none of the 5 slides of slides\.csv, the first is a; name"):
+        refuse(config, cohort(), has_vectors=lambda file, rows: False)

@@ -1,0 +1,114 @@
+"""Vectors of slides that other tools made."""
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from workflow_scripts import embed_table
+from workflow_scripts.core import schemas
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.manifest import SlideRow
+from workflow_scripts.core.tables import read_meta, read_table, write_table
+from workflow_scripts.representations.slide_table import has_vectors, plain_id, read_vectors, table_ids
+
+IDS = ["s1.svs", "s2.svs", "TCGA-05-4244-01Z-00-DX1.d4ff32cd.svs", "extra"]
+VECTORS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+SLIDES = [("TCGA-05-4244-01Z-00-DX1.d4ff32cd", "raw/a.svs"), ("other", "raw/s1.svs"), ("s2", "raw/b.svs")]
+
+
+def parquet_list(folder, ids=IDS, vectors=VECTORS):
+    pq.write_table(pa.table({"slide_id": ids, "vector": list(vectors), "note": ["x"] * len(ids)}), folder / "t.parquet")
+    return folder / "t.parquet"
+
+
+def parquet_wide(folder, ids=IDS, vectors=VECTORS):
+    columns = {f"f{i}": column.astype(np.float64) for i, column in enumerate(np.array(vectors).T)}
+    pq.write_table(pa.table({**columns, "slide_id": ids}), folder / "t.parquet")
+    return folder / "t.parquet"
+
+
+def csv(folder, ids=IDS, vectors=VECTORS):
+    lines = [",".join([name, *map(repr, map(float, vector))]) for name, vector in zip(ids, vectors, strict=True)]
+    (folder / "t.csv").write_text("\n".join(["slide_id,a,b,c", *lines, ""]))
+    return folder / "t.csv"
+
+
+def trident(folder, ids=IDS, vectors=VECTORS):
+    for name, vector in zip(ids, vectors, strict=True):
+        with h5py.File(folder / f"{plain_id(name)}.h5", "w") as file:
+            file["features"] = vector[None] if name == "extra" else vector
+    return folder
+
+
+WRITERS = pytest.mark.parametrize("write", [parquet_list, parquet_wide, csv, trident])
+
+
+@WRITERS
+def test_vectors_are_found_by_id_or_file_without_the_suffix(tmp_path, write):
+    source = write(tmp_path)
+    found = read_vectors(source, SLIDES)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, VECTORS[[2, 0, 1]])
+    assert sorted(map(plain_id, table_ids(source))) == sorted(map(plain_id, IDS))
+    assert has_vectors(source, [SlideRow("other", "raw/s1.svs", "p", None, {})])
+    assert not has_vectors(source, [SlideRow("other", "raw/x.svs", "p", None, {})])
+
+
+@WRITERS
+def test_missing_slides_are_refused_with_the_first_named(tmp_path, write):
+    source = write(tmp_path)
+    wanted = [*SLIDES, *((f"m{i}", f"m{i}.svs") for i in range(5))]
+    with pytest.raises(UserError, match="has no vector of 5 of 8 slides: m0, m1, m2 and 2 more"):
+        read_vectors(source, wanted)
+
+
+def test_ids_that_are_numbers_stay_text(tmp_path):
+    source = csv(tmp_path, ["01", "1", "2", "3"])
+    np.testing.assert_array_equal(read_vectors(source, [("1", ""), ("01", "")]), VECTORS[[1, 0]])
+
+
+def test_wrong_tables_are_told(tmp_path):
+    def told(write, *args):
+        with pytest.raises(UserError) as error:
+            read_vectors(write(tmp_path, *args), SLIDES)
+        return str(error.value)
+
+    assert "slide s1 stands more than once" in told(csv, ["s1.svs", "s1.tif", IDS[2], "s2"])
+    wrong = VECTORS.copy()
+    wrong[0, 1] = np.nan
+    assert "the vector of slide other is not finite" in told(parquet_wide, IDS, wrong)
+    assert "not finite" in told(csv, IDS, wrong)
+    assert "different lengths (2 to 3)" in told(parquet_list, IDS, [VECTORS[0][:2], *VECTORS[1:]])
+    (tmp_path / "t.csv").write_text("slide_id,a,site\ns1,1.0,here\n")
+    with pytest.raises(UserError, match="column site holds no numbers; give slide_id and the vectors alone"):
+        read_vectors(tmp_path / "t.csv", SLIDES)
+    (tmp_path / "t.csv").write_text("name,a\ns1,1.0\n")
+    for read in (lambda: read_vectors(tmp_path / "t.csv", SLIDES), lambda: table_ids(tmp_path / "t.csv")):
+        with pytest.raises(UserError, match="has no column slide_id, but name, a"):
+            read()
+    (tmp_path / "t.parquet").write_text("no table")
+    with pytest.raises(UserError, match="is not a readable Parquet file"):
+        table_ids(tmp_path / "t.parquet")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no value"):
+        read_vectors(tmp_path / "empty", SLIDES)
+    (tmp_path / "empty" / "s1.h5").write_text("no features")
+    with pytest.raises(UserError, match=r"s1\.h5 has no readable data set features"):
+        read_vectors(tmp_path / "empty", SLIDES)
+
+
+def test_the_command_makes_bags_of_one_vector(tmp_path):
+    source = parquet_list(tmp_path)
+    slides = [{"slide_id": name, "patient_id": "p", "path": path, "status": "ok"} for name, path in SLIDES]
+    slides.append({"slide_id": "gone", "patient_id": "p", "path": "gone.svs", "status": "excluded"})
+    write_table(tmp_path / "slides.parquet", slides, schemas.SLIDES)
+    outputs = ["--regions-output", f"{tmp_path}/regions.parquet", "--slides-output", f"{tmp_path}/embedded.parquet"]
+    told = ["--table", str(source), "--pretrained-on", "335,645 slides", "--slides", f"{tmp_path}/slides.parquet"]
+    embed_table.main([*told, *outputs])
+    for file in ("regions", "embedded"):
+        rows = read_table(tmp_path / f"{file}.parquet").to_pylist()
+        assert [row["slide_id"] for row in rows] == [name for name, _ in SLIDES]
+        np.testing.assert_array_equal(np.array([row["vector"] for row in rows], np.float32), VECTORS[[2, 0, 1]])
+        assert read_meta(tmp_path / f"{file}.parquet")["pretrained_on"] == "335,645 slides"

@@ -1,0 +1,46 @@
+"""Settings of the representations that are compared beside the pretraining runs."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_validator
+
+from workflow_scripts.config.base import Name, Section, without_dropped, without_repeats
+
+PATCHES = "patches"
+BASELINES = ("mean", "max", "std", "colour")
+Baseline = Literal["mean", "max", "std", "colour"]
+
+
+class EmbedTable(Section):
+    file: str
+    """Parquet or CSV file with slide_id and the vectors (a list column, or a column a dimension), or a folder of
+    {slide}.h5 (TRIDENT)."""
+    pretrained_on: str
+    """Data that its encoder has seen, stated beside every result."""
+
+
+class Embed(Section):
+    baselines: Annotated[list[Baseline], AfterValidator(without_repeats)] = Field(["mean", "colour"])
+    """Representations without pretraining: mean, maximum and standard deviation of patch features; mean and deviation
+    of the patches' colour."""
+    patches: bool = False
+    """Add the representation `patches`: a slide is the bag of all its patch features."""
+    prototypes: bool = False
+    """Add `<run>-prototypes` for every run with prototypes of slides: a slide is the set of their mean embeddings."""
+    tables: dict[Name, EmbedTable] = Field({})
+    """Vectors of slides by other tools, by the name of the representation. null drops a table of a config below."""
+
+    @field_validator("tables", mode="before")
+    @classmethod
+    def _drop_tables(cls, value: Any) -> Any:
+        return without_dropped({} if value is None else value)
+
+    @property
+    def representations(self) -> list[str]:
+        """Names, without those of the pretraining runs."""
+        return [*self.baselines, *([PATCHES] if self.patches else []), *self.tables]
+
+
+def prototypes_of(run: str) -> str:
+    """Name of the representation by the prototypes of a run."""
+    return f"{run}-prototypes"

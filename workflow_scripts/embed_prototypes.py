@@ -1,0 +1,54 @@
+"""Embed slides as the set of their prototypes, and as the concatenation of the set in an order all slides share."""
+
+from pathlib import Path
+
+import numpy as np
+
+from workflow_scripts.core.embeddings import save_embeddings
+from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.tables import read_meta, read_table
+from workflow_scripts.representations.prototype_sets import canonical_order, prototype_means
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = entry_parser(__doc__)
+    parser.add_argument("--regions", type=Path, required=True, help="regions.parquet of the run's embeddings")
+    parser.add_argument("--assignments", type=Path, required=True, help="assignments.parquet of its last clustering")
+    parser.add_argument("--count", type=int, required=True, help="prototypes a slide")
+    parser.add_argument("--regions-output", required=True, help="output: regions.parquet, a row a prototype")
+    parser.add_argument("--slides-output", required=True, help="output: slides.parquet")
+    args = parse_entry(parser, argv)
+    regions = read_table(args.regions)
+    assigned = read_table(args.assignments, ["slide_id", "region_id", "prototype"]).to_pydict()
+    key = dict(zip(zip(assigned["slide_id"], assigned["region_id"], strict=True), assigned["prototype"], strict=True))
+    owners = regions["slide_id"].to_pylist()
+    slide_ids = list(dict.fromkeys(owners))
+    if not set(assigned["slide_id"]) <= set(slide_ids):
+        raise UserError(f"{args.assignments} and {args.regions} are of different slides; run embed again")
+    number = {name: place for place, name in enumerate(slide_ids)}
+    slide = np.array([number[name] for name in owners])
+    prototype = np.array([key.get(pair, -1) for pair in zip(owners, regions["region_id"].to_pylist(), strict=True)])
+    vectors = np.stack(regions["vector"].to_numpy(zero_copy_only=False))
+
+    sets, there = prototype_means(vectors, slide, prototype, len(slide_ids), args.count)
+    order = canonical_order(sets, np.all(there, axis=1))
+    sets = np.take_along_axis(sets, order[:, :, None], axis=1).astype(np.float32)
+    there = np.take_along_axis(there, order, axis=1)
+    small = ~there.any(axis=1)
+    there[small, 0] = True  # the mean over its regions, once
+    log.info("%d slides, of which %d have too few regions for prototypes", len(slide_ids), small.sum())
+    save_embeddings(
+        args.regions_output,
+        args.slides_output,
+        sets[there],
+        slide_ids,
+        there.sum(axis=1),
+        [f"prototype_{place}" for place in np.nonzero(there)[1]],
+        read_meta(args.regions)["pretrained_on"],
+        sets.reshape(len(slide_ids), -1),
+    )
+
+
+if __name__ == "__main__":
+    run_entry(main)
