@@ -74,24 +74,22 @@ def _prototypes(inputs: Results, settings: ReportSettings, examples: list[Row], 
     }
 
 
-def _curve_figure(table: Row, head: str, inputs: Results, styles: figures.Styles) -> Row | None:
+def _curve_figures(table: Row, head: str, inputs: Results, styles: figures.Styles) -> list[Row]:
     read = {name: inputs.predictions(table["name"], name, head) for name, _ in table["representations"]}
     found = {name: p for name, p in read.items() if p is not None and p.rows}
     if not found:
-        return None
+        return []
     classes, kind = next(iter(found.values())).classes, KINDS[table["kind"]]
     draw = FIGURES.get(kind.figure)
     patients = {name: by_patient(p.rows, kind, classes) for name, p in found.items()}
-    drawn = draw(patients, classes, styles) if draw else None
-    return {"head": head, **drawn._asdict()} if drawn else None
+    return [{"head": head, **drawn._asdict()} for drawn in draw(patients, classes, styles)] if draw else []
 
 
 def _benchmark(inputs: Results, settings: ReportSettings, styles: figures.Styles) -> list[Row]:
     tables = results.result_tables(inputs.benchmark(), settings.tasks, settings.representations)
     for table in tables:
         heads = list(dict.fromkeys(line["head"] for line in table["lines"]))
-        drawn = [_curve_figure(table, head, inputs, styles) for head in heads]
-        table["curves"] = [figure for figure in drawn if figure]
+        table["curves"] = [drawn for head in heads for drawn in _curve_figures(table, head, inputs, styles)]
         table["sentences"] = results.sentences(table, list(settings.runs))
         table["forest"] = figures.forest_figure(table, styles)
         table["headline"] = results.metric_name(results.headline_lines(table)[0]["metric"])

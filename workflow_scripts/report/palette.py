@@ -1,7 +1,7 @@
 """Fixed colours that stay apart for colour-blind readers (after Okabe and Ito 2008, and Tol's muted set)."""
 
 _RUNS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#332288", "#882255")
-_BASELINES = {"mean": "#555555", "colour": "#9A9A9A"}
+_BASELINES = {"mean": "#555555", "colour": "#9A9A9A", "max": "#7A6A53", "std": "#A89F91"}  # muted, as a background
 _DASHES = ("solid", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
 _MARKERS = "osD^vPX*"
 
@@ -33,6 +33,8 @@ def line_styles(names: list[str]) -> dict[str, dict]:
     styles = {}
     for position, name in enumerate(names):
         colour = _BASELINES.get(name) or _RUNS[runs.index(name) % len(_RUNS)]
-        dash = _DASHES[runs.index(name) % len(_DASHES)] if name in runs else _DASHES[2 if name == "mean" else 3]
+        dash = (
+            _DASHES[runs.index(name) % len(_DASHES)] if name in runs else _DASHES[2 if name in ("mean", "max") else 3]
+        )
         styles[name] = {"colour": colour, "dash": dash, "marker": _MARKERS[position % len(_MARKERS)]}
     return styles

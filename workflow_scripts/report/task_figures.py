@@ -1,7 +1,6 @@
 """What is drawn of a task's predictions; `core.tasks` says which figure a kind of task has."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import matplotlib
 import numpy as np
@@ -9,8 +8,11 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from workflow_scripts.report.curves import Patients, confusion, kaplan_meier, log_rank, risk_halves, roc
+from workflow_scripts.report.class_figures import binary_figure, confusion_figure, top_class_figure
+from workflow_scripts.report.curves import LogRank, Patients, kaplan_meier, log_rank, risk_halves
 from workflow_scripts.report.figures import STYLE, Styles, figure_uri
+
+_REVERSED = "#B00020"
 
 
 class Drawn(NamedTuple):
@@ -21,58 +23,12 @@ class Drawn(NamedTuple):
     caption: Markup
 
 
-def roc_figure(patients: dict[str, Patients], classes: list[str], styles: Styles) -> str | None:
-    """ROC curve of each representation, the last class positive; null where one class has no patient."""
-    shown = {name: p for name, p in patients.items() if {0, 1} <= set(p.truth["label"].tolist())}
-    if not shown:
-        return None
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.3, 4.0), layout="constrained")
-        axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color="#b3bac2", lw=0.8, ls=(0, (3, 3)))
-        for name, p in shown.items():
-            kept = p.truth["label"] >= 0
-            fpr, tpr, area = roc(p.truth["label"][kept] == 1, p.scores[kept, 1])
-            style = styles[name]
-            axes.plot(fpr, tpr, color=style["colour"], ls=style["dash"], lw=1.6, label=f"{name}  {area:.3f}")
-        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 − specificity", aspect="equal")
-        axes.set_ylabel(f"sensitivity for {classes[1]}".replace("$", r"\$"))
-        axes.legend(loc="lower right", title="area under the curve", alignment="left")
-        return figure_uri(figure)
-
-
-def _short(names: list[str]) -> list[str]:
-    return [(name if len(name) <= 12 else name[:11] + "…").replace("$", r"\$") for name in names]
-
-
-def confusion_figure(patients: dict[str, Patients], classes: list[str]) -> str | None:
-    """A confusion matrix for each representation: counts of patients, shaded by the share of the true class."""
-    shown = {name: p for name, p in patients.items() if (p.truth["label"] >= 0).any()}
-    if not shown:
-        return None
-    across = min(4, len(shown))
-    down = -(-len(shown) // across)
-    side = max(2.0, 0.42 * len(classes) + 0.7)
-    with matplotlib.rc_context({**STYLE, "axes.spines.top": True, "axes.spines.right": True}):
-        figure = Figure(figsize=(0.5 + side * across, 0.45 + (side + 0.25) * down), layout="constrained")
-        grid = figure.subplots(down, across, squeeze=False)
-        for axes in grid.flat[len(shown) :]:
-            axes.set_axis_off()
-        for axes, (name, p) in zip(grid.flat, shown.items(), strict=False):
-            kept = p.truth["label"] >= 0
-            counts = confusion(p.truth["label"][kept], p.scores[kept].argmax(1), len(classes))
-            share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-            axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-            for i, j in np.ndindex(counts.shape):
-                ink = "white" if share[i, j] > 0.55 else "#1f2933"
-                axes.text(j, i, str(counts[i, j]), ha="center", va="center", color=ink)
-            axes.set_title(name)
-            axes.set_xticks(range(len(classes)), _short(classes), rotation=35, ha="right")
-            axes.set_yticks(range(len(classes)), _short(classes) if axes is grid[0, 0] or across == 1 else [])
-            axes.tick_params(length=0)
-        figure.supxlabel("predicted", fontsize=8.5)
-        figure.supylabel("true", fontsize=8.5)
-        return figure_uri(figure)
+def log_rank_text(test: LogRank) -> str:
+    """The test of the half with higher risk; that it lives longer, which is a failure, is said whatever its p value."""
+    if np.isnan(test.p):
+        return "log-rank p –"
+    value = "< 0.001" if test.p < 0.001 else f"= {test.p:.3f}"
+    return f"higher risk lives longer, p {value}" if test.excess < 0 else f"log-rank p {value}"
 
 
 def _km_panel(axes: Axes, p: Patients, title: str, style: dict[str, Any]) -> None:
@@ -88,10 +44,10 @@ def _km_panel(axes: Axes, p: Patients, title: str, style: dict[str, Any]) -> Non
         censored = np.sort(p.truth["time"][inside & ~p.truth["event"]])
         at = survival[np.searchsorted(times, censored, side="right") - 1]
         axes.plot(censored, at, "|", color=shade, ms=5, mew=0.9)
-    value = log_rank(p.truth["time"], p.truth["event"], high)
-    text = "log-rank p –" if np.isnan(value) else f"log-rank p {'< 0.001' if value < 0.001 else f'= {value:.3f}'}"
-    axes.set_title(f"{title}   ", pad=6)
-    axes.text(1, 1.02, text, transform=axes.transAxes, ha="right", va="bottom", color="#3d444d")
+    test = log_rank(p.truth["time"], p.truth["event"], high)
+    axes.set_title(title, pad=17)
+    ink = _REVERSED if test.excess < 0 else "#3d444d"
+    axes.text(0, 1.02, log_rank_text(test), transform=axes.transAxes, va="bottom", color=ink)
     axes.set(xlim=(0, last * 1.02), ylim=(0, 1.03), xlabel="time")
     axes.legend(loc="upper right")
     ticks = np.asarray([t for t in axes.get_xticks() if 0 <= t <= last])
@@ -100,7 +56,7 @@ def _km_panel(axes: Axes, p: Patients, title: str, style: dict[str, Any]) -> Non
             axes.annotate(
                 str(int((p.truth["time"][inside] >= tick).sum())),
                 (tick, 0),
-                xytext=(0, -34 - 11 * row),
+                xytext=(0, -37 - 11 * row),
                 xycoords=("data", "axes fraction"),
                 textcoords="offset points",
                 ha="center",
@@ -108,18 +64,25 @@ def _km_panel(axes: Axes, p: Patients, title: str, style: dict[str, Any]) -> Non
             )
 
 
+def _grid(count: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """A figure of that many panels, at most four side by side, with a common y axis; spare places are empty."""
+    across = count if count <= 4 else 3
+    down = -(-count // across)
+    figure = Figure(figsize=(width * across, height * down), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False, sharey=True)
+    for axes in grid.flat[count:]:
+        axes.set_axis_off()
+    return figure, grid
+
+
 def survival_figure(patients: dict[str, Patients], styles: Styles) -> str | None:
     """Kaplan-Meier curves of the lower and the higher half of risk, a panel for each representation."""
-    shown = {name: p for name, p in patients.items() if len(p.truth["time"]) and np.isfinite(p.truth["time"]).all()}
+    first = {name: p.first_repeat() for name, p in patients.items()}
+    shown = {name: p for name, p in first.items() if len(p.fold) and np.isfinite(p.truth["time"]).all()}
     if not shown:
         return None
-    across = len(shown) if len(shown) <= 4 else 3
-    down = -(-len(shown) // across)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=((2.9 if across == 4 else 3.15) * across, 3.1 * down), layout="constrained")
-        grid = figure.subplots(down, across, squeeze=False, sharey=True)
-        for axes in grid.flat[len(shown) :]:
-            axes.set_axis_off()
+        figure, grid = _grid(len(shown), 2.9 if len(shown) == 4 else 3.15, 3.1)
         for axes, (name, p) in zip(grid.flat, shown.items(), strict=False):
             _km_panel(axes, p, name, styles[name])
         for row in grid:
@@ -127,31 +90,88 @@ def survival_figure(patients: dict[str, Patients], styles: Styles) -> str | None
         return figure_uri(figure)
 
 
-def classes_figure(patients: dict[str, Patients], classes: list[str], styles: Styles) -> Drawn | None:
-    """ROC curves where there are two classes, confusion matrices where there are more."""
+def value_figure(patients: dict[str, Patients], styles: Styles) -> str | None:
+    """Predicted over true value of each patient, a panel for each representation, with the line of equality."""
+    shown = {name: p for name, p in ((name, p.first_repeat()) for name, p in patients.items()) if len(p.fold)}
+    if not shown:
+        return None
+    true = {name: next(iter(p.truth.values())) for name, p in shown.items()}
+    every = np.concatenate([*true.values(), *(p.scores[:, 0] for p in shown.values())])
+    margin = 0.04 * (every.max() - every.min()) or 1.0
+    ends = (every.min() - margin, every.max() + margin)
+    with matplotlib.rc_context(STYLE):
+        figure, grid = _grid(len(shown), 2.4, 2.9)
+        for axes, (name, p) in zip(grid.flat, shown.items(), strict=False):
+            axes.plot(ends, ends, color="#b3bac2", lw=0.8, ls=(0, (3, 3)))
+            style = styles[name]
+            axes.plot(true[name], p.scores[:, 0], style["marker"], color=style["colour"], ms=3.5, mew=0, alpha=0.6)
+            axes.set(title=name, xlabel="true", xlim=ends, ylim=ends, box_aspect=1)
+        for row in grid:
+            row[0].set_ylabel("predicted")
+        return figure_uri(figure)
+
+
+def _drawn(picture: str | None, shows: str, caption: Markup) -> list[Drawn]:
+    return [Drawn(picture, shows, caption)] if picture else []
+
+
+def classes_figures(
+    patients: dict[str, Patients], classes: list[str], styles: Styles, by_fold: bool = False
+) -> list[Drawn]:
+    """ROC, precision-recall and calibration of two classes; confusion matrices and calibration of more."""
+    bins = Markup("calibration in ten bins of equal width, larger marks for more patients")
     if len(classes) == 2:
-        picture, shows = roc_figure(patients, classes, styles), "ROC curves"
+        over = "the folds of all repeats, as scores of different folds have no common scale" if by_fold else "repeats"
         caption = Markup(
-            "ROC over all test patients, probabilities averaged over a patient's slides; positive is {}."
-        ).format(classes[1])
-    else:
-        picture, shows = confusion_figure(patients, classes), "Confusion matrices"
-        caption = Markup("Test patients by true and predicted class, shaded by the share of the true class.")
-    return Drawn(picture, shows, caption) if picture else None
+            "All test patients, probabilities averaged over a patient's slides; positive is {}. Curves and their areas "
+            "are means over {}; the dashed line is chance; " + bins + "."
+        ).format(classes[1], over)
+        picture = binary_figure(patients, classes, styles, by_fold)
+        return _drawn(picture, "ROC, precision-recall and calibration curves", caption)
+    caption = Markup(
+        "Test patients by true and predicted class, mean over repeats, shaded by the share of the true class."
+    )
+    return [
+        *_drawn(confusion_figure(patients, classes), "Confusion matrices", caption),
+        *_drawn(
+            top_class_figure(patients, styles),
+            "Calibration curves",
+            Markup("Fraction of test patients whose most probable class is theirs, over its probability; ")
+            + bins
+            + Markup("."),
+        ),
+    ]
 
 
-def risk_figure(patients: dict[str, Patients], classes: list[str], styles: Styles) -> Drawn | None:
+def risk_figures(
+    patients: dict[str, Patients], classes: list[str], styles: Styles, by_fold: bool = False
+) -> list[Drawn]:
     """Survival of the halves of patients with lower and higher risk."""
-    picture = survival_figure(patients, styles)
     caption = Markup(
         "Survival of the halves with lower (dashed) and higher (solid) predicted risk, split at the median of each "
-        "test fold; ticks are censored patients, below the axis the numbers at risk."
+        "test fold of the first repeat; ticks are censored patients, below the axis the numbers at risk. The log-rank "
+        "test takes the halves as given, although models of other folds have seen these patients."
     )
-    return Drawn(picture, "Kaplan-Meier curves", caption) if picture else None
+    return _drawn(survival_figure(patients, styles), "Kaplan-Meier curves", caption)
 
 
-FIGURES: dict[str, Callable[[dict[str, Patients], list[str], Styles], Drawn | None]] = {
-    "classes": classes_figure,
-    "survival": risk_figure,
-}
-"""Functions of the figures that `core.tasks` names; None where there is nothing to draw."""
+def value_figures(
+    patients: dict[str, Patients], classes: list[str], styles: Styles, by_fold: bool = False
+) -> list[Drawn]:
+    """Predicted against true values."""
+    caption = Markup(
+        "Predicted over true value of the test patients of the first repeat; on the dashed line they agree."
+    )
+    return _drawn(value_figure(patients, styles), "Predicted and true values", caption)
+
+
+class Figures(Protocol):
+    """Figures of a head's predictions of a task by each representation; none where there is nothing to draw."""
+
+    def __call__(
+        self, patients: dict[str, Patients], classes: list[str], styles: Styles, by_fold: bool = False
+    ) -> list[Drawn]: ...
+
+
+FIGURES: dict[str, Figures] = {"classes": classes_figures, "survival": risk_figures, "values": value_figures}
+"""Functions of the figures that `core.tasks` names."""
