@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.loss_terms import TERMS
 from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.report import figures, prototypes, results, training
@@ -82,7 +83,8 @@ def _curve_figures(table: Row, head: str, inputs: Results, styles: figures.Style
     classes, kind = next(iter(found.values())).classes, KINDS[table["kind"]]
     draw = FIGURES.get(kind.figure)
     patients = {name: by_patient(p.rows, kind, classes) for name, p in found.items()}
-    return [{"head": head, **drawn._asdict()} for drawn in draw(patients, classes, styles)] if draw else []
+    by_fold = head in HEADS and not HEADS[head].common_scale
+    return [{"head": head, **drawn._asdict()} for drawn in draw(patients, classes, styles, by_fold)] if draw else []
 
 
 def _benchmark(inputs: Results, settings: ReportSettings, styles: figures.Styles) -> list[Row]:
