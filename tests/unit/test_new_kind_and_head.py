@@ -124,11 +124,12 @@ def cohort(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def predictions(package, cohort) -> list[Path]:
     """Predictions of the new head on both representations."""
-    splits, settings = cohort / "splits.parquet", {"task": AGE, "seed": 0}
-    common = ["--task", "age", "--manifest", cohort / "slides.csv"]
-    split = ["-m", "workflow_scripts.split_patients", "--config", json.dumps(settings | {"folds": FOLDS}), *common]
-    run(package, *split, "--slides", cohort / "slides.parquet", "--output", splits)
-    fit = ["-m", "workflow_scripts.fit_head", "--config", json.dumps(settings), "--head", "counter", *common]
+    splits, labels = cohort / "splits.parquet", cohort / "labels.parquet"
+    settings = json.dumps({"task": AGE, "seed": 0, "folds": FOLDS})
+    split = ["-m", "workflow_scripts.split_patients", "--config", settings, "--task", "age"]
+    split += ["--manifest", cohort / "slides.csv", "--slides", cohort / "slides.parquet", "--labels", labels]
+    run(package, *split, "--output", splits)
+    fit = ["-m", "workflow_scripts.fit_head", "--config", json.dumps({"heads": {"counter": {}}}), "--labels", labels]
     written = []
     for name in ("slpd", "mean"):
         written.append(cohort / f"{name}.parquet")
@@ -138,9 +139,9 @@ def predictions(package, cohort) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def results(package, cohort, predictions) -> Path:
-    settings = json.dumps({"baseline": "mean", "bootstraps": 100, "seed": 0})
+    settings = json.dumps({"compare": [["slpd", "mean"]], "primary": {"count": "counter"}})
     collect = ["-m", "workflow_scripts.collect_results", "--config", settings, "--output", cohort / "results.parquet"]
-    run(package, *collect, "--predictions", *predictions)
+    run(package, *collect, "--comparisons", cohort / "comparisons.parquet", "--predictions", *predictions)
     return cohort / "results.parquet"
 
 
@@ -165,9 +166,10 @@ def test_its_metrics_are_scored_and_compared(predictions, results):
     scored = {(row["representation"], row["metric"]): row for row in read_table(results).to_pylist()}
     rows = read_table(predictions[0]).to_pylist()
     truth, guess = [row["count"] for row in rows], [row["expected"] for row in rows]
-    assert scored["slpd", "explained"]["pooled"] == pytest.approx(r2_score(truth, guess))
-    assert scored["slpd", "error"]["pooled"] == pytest.approx(mean_absolute_error(truth, guess))
-    assert scored["slpd", "explained"]["difference_low"] > 0 > scored["slpd", "error"]["difference_high"]
+    assert scored["slpd", "explained"]["value"] == pytest.approx(r2_score(truth, guess))
+    assert scored["slpd", "error"]["value"] == pytest.approx(mean_absolute_error(truth, guess))
+    pairs = {row["metric"]: row for row in read_table(results.with_name("comparisons.parquet")).to_pylist()}
+    assert pairs["explained"]["low"] > 0 > pairs["error"]["high"] and pairs["explained"]["verdict"] == "better"
     assert {row["kind"] for row in scored.values()} == {"count"}
 
 

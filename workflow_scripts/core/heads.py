@@ -50,7 +50,16 @@ HEADS: dict[str, HeadEntry] = {
     ),
     "cox": HeadEntry("cox", "CoxHead", ("survival",), light=True),
     "ridge": HeadEntry("ridge", "RidgeHead", ("regression",), common_scale=True, light=True),
-    "abmil": _mil("Abmil", kinds=_CLASSES, by_default=True),
+    "abmil": _mil("Abmil", by_default=True),
+    "abmil_plain": _mil("PlainAbmil"),
+    "mean_mil": _mil("MeanMil"),
+    "max_mil": _mil("MaxMil"),
+    "clam_sb": _mil("ClamSb", "clam"),
+    "clam_mb": _mil("ClamMb", "clam"),
+    "dsmil": _mil("Dsmil"),
+    "transmil": _mil("Transmil", "transmil"),
+    "dtfd": _mil("Dtfd", "dtfd"),
+    "hipt": _mil("Hipt", "hipt"),
 }
 
 

@@ -154,7 +154,12 @@ def test_unknown_key_inside_a_run_and_a_task():
         ({"benchmark": {"heads": {"ordinal": ["logistic"] * 2}}}, "benchmark.heads.ordinal: logistic is named twice"),
         ({"embed": {"baselines": ["mean", "mean"]}}, "embed.baselines: mean is named twice; name it once"),
         ({"export": {"formats": ["clam", "clam"]}}, "export.formats: clam is named twice; name it once"),
-        ({"benchmark": {"baseline": "x"}}, "benchmark.baseline: x is none of mean, colour, slpd, dino"),
+        ({"benchmark": {"compare": [["slpd", "x"]]}}, "benchmark.compare: x is none of mean, colour, slpd, dino"),
+        ({"benchmark": {"compare": [["slpd", "slpd"]]}}, "benchmark.compare: slpd is compared with itself"),
+        (
+            {"benchmark": {"primary_heads": {"survival": "knn"}}},
+            "benchmark.primary_heads.survival: knn is none of heads.survival",
+        ),
         (
             {"benchmark": {"tasks": {"t": {"kind": "ordinal"}}}},
             "benchmark.tasks.t: a task of kind ordinal needs the key label",

@@ -1,0 +1,114 @@
+"""Bags of several jobs side by side, as networks take them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.mil.bags import Bags
+from workflow_scripts.mil.nets.batch import Batch
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """All bags' instances on the device, and what scaling needs of each bag.
+
+    Attributes:
+        x: instances of all bags, float32 `[sum m_i, D]`.
+        starts: first row of each bag, int64 `[n]`.
+        counts: instances of each bag, int64 `[n]`.
+        means: float64 `[n, D]`, of each bag's instances.
+        squares: float64 `[n, D]`, sums of squared deviations from them.
+    """
+
+    x: Tensor
+    starts: np.ndarray
+    counts: np.ndarray
+    means: np.ndarray
+    squares: np.ndarray
+
+    def scaling(self, bags: np.ndarray, weights: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Mean and inverse deviation of the instances of some bags, each instance with its bag's weight, float32 `[D]`.
+
+        A dimension without spread only loses its mean.
+        """
+        share = (weights * self.counts[bags])[:, None] / (weights * self.counts[bags]).sum()
+        mean = (share * self.means[bags]).sum(axis=0)
+        inside = self.squares[bags] / self.counts[bags][:, None]
+        variance = (share * (inside + (self.means[bags] - mean) ** 2)).sum(axis=0)
+        spread = np.sqrt(variance)
+        spread[spread <= 1e-7 * np.abs(mean)] = 1.0  # rounding, as of a constant
+        spread[spread == 0] = 1.0
+        made = (torch.tensor(value, dtype=torch.float32, device=self.x.device) for value in (mean, 1 / spread))
+        return next(made), next(made)
+
+
+def cohort_of(bags: Bags, device: torch.device) -> Cohort:
+    """Instances of all bags on a device."""
+    counts = np.array([len(region) for region in bags.regions], dtype=np.int64)
+    x = np.concatenate(bags.regions).astype(np.float32, copy=False)
+    means = np.stack([region.mean(axis=0, dtype=np.float64) for region in bags.regions])
+    squares = np.stack([((r - mean) ** 2).sum(axis=0) for r, mean in zip(bags.regions, means, strict=True)])
+    return Cohort(torch.from_numpy(x).to(device), np.cumsum(counts) - counts, counts, means, squares)
+
+
+def pack(
+    cohort: Cohort, chosen: np.ndarray, scale: tuple[Tensor, Tensor], padded: bool, parts: np.ndarray | None
+) -> Batch:
+    """Chosen bags of each job as one batch.
+
+    Args:
+        cohort: all bags.
+        chosen: bags int64 `[J, B]`.
+        scale: mean and inverse deviation, each `[J, D]`.
+        padded: whether each bag gets as many slots as the largest has instances; else bags follow each other.
+        parts: the part of each slot, int64 `[J, T]`, as `deal_parts` gives them; None where they are not wanted.
+    """
+    jobs, bags = chosen.shape
+    counts = cohort.counts[chosen]
+    width = int(counts.max()) if padded else 0
+    if padded:
+        place = np.broadcast_to(np.arange(width), (jobs, bags, width))
+        there = place < counts[..., None]
+        rows = (cohort.starts[chosen][..., None] + np.where(there, place, 0)).reshape(jobs, -1)
+        owner = np.where(there, np.arange(bags)[:, None], bags).reshape(jobs, -1)
+    else:
+        rows, owner = _one_after_another(cohort.starts[chosen], counts)
+    device = cohort.x.device
+    x = cohort.x[torch.from_numpy(rows.ravel()).to(device)].view(*rows.shape, -1)
+    x.sub_(scale[0].unsqueeze(1)).mul_(scale[1].unsqueeze(1))
+    block = torch.from_numpy(owner).to(device).unsqueeze(1) == torch.arange(bags, device=device)[:, None]
+    dealt = None if parts is None else torch.from_numpy(parts).to(device)
+    return Batch(x, block, width, parts=dealt)
+
+
+def _one_after_another(starts: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the bags' instances and the bag of each slot, int64 `[J, T]`; slots left over repeat a row of no bag."""
+    jobs, bags = counts.shape
+    length = int(counts.sum(axis=1).max())
+    rows, owner = np.zeros((jobs, length), np.int64), np.full((jobs, length), bags, np.int64)
+    for job in range(jobs):
+        own = np.repeat(np.arange(bags), counts[job])
+        first = np.cumsum(counts[job]) - counts[job]
+        rows[job, : len(own)] = np.arange(len(own)) - first[own] + starts[job][own]
+        rows[job, len(own) :] = starts[job][0]
+        owner[job, : len(own)] = own
+    return rows, owner
+
+
+def deal_parts(counts: np.ndarray, parts: int, width: int, random: np.random.Generator | None) -> np.ndarray:
+    """The part of each slot of one job's bags, int64 `[T]`, dealt evenly within a bag: in turn, or at random.
+
+    Args:
+        counts: instances of each bag `[B]`.
+        parts: number of parts.
+        width: slots of each bag; 0 where bags follow each other.
+        random: None deals in turn.
+    """
+    slots = [np.arange(count) % parts for count in counts]
+    if random is not None:
+        slots = [random.permutation(slot) for slot in slots]
+    if not width:
+        return np.concatenate(slots)
+    return np.concatenate([np.pad(slot, (0, width - len(slot))) for slot in slots])

@@ -1,0 +1,277 @@
+"""Training of a network for many jobs at once.
+
+Jobs are stacked: one batched product does a layer of all of them. Each job has its own bags, order, dropout and seed,
+all drawn from its seed alone, so that its result does not depend on the jobs beside it, but for rounding.
+"""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its bits only with a fixed workspace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflow_scripts.core.seeds import derive_seed
+from workflow_scripts.mil.bags import Bags
+from workflow_scripts.mil.head import Job
+from workflow_scripts.mil.nets.batch import Batch, Net, Sizes, draw_weights
+from workflow_scripts.mil.objectives import Objective
+from workflow_scripts.mil.packing import Cohort, deal_parts, pack
+
+STACK = {"cpu": 4096, "cuda": 400_000}  # instances of a step of all jobs of a stack together, about
+PREDICTED = 4096  # instances predicted together
+AHEAD = 16  # steps for which dropout is drawn together
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a job is trained: `steps` of `batch` bags, Adam at `lr`; its validation loss is taken every `check` steps."""
+
+    steps: int
+    batch: int
+    lr: float
+    check: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained.
+
+    Attributes:
+        net: class of the network.
+        sizes: its sizes; the number of jobs is set for each stack.
+        dropout: share of the embedding's values.
+        weight_decay: of Adam.
+        objective: of the kind of task.
+    """
+
+    net: type[Net]
+    sizes: Sizes
+    dropout: float
+    weight_decay: float
+    objective: Objective
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Deterministic arithmetic on one CPU thread (a step is small), global state restored afterwards."""
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(strict)
+
+
+class _Stream:
+    """What one job draws: the order of its bags, pass after pass, its dropout, and the parts of its bags."""
+
+    def __init__(self, job: Job) -> None:
+        self._train = job.train
+        self._order = np.random.default_rng(derive_seed(job.seed, "order"))
+        self.parts = np.random.default_rng(derive_seed(job.seed, "parts"))
+        self._dropout = np.random.default_rng(derive_seed(job.seed, "dropout"))
+        self._waiting = np.empty(0, np.int64)
+        self._masks: np.ndarray = np.empty((0,))
+
+    def bags(self, count: int) -> np.ndarray:
+        """Places in the training part of the next step's bags, int64 `[count]`."""
+        while len(self._waiting) < count:
+            self._waiting = np.concatenate([self._waiting, self._order.permutation(len(self._train))])
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken
+
+    def kept(self, bags: int, width: int, dropout: float) -> np.ndarray:
+        """What the embeddings of the next step's bags are multiplied by, float32 `[bags, width]`."""
+        if not len(self._masks):
+            drawn = self._dropout.random((AHEAD, bags, width), dtype=np.float32)
+            self._masks = (drawn >= dropout).astype(np.float32) / np.float32(1 - dropout)
+        first, self._masks = self._masks[0], self._masks[1:]
+        return first
+
+
+class _Stack:
+    """Jobs of one batch size that are trained together."""
+
+    def __init__(
+        self, plan: Plan, cohort: Cohort, bags: Bags, jobs: Sequence[Job], schedules: Sequence[Schedule]
+    ) -> None:
+        self.plan, self.cohort, self.jobs, self.schedules = plan, cohort, jobs, schedules
+        self.device = cohort.x.device
+        self.net = _net(plan, len(jobs), self.device)
+        draw_weights(self.net, [derive_seed(job.seed, "weights") for job in jobs])
+        scales = [cohort.scaling(job.train, bags.weights[job.train]) for job in jobs]
+        self.scale = (torch.stack([s[0] for s in scales]), torch.stack([s[1] for s in scales]))
+        made = [plan.objective.targets(bags, job.train) for job in jobs]
+        self.targets = torch.tensor(np.stack([target for target, _ in made]), device=self.device).float()
+        self.weights = [weights for _, weights in made]
+        self.streams = [_Stream(job) for job in jobs]
+        self.checks = [_check_weights(plan, bags, job) for job in jobs]
+        self.best: list[tuple[float, dict[str, Tensor]] | None] = [None] * len(jobs)
+
+    def step(self, adam: torch.optim.Optimizer) -> None:
+        count = self.schedules[0].batch
+        places = [stream.bags(count) for stream in self.streams]
+        chosen = np.stack([job.train[place] for job, place in zip(self.jobs, places, strict=True)])
+        batch = self._batch(chosen)
+        weights = np.stack([own[place] for own, place in zip(self.weights, places, strict=True)]) / count
+        loss = batch_loss(
+            self.net, self.plan.objective, batch, self._targets(chosen),
+            torch.tensor(weights, dtype=torch.float32, device=self.device),
+        )  # fmt: skip
+        adam.zero_grad(set_to_none=True)
+        loss.sum().backward()
+        adam.step()
+
+    def _targets(self, chosen: np.ndarray) -> Tensor:
+        job = torch.arange(len(self.jobs), device=self.device)[:, None]
+        return self.targets[job, torch.from_numpy(chosen).to(self.device)]
+
+    def _batch(self, chosen: np.ndarray) -> Batch:
+        plan, parts = self.plan, None
+        if self.net.parts:
+            parts = _dealt(self.cohort, chosen, self.net, [stream.parts for stream in self.streams])
+        batch = pack(self.cohort, chosen, self.scale, self.net.padded, parts)
+        keep = labels = None
+        if plan.dropout:
+            drawn = [s.kept(chosen.shape[1], plan.sizes.hidden, plan.dropout) for s in self.streams]
+            keep = torch.from_numpy(np.stack(drawn)).to(self.device)
+        if plan.objective.outputs > 1 and self.targets.shape[-1] == 1:
+            labels = self._targets(chosen).squeeze(-1).long()
+        return Batch(batch.x, batch.block, batch.width, keep, labels, batch.parts)
+
+    def logits(self, job: int, chosen: np.ndarray) -> np.ndarray:
+        """Logits float64 `[n, C]` of bags by one job's network as it is."""
+        own = self.best[job]
+        weights = own[1] if own else self.weights_of(job)
+        scale = (self.scale[0][job : job + 1], self.scale[1][job : job + 1])
+        return predict(self.plan, self.cohort, weights, scale, chosen)
+
+    def weights_of(self, job: int) -> dict[str, Tensor]:
+        return {name: value.detach()[job : job + 1] for name, value in self.net.named_parameters()}
+
+    def check(self, step: int) -> None:
+        """Keep a job's weights where its validation loss is the lowest so far, or where it is done and has none."""
+        for number, (job, schedule) in enumerate(zip(self.jobs, self.schedules, strict=True)):
+            if step > schedule.steps:
+                continue
+            if not len(job.validation):
+                if step == schedule.steps:
+                    self.best[number] = 0.0, {k: v.clone() for k, v in self.weights_of(number).items()}
+            elif step % schedule.check == 0 or step == schedule.steps:
+                self._compare(number)
+
+    def _compare(self, number: int) -> None:
+        job, weights, earlier = self.jobs[number], self.weights_of(number), self.best[number]
+        scale = (self.scale[0][number : number + 1], self.scale[1][number : number + 1])
+        logits = torch.from_numpy(predict(self.plan, self.cohort, weights, scale, job.validation))
+        targets = self.targets[number].cpu().double()[torch.from_numpy(job.validation)]
+        loss = self.plan.objective.loss(logits[None], targets[None], torch.from_numpy(self.checks[number])[None]).item()
+        if earlier is None or loss < earlier[0]:
+            self.best[number] = loss, {name: value.clone() for name, value in weights.items()}
+
+
+def batch_loss(net: Net, objective: Objective, batch: Batch, targets: Tensor, weights: Tensor) -> Tensor:
+    """Loss of each job, `[J]`, of targets `[J, B, K]` and weights `[J, B]`, which say how bags are summed."""
+    output = net(batch)
+    loss = torch.zeros(len(weights), dtype=weights.dtype, device=weights.device)
+    for share, logits, valid in output.streams:
+        parts = logits.shape[2]
+        each = weights.unsqueeze(-1).expand(-1, -1, parts)
+        each = each / parts if valid is None else each * valid / valid.sum(dim=-1, keepdim=True)
+        of_parts = targets.unsqueeze(2).expand(-1, -1, parts, -1).flatten(1, 2)
+        loss = loss + share * objective.loss(logits.flatten(1, 2), of_parts, each.flatten(1, 2))
+    if output.own is not None:
+        share, own = output.own
+        loss = loss + share * (own * weights).sum(dim=-1)
+    return loss
+
+
+def _dealt(cohort: Cohort, chosen: np.ndarray, net: Net, random: Sequence[np.random.Generator | None]) -> np.ndarray:
+    """Parts of all jobs' slots, int64 `[J, T]`."""
+    counts = cohort.counts[chosen]
+    width = int(counts.max()) if net.padded else 0
+    dealt = [deal_parts(own, net.parts, width, one) for own, one in zip(counts, random, strict=True)]
+    length = max(map(len, dealt))
+    return np.stack([np.pad(own, (0, length - len(own))) for own in dealt])
+
+
+def _net(plan: Plan, jobs: int, device: torch.device) -> Net:
+    sizes = Sizes(jobs, plan.sizes.inputs, plan.sizes.outputs, plan.sizes.hidden, plan.sizes.attention, plan.sizes.own)
+    return plan.net(sizes).to(device)
+
+
+def _check_weights(plan: Plan, bags: Bags, job: Job) -> np.ndarray:
+    """Weights of the validation bags, whose sum is 1."""
+    if not len(job.validation):
+        return np.empty(0)
+    weights = plan.objective.targets(bags, job.validation)[1]
+    return weights / weights.sum()
+
+
+def predict(
+    plan: Plan, cohort: Cohort, weights: dict[str, Tensor], scale: tuple[Tensor, Tensor], chosen: np.ndarray
+) -> np.ndarray:
+    """Logits float64 `[n, C]` of the chosen bags `[n]` by one job's weights; every instance of a bag is used."""
+    net = _net(plan, 1, cohort.x.device)
+    for name, value in net.named_parameters():
+        value.data = weights[name]
+    order = np.argsort(-cohort.counts[chosen], kind="stable")  # bags of like size side by side
+    found: np.ndarray = np.empty((len(chosen), plan.objective.outputs))
+    with torch.no_grad():
+        for part in _shares(cohort.counts[chosen][order]):
+            own = chosen[order[part]][None]
+            parts = _dealt(cohort, own, net, [None]) if net.parts else None
+            logits = net(pack(cohort, own, scale, net.padded, parts)).logits[0]
+            found[order[part]] = logits.double().cpu().numpy()
+    return found
+
+
+def _shares(counts: np.ndarray) -> Iterator[slice]:
+    """Slices of bags, largest first, that have about `PREDICTED` slots when padded to the first of them."""
+    start = 0
+    while start < len(counts):
+        stop = start + max(1, PREDICTED // int(counts[start]))
+        yield slice(start, min(stop, len(counts)))
+        start = stop
+
+
+def train_jobs(
+    plan: Plan, cohort: Cohort, bags: Bags, jobs: Sequence[Job], schedules: Sequence[Schedule]
+) -> list[np.ndarray]:
+    """Train a network for every job and predict its test bags: logits float64 `[n_test, C]` of each job."""
+    found: list[np.ndarray] = [np.empty(0)] * len(jobs)
+    for members in _stacks(cohort, jobs, schedules):
+        stack = _Stack(plan, cohort, bags, [jobs[i] for i in members], [schedules[i] for i in members])
+        lr, steps = schedules[members[0]].lr, max(schedules[i].steps for i in members)
+        adam = torch.optim.Adam(stack.net.parameters(), lr=lr, weight_decay=plan.weight_decay, fused=True)
+        for step in range(1, steps + 1):
+            stack.step(adam)
+            stack.check(step)
+        for number, i in enumerate(members):
+            found[i] = stack.logits(number, jobs[i].test)
+    return found
+
+
+def _stacks(cohort: Cohort, jobs: Sequence[Job], schedules: Sequence[Schedule]) -> Iterator[list[int]]:
+    """Jobs that are trained together: equal in batch size and rate, alike in steps, and not more than fit."""
+    order = sorted(range(len(jobs)), key=lambda i: (schedules[i].batch, schedules[i].lr, schedules[i].steps, i))
+    members: list[int] = []
+    for i in order:
+        first = schedules[members[0]] if members else schedules[i]
+        a_step = max(1.0, schedules[i].batch * float(cohort.counts[jobs[i].train].mean()))
+        room = max(1, math.floor(STACK[cohort.x.device.type] / a_step))
+        alike = (schedules[i].batch, schedules[i].lr) == (first.batch, first.lr)
+        if members and (not alike or len(members) >= room):
+            yield members
+            members = []
+        members.append(i)
+    if members:
+        yield members
