@@ -11,6 +11,7 @@ rule split_patients:
         manifest=MANIFEST,
         slides="<cohort>/slides.parquet",
     output:
+        labels="<cohort>/benchmark/{task}/labels.parquet",
         splits="<cohort>/benchmark/{task}/splits.parquet",
     log:
         "<cohort>/logs/benchmark/{task}/splits.log",
@@ -25,43 +26,44 @@ rule split_patients:
         code=code("split_patients"),
     shell:
         "python -m workflow_scripts.split_patients --config {params.cfg:q} --task {wildcards.task}"
-        " --manifest {input.manifest:q} --slides {input.slides} --output {output.splits} --log {log}"
+        " --manifest {input.manifest:q} --slides {input.slides} --labels {output.labels}"
+        " --output {output.splits} --log {log}"
 
 
-# Fits one head on one representation in every fold and keeps the predictions of the test patients.
+# Fits a head, or all heads on slide vectors, on one representation in every split and predicts the test patients.
 rule fit_head:
     input:
-        manifest=MANIFEST,
+        labels="<cohort>/benchmark/{task}/labels.parquet",
         splits="<cohort>/benchmark/{task}/splits.parquet",
         regions="<cohort>/embeddings/{representation}/regions.parquet",
         slides="<cohort>/embeddings/{representation}/slides.parquet",
     output:
-        predictions="<cohort>/benchmark/{task}/{representation}/{head}/predictions.parquet",
+        predictions="<cohort>/benchmark/{task}/{representation}/{cell}/predictions.parquet",
     log:
-        "<cohort>/logs/benchmark/{task}/{representation}/{head}.log",
+        "<cohort>/logs/benchmark/{task}/{representation}/{cell}.log",
     conda:
         "../envs/conda.yaml"
     threads: 1
     resources:
-        gpu=lambda wildcards: int(HEADS[wildcards.head].wants_gpu),
+        gpu=cell_gpus,
         mem_mb=8000,
         runtime=240,
     params:
-        cfg=settings("fit_head"),
+        cfg=cell_settings,
         code=code("fit_head"),
         embeddings=subpath(input.slides, parent=True),
     shell:
-        "python -m workflow_scripts.fit_head --config {params.cfg:q} --task {wildcards.task} --head {wildcards.head}"
-        " --manifest {input.manifest:q} --splits {input.splits} --embeddings {params.embeddings}"
-        " --output {output.predictions} --gpu {resources.gpu} --log {log}"
+        "python -m workflow_scripts.fit_head --config {params.cfg:q} --labels {input.labels} --splits {input.splits}"
+        " --embeddings {params.embeddings} --output {output.predictions} --gpu {resources.gpu} --log {log}"
 
 
-# Computes the metrics of all predictions, with patient-bootstrap intervals and paired comparisons.
+# Computes the metrics of all predictions, with intervals of the expected performance and corrected pairs.
 rule collect_results:
     input:
         predictions=PREDICTIONS,
     output:
         results="<cohort>/benchmark/results.parquet",
+        comparisons="<cohort>/benchmark/comparisons.parquet",
     log:
         "<cohort>/logs/benchmark/results.log",
     conda:
@@ -75,7 +77,7 @@ rule collect_results:
         code=code("collect_results"),
     shell:
         "python -m workflow_scripts.collect_results --config {params.cfg:q} --predictions {input.predictions}"
-        " --output {output.results} --log {log}"
+        " --output {output.results} --comparisons {output.comparisons} --log {log}"
 
 
 # Compares the prototypes of a run with maps of the true tissue classes.

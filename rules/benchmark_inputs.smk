@@ -4,11 +4,21 @@ from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.hipt_splits import hipt_files
 
 PREDICTIONS = [
-    f"<cohort>/benchmark/{task}/{representation}/{head}/predictions.parquet"
+    f"<cohort>/benchmark/{task}/{representation}/{cell}/predictions.parquet"
     for task, spec in CFG.benchmark.tasks.items()
     for representation in CFG.representations
-    for head in CFG.benchmark.heads[spec.kind]
+    for cell in stages.cells(CFG, spec.kind)
 ]
+
+
+def cell_settings(wildcards):
+    """Param: settings of the heads of a cell, as JSON."""
+    return stages.as_json(stages.cell_settings(CFG, wildcards.task, wildcards.cell))
+
+
+def cell_gpus(wildcards):
+    """GPUs of a cell: of none where its heads work on slide vectors, or where none is asked for."""
+    return int(CFG.benchmark.gpu and wildcards.cell in HEADS and HEADS[wildcards.cell].wants_gpu)
 
 
 def label_and_split_files(wildcards):

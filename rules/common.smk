@@ -70,7 +70,7 @@ wildcard_constraints:
     table="|".join(map(re.escape, CFG.embed.tables)) or "none",
     representation="|".join(map(re.escape, CFG.representations)),
     task="|".join(map(re.escape, CFG.benchmark.tasks)) or "none",
-    head=r"[a-z0-9_]+",
+    cell=r"[a-z0-9_]+",
 
 
 def settings(rule_name, section=None):

@@ -1,4 +1,4 @@
-"""Score every head's predictions per patient, with intervals and a paired comparison with the baseline."""
+"""Score every head's predictions, with intervals of the expected performance and corrected pairs."""
 
 from pathlib import Path
 
@@ -8,34 +8,40 @@ from workflow_scripts.config import Section
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.tables import read_meta, read_table, write_table
-from workflow_scripts.mil.results import result_rows, result_table, score_predictions
+from workflow_scripts.mil.result_text import result_text
+from workflow_scripts.mil.results import comparison_rows, mean_cells, result_rows, score_cells
 
 
 class Settings(Section):
-    baseline: str = "mean"
-    """Representation that the others are compared with."""
-    bootstraps: int = Field(1000, ge=100)
-    """Patient bootstraps for the 95 % intervals."""
-    seed: int = 0
-    """Seed of the bootstrap."""
+    compare: list[tuple[str, str]] = Field([])
+    """Pairs of representations; the second is subtracted from the first."""
+    primary: dict[str, str] = Field({})
+    """The head of each kind of task that claims are made of."""
+    trainings: dict[str, list[str]] = Field({})
+    """Representations that are the mean of several, trained by other seeds."""
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
-    parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: baseline, bootstraps")
+    parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: compare, primary ...")
     parser.add_argument("--predictions", type=Path, nargs="*", default=[], help="predictions.parquet of all heads")
     parser.add_argument("--output", type=Path, required=True, help="results.parquet")
+    parser.add_argument("--comparisons", type=Path, required=True, help="output: comparisons.parquet")
     args = parse_entry(parser, argv)
-    settings = args.config
+    settings: Settings = args.config
 
-    scored = [
-        score_predictions(read_table(path).to_pylist(), read_meta(path), settings.bootstraps, settings.seed)
-        for path in args.predictions
-    ]
-    rows = result_rows(scored, settings.baseline)
-    write_table(args.output, rows, schemas.RESULTS, {"settings": settings.model_dump(mode="json")})
+    cells = []
+    for number, path in enumerate(args.predictions, start=1):
+        cells += score_cells(read_table(path), read_meta(path))
+        log.info("scored %d of %d files", number, len(args.predictions))
+    cells = mean_cells(cells, settings.trainings)
+    rows = result_rows(cells, settings.primary)
+    pairs = comparison_rows(cells, settings.compare, settings.primary)
+    meta = {"settings": settings.model_dump(mode="json")}
+    write_table(args.output, rows, schemas.RESULTS, meta)
+    write_table(args.comparisons, pairs, schemas.COMPARISONS, meta)
     if rows:
-        log.info("pooled over folds, unit: patient\n%s", result_table(rows))
+        log.info("95 %% intervals of the expected value\n%s", result_text(rows, pairs))
     else:
         log.info("no task is named, so nothing was benchmarked; label a column of the manifest in benchmark.tasks")
 

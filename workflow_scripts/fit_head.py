@@ -1,92 +1,93 @@
-"""Fit one head on one representation over all folds of a task, and predict every test slide."""
+"""Fit heads on one representation over all splits of a task, and predict every test slide."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
-from workflow_scripts.config import HeadSettings, Section, Task
+from workflow_scripts.config import Section
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.gpu import lease_devices
-from workflow_scripts.core.labels import Labels, read_labels
-from workflow_scripts.core.manifest import read_manifest
+from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.tables import read_meta, read_table, write_table
-from workflow_scripts.mil.bags import Bags, pair_embeddings, patient_weights, target_array
-from workflow_scripts.mil.crossval import fold_jobs, predict_jobs
-from workflow_scripts.mil.heads import make_head
-from workflow_scripts.mil.predictions import PREDICTIONS, prediction_rows
+from workflow_scripts.core.tasks import KINDS
+from workflow_scripts.mil.crossval import predict_jobs
+from workflow_scripts.mil.jobs import budget_facts, fits
+from workflow_scripts.mil.predictions import PREDICTIONS, Predicted, prediction_table
+from workflow_scripts.mil.units import Units, make_units
 
 
 class Settings(Section):
-    task: Task
-    """Kind and columns of the task."""
-    head_settings: HeadSettings = HeadSettings()
-    """Settings of the heads."""
+    heads: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Settings of each head."""
+    seeds: int = Field(1, ge=1)
+    """Seeds of the heads that have chance in them."""
     seed: int = 0
-    """Seed of the head."""
+    """Seed from which theirs are derived."""
 
 
-def _require_same(labels: Labels, splits: pa.Table, source: Path, manifest: Path) -> None:
-    """Refuse splits that were dealt from other labels or patients than the manifest's."""
-    dealt = set(zip(splits["slide_id"].to_pylist(), splits["patient_id"].to_pylist(), strict=True))
-    if dealt != set(zip(labels.slide_ids, labels.patient_ids, strict=True)):
-        raise UserError(f"{source} lists other labelled slides or patients than {manifest}; run split_patients again")
+def _fitted(head: str, settings: Settings, kind: str, units: Units, splits: pa.Table) -> pa.Table:
+    """Predictions of one head; ValueError where one is no finite number."""
+    wanted = fits(head, splits, units.bag_of, settings.seed, settings.seeds if HEADS[head].seeded else 1)
+    values, _ = predict_jobs(head, kind, units.bags, [one.job for one in wanted], settings.heads[head])
+    bad = sum(not np.isfinite(one).all() for one in values)
+    if bad:
+        raise ValueError(f"the predictions of {bad} of {len(values)} fits are no finite numbers")
+    predicted = [Predicted(*one[:4], one.job.test, value) for one, value in zip(wanted, values, strict=True)]
+    return prediction_table(head, KINDS[kind], units.truth, predicted)
 
 
-def _parts(splits: pa.Table, slide_ids: list[str]) -> np.ndarray:
-    """Part of each slide in each fold of the first repeat, all training patients used, str `[K, S]`."""
-    first = [row for row in splits.to_pylist() if row["repeat"] == 0 and row["budget"] == "all"]
-    part_of = {(row["fold"], row["slide_id"]): row["part"] for row in first}
-    folds = sorted({fold for fold, _ in part_of})
-    return np.array([[part_of.get((fold, name), "") for name in slide_ids] for fold in folds])
-
-
-def _bags(folder: Path, labels: Labels) -> Bags:
-    slides, regions = (read_table(folder / f"{name}.parquet") for name in ("slides", "regions"))
-    vectors, matrices = pair_embeddings(labels.slide_ids, slides, regions, source=str(folder))
-    target = target_array(labels.kind, labels.values, labels.classes)
-    weights = patient_weights(labels.patient_ids)
-    return Bags(vectors, matrices, target, len(labels.classes), weights, labels.patient_ids)
+def _all_heads(settings: Settings, kind: str, units: Units, splits: pa.Table) -> tuple[list[pa.Table], dict[str, str]]:
+    """Predictions of the heads that could be fitted, and why the others could not."""
+    tables, failures = [], {}
+    for head in settings.heads:
+        try:
+            tables.append(_fitted(head, settings, kind, units, splits))
+        except Exception as error:  # one head's failure is a line of the results, and costs no other head anything
+            log.exception("head %s failed", head)
+            failures[head] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return tables, failures
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
-    parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: task, seed")
-    parser.add_argument("--task", required=True, help="name of the task")
-    parser.add_argument("--head", required=True, help="name of the head")
-    parser.add_argument("--manifest", type=Path, required=True, help="slides.csv with the label columns")
+    parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: heads, seeds, seed")
+    parser.add_argument("--labels", type=Path, required=True, help="labels.parquet of the task")
     parser.add_argument("--splits", type=Path, required=True, help="splits.parquet of the task")
     parser.add_argument("--embeddings", type=Path, required=True, help="folder with slides.parquet and regions.parquet")
     parser.add_argument("--output", type=Path, required=True, help="predictions.parquet")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 runs on the CPU")
     args = parse_entry(parser, argv)
-    own = args.config.head_settings.of(args.head)
-    make_head(args.head, args.config.task.kind, own)  # a wrong name ends here, before any work
     lease_devices(args.gpu)
 
-    facts, splits = read_meta(args.splits), read_table(args.splits)
-    split_slides = list(dict.fromkeys(splits["slide_id"].to_pylist()))
-    task = args.config.task.model_copy(update={"classes": facts["classes"] or None, "other_classes": "leave_out"})
-    labels = read_labels(read_manifest(args.manifest), task, str(args.manifest), split_slides)
-    _require_same(labels, splits, args.splits, args.manifest)
-    bags = _bags(args.embeddings, labels)
-    jobs = fold_jobs(args.head, _parts(splits, labels.slide_ids), args.config.seed)
-    predictions, _ = predict_jobs(args.head, task.kind, bags, jobs, own)
-    rows = prediction_rows(labels, [(job.test, values) for job, values in zip(jobs, predictions, strict=True)])
-    meta = {
-        "task": args.task,
-        "kind": task.kind,
-        "head": args.head,
+    facts, labels, splits = read_meta(args.splits), read_table(args.labels), read_table(args.splits)
+    slides, regions = (read_table(args.embeddings / f"{name}.parquet") for name in ("slides", "regions"))
+    by_patient = facts["slides_of_patient"] == "bag"
+    units = make_units(
+        labels, KINDS[facts["kind"]], facts["classes"], by_patient, slides, regions, str(args.embeddings)
+    )
+    tables, failures = _all_heads(args.config, facts["kind"], units, splits)
+    patient_of = dict(zip(labels["slide_id"].to_pylist(), labels["patient_id"].to_pylist(), strict=True))
+    copied = ("task", "kind", "family", "level", "classes", "counts", "n_slides", "n_excluded", "excluded")
+    meta = {name: facts[name] for name in copied} | {
+        "heads": list(args.config.heads),
+        "failures": failures,
         "representation": args.embeddings.name,
-        "classes": labels.classes,
         "pretrained_on": read_meta(args.embeddings / "slides.parquet").get("pretrained_on", ""),
-        "n_excluded": facts["n_excluded"],
-        "excluded": facts["excluded"],
+        "splits": facts["splits_in_words"],
+        "budgets": budget_facts(splits, patient_of, facts["design"]),
         "settings": args.config.model_dump(mode="json"),
     }
-    write_table(args.output, rows, PREDICTIONS, meta)
-    log.info("task %s, head %s on %s: %d predictions", args.task, args.head, meta["representation"], len(rows))
+    write_table(args.output, pa.concat_tables(tables) if tables else PREDICTIONS.empty_table(), PREDICTIONS, meta)
+    log.info("task %s on %s: %s", meta["task"], meta["representation"], _told(tables, failures))
+
+
+def _told(tables: list[pa.Table], failures: dict[str, str]) -> str:
+    rows = sum(len(table) for table in tables)
+    return f"{rows} predictions of {len(tables)} heads" + "".join(f"; {k} failed: {v}" for k, v in failures.items())
 
 
 if __name__ == "__main__":

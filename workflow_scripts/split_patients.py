@@ -11,11 +11,13 @@ from workflow_scripts.core import schemas
 from workflow_scripts.core.cells import first_few
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.feature_store import usable_slides
+from workflow_scripts.core.given_splits import GivenSplits
 from workflow_scripts.core.manifest import read_manifest
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.core.task_splits import read_to_split, require_splits
 from workflow_scripts.mil.dealing import Dealing, cohort_of, make_splits, split_facts
 from workflow_scripts.mil.splits import split_columns
+from workflow_scripts.mil.units import LABELS, label_columns
 
 
 class Settings(Section):
@@ -41,12 +43,21 @@ class Settings(Section):
         return Dealing(**{name: getattr(self, name) for name in Dealing._fields})
 
 
+def _in_words(given: GivenSplits | None, settings: Settings) -> str:
+    """How the splits were made, as a table says it."""
+    if given is None:
+        site = settings.task.splits.preserve
+        return f"{settings.repeats} x {settings.folds} folds" + (f", {site} kept together" if site else "")
+    return f"{settings.task.splits.kind}, {len(given.splits)} split{'s' if len(given.splits) > 1 else ''}"
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: task, folds ...")
     parser.add_argument("--task", required=True, help="name of the task")
     parser.add_argument("--manifest", type=Path, required=True, help="slides.csv with the label columns")
     parser.add_argument("--slides", type=Path, required=True, help="slides.parquet, which says what is usable")
+    parser.add_argument("--labels", type=Path, required=True, help="output: labels.parquet")
     parser.add_argument("--output", type=Path, required=True, help="splits.parquet")
     args = parse_entry(parser, argv)
     settings, task, manifest = args.config, args.config.task, str(args.manifest)
@@ -56,7 +67,9 @@ def main(argv: list[str] | None = None) -> None:
     cohort = cohort_of(found.labels, found.sites)
     splits = make_splits(cohort, found, settings.dealing, task.splits.leaks)
     facts = {"task": args.task, "kind": task.kind, **split_facts(found, task.splits.leaks)}
+    facts |= {"family": task.family or args.task, "splits_in_words": _in_words(found.given, settings)}
     meta = facts | {"settings": settings.model_dump(mode="json")}
+    write_table(args.labels, label_columns(found.labels), LABELS, {"task": args.task})
     write_table(args.output, split_columns(cohort, splits), schemas.SPLITS, meta)
     _tell(facts, len(splits))
 

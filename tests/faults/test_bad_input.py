@@ -177,7 +177,8 @@ def run_split(finished: Path, manifest: Path, folds: int, output: Path) -> subpr
     config = f'{{"task": {task}, "folds": {folds}, "seed": 0, "validation_fraction": 0.0}}'
     slides = finished / "results" / "tiny" / "slides.parquet"
     args = ["--config", config, "--task", "subtype", "--manifest", str(manifest)]
-    return run_entry("split_patients", *args, "--slides", str(slides), "--output", str(output))
+    outputs = ["--labels", str(output.with_name("labels.parquet")), "--output", str(output)]
+    return run_entry("split_patients", *args, "--slides", str(slides), *outputs)
 
 
 def run_entry(name: str, *args: str) -> subprocess.CompletedProcess[str]:

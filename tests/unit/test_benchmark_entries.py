@@ -3,15 +3,18 @@
 import json
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
-from workflow_scripts import collect_results, fit_head, show_results, split_patients
+from workflow_scripts import collect_results, fit_head, split_patients
+from workflow_scripts.config import HeadSettings
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import heads_for
 from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.core.tasks import KINDS, METRICS
 from workflow_scripts.mil.predictions import PREDICTIONS
+from workflow_scripts.mil.units import LABELS
 
 SUBTYPE = {"kind": "classification", "label": "subtype"}
 SURVIVAL = {"kind": "survival", "time": "days", "event": "dead"}
@@ -52,25 +55,28 @@ def _cohort(folder):
 def _split(folder, task=SUBTYPE, **settings):
     config = json.dumps({"task": task, "folds": 3, "seed": 0, **settings})
     files = ["--manifest", f"{folder}/slides.csv", "--slides", f"{folder}/slides.parquet"]
-    split_patients.main(["--config", config, "--task", "t", *files, "--output", f"{folder}/splits.parquet"])
+    files += ["--labels", f"{folder}/labels.parquet", "--output", f"{folder}/splits.parquet"]
+    split_patients.main(["--config", config, "--task", "t", *files])
     return folder / "splits.parquet"
 
 
-def _fit(folder, head, representation="good", task=SUBTYPE, output=None):
-    output = output or folder / f"{representation}-{head}.parquet"
-    config = json.dumps({"task": task, "seed": 0})
-    files = ["--manifest", f"{folder}/slides.csv", "--splits", f"{folder}/splits.parquet"]
+def _fit(folder, *heads, representation="good", output=None, **settings):
+    output = output or folder / f"{representation}-{heads[0]}.parquet"
+    known = {head: HeadSettings().of(head) for head in heads}
+    config = json.dumps({"heads": known, "seed": 0, **settings})
+    files = ["--labels", f"{folder}/labels.parquet", "--splits", f"{folder}/splits.parquet"]
     options = ["--embeddings", f"{folder}/{representation}", "--output", str(output), "--gpu", "0"]
-    fit_head.main(["--config", config, "--task", "t", "--head", head, *files, *options])
+    fit_head.main(["--config", config, *files, *options])
     return output
 
 
-def _collect(folder, *predictions, baseline="mean"):
-    config = json.dumps({"baseline": baseline, "bootstraps": 100, "seed": 0})
-    log = folder / "collect.log"
-    options = ["--output", f"{folder}/results.parquet", "--log", str(log)]
+def _collect(folder, *predictions, compare=(("good", "mean"),)):
+    primary = {"classification": "logistic", "ordinal": "logistic", "survival": "cox"}
+    config = json.dumps({"compare": compare, "primary": primary})
+    log, pairs = folder / "collect.log", folder / "comparisons.parquet"
+    options = ["--output", f"{folder}/results.parquet", "--comparisons", str(pairs), "--log", str(log)]
     collect_results.main(["--config", config, "--predictions", *map(str, predictions), *options])
-    return read_table(folder / "results.parquet").to_pylist(), log.read_text()
+    return read_table(folder / "results.parquet").to_pylist(), read_table(pairs).to_pylist(), log.read_text()
 
 
 @pytest.fixture
@@ -111,6 +117,26 @@ def test_same_seed_same_bytes(cohort):
     assert _split(cohort, seed=1).read_bytes() != first
 
 
+def test_labels_are_frozen_with_the_splits(cohort):
+    _split(cohort)
+    table = read_table(cohort / "labels.parquet")
+    assert table.schema.equals(LABELS)
+    rows = {row["slide_id"]: row for row in table.to_pylist()}
+    assert len(rows) == 30 and rows["s7-0"]["label"] == "lusc" and rows["s7-0"]["patient_id"] == "p7"
+    assert rows["s7-0"]["time"] is None
+
+
+def test_permuted_labels_are_the_same_labels_of_other_patients(cohort):
+    labels = {}
+    for permuted in (False, True):
+        _split(cohort, SUBTYPE | {"permuted": permuted})
+        rows = read_table(cohort / "labels.parquet").to_pylist()
+        labels[permuted] = {row["patient_id"]: row["label"] for row in rows}
+        assert len({(row["patient_id"], row["label"]) for row in rows}) == N_PATIENTS
+    assert labels[True] != labels[False]
+    assert sorted(labels[True].values()) == sorted(labels[False].values())
+
+
 @pytest.mark.parametrize("head", heads_for("classification"))
 def test_every_labelled_slide_is_predicted_once(cohort, head):
     splits = read_table(_split(cohort)).to_pylist()
@@ -120,95 +146,126 @@ def test_every_labelled_slide_is_predicted_once(cohort, head):
     rows = table.to_pylist()
     tested = {(row["slide_id"], row["patient_id"], row["fold"]) for row in splits if row["part"] == "test"}
     assert {(row["slide_id"], row["patient_id"], row["fold"]) for row in rows} == tested
-    assert len(rows) == 30
-    assert {key: meta[key] for key in ("task", "kind", "head", "representation", "classes", "pretrained_on")} == {
+    assert len(rows) == 30 and {row["head"] for row in rows} == {head}
+    assert {key: meta[key] for key in ("task", "kind", "heads", "representation", "classes", "pretrained_on")} == {
         "task": "t",
         "kind": "classification",
-        "head": head,
+        "heads": [head],
         "representation": "good",
         "classes": ["luad", "lusc"],
         "pretrained_on": "this cohort",
     }
+    assert meta["failures"] == {}
     found = sum(meta["classes"][int(np.argmax(row["probabilities"]))] == row["label"] for row in rows)
     assert found >= 27
     assert _fit(cohort, head, output=cohort / "again.parquet").read_bytes() == path.read_bytes()
 
 
+def test_heads_that_share_a_job_predict_what_they_predict_alone(cohort):
+    _split(cohort, repeats=2)
+    together = read_table(_fit(cohort, "knn", "logistic"))
+    for head in ("knn", "logistic"):
+        alone = read_table(_fit(cohort, head, output=cohort / "alone.parquet"))
+        assert together.filter(pc.equal(together["head"], head)).equals(alone)
+
+
+def test_a_patient_is_one_bag_where_the_task_says_so(cohort):
+    _split(cohort, SUBTYPE | {"slides_of_patient": "bag"})
+    rows = read_table(_fit(cohort, "logistic")).to_pylist()
+    assert len(rows) == N_PATIENTS == len({row["patient_id"] for row in rows})
+    assert {row["slide_id"] for row in rows} == {None}
+
+
+def test_slides_have_labels_of_their_own_at_level_slide(cohort):
+    manifest = cohort / "slides.csv"
+    manifest.write_text(manifest.read_text().replace("s6-1,s6-1.svs,p6,luad", "s6-1,s6-1.svs,p6,lusc"))
+    with pytest.raises(UserError, match="patient p6 has two values"):
+        _split(cohort)
+    _split(cohort, SUBTYPE | {"level": "slide"})
+    rows, _, _ = _collect(cohort, _fit(cohort, "logistic"))
+    assert rows[0]["level"] == "slide" and rows[0]["n_patients"] == N_PATIENTS
+
+
+def test_head_seeds_are_predicted_apart_where_chance_takes_part(cohort):
+    _split(cohort)
+    table = read_table(_fit(cohort, "mean_mil", seeds=2))
+    assert set(table["seed"].to_pylist()) == {0, 1}
+    first, second = (table.filter(pc.equal(table["seed"], seed))["probabilities"].to_pylist() for seed in (0, 1))
+    assert first != second
+    assert set(read_table(_fit(cohort, "logistic", seeds=2))["seed"].to_pylist()) == {0}
+
+
 def test_survival_from_splits_to_results(cohort):
     _split(cohort, SURVIVAL)
-    files = [_fit(cohort, "cox", name, SURVIVAL) for name in ("good", "mean")]
+    files = [_fit(cohort, "cox", representation=name) for name in ("good", "mean")]
     row = read_table(files[0]).to_pylist()[0]
     assert row["label"] is None
     assert row["probabilities"] is None
     assert isinstance(row["risk"], float)
-    rows, _ = _collect(cohort, *files)
+    rows, _, _ = _collect(cohort, *files)
     assert [(row["representation"], row["metric"]) for row in rows] == [
         (name, metric) for name in ("good", "mean") for metric in ("c_index", "time_dependent_auc")
     ]
-    assert rows[0]["pooled"] > 0.6
+    assert rows[0]["value"] > 0.6 and rows[0]["aggregation"] == "within folds"
 
 
 def test_ordinal_task_adds_kappa_and_keeps_the_order_of_grades(cohort):
     task = {"kind": "ordinal", "label": "subtype", "classes": ["lusc", "luad"]}
     assert read_meta(_split(cohort, task))["classes"] == ["lusc", "luad"]
-    rows, _ = _collect(cohort, _fit(cohort, "logistic", task=task), baseline="good")
+    rows, _, _ = _collect(cohort, _fit(cohort, "logistic"))
     assert [row["metric"] for row in rows] == list(KINDS["ordinal"].metrics)
-    assert all(row["pooled"] > 0.8 for row in rows if METRICS[row["metric"]].larger_is_better)
+    assert all(row["value"] > 0.8 for row in rows if METRICS[row["metric"]].larger_is_better)
 
 
-def test_results_compare_with_the_baseline(cohort):
-    _split(cohort)
-    rows, log = _collect(cohort, *(_fit(cohort, "logistic", name) for name in ("good", "mean")))
+def test_results_compare_the_pairs_that_are_named(cohort):
+    _split(cohort, repeats=2)
+    files = [_fit(cohort, "knn", "logistic", representation=name) for name in ("good", "mean")]
+    rows, pairs, log = _collect(cohort, *files)
     assert read_table(cohort / "results.parquet").schema.equals(schemas.RESULTS)
-    of = {(row["representation"], row["metric"]): row for row in rows}
-    good, mean = of["good", "auc"], of["mean", "auc"]
-    assert good["pooled"] > 0.9 > mean["pooled"]
-    assert good["difference"] == pytest.approx(good["pooled"] - mean["pooled"])
-    assert good["difference_low"] > 0
-    assert mean["baseline"] is None
-    assert mean["difference"] is None
-    assert (good["n_patients"], good["n_slides"], good["n_excluded"], len(good["folds"])) == (24, 30, 2, 3)
-    assert "good" in log
-    assert f"{good['pooled']:.3f} [" in log
+    assert read_table(cohort / "comparisons.parquet").schema.equals(schemas.COMPARISONS)
+    of = {(row["representation"], row["head"], row["metric"]): row for row in rows}
+    good, mean = of["good", "logistic", "auc"], of["mean", "logistic", "auc"]
+    assert good["value"] > 0.9 > mean["value"]
+    pair = next(row for row in pairs if row["head"] == "logistic" and row["metric"] == "auc")
+    assert pair["difference"] == pytest.approx(good["value"] - mean["value"])
+    assert pair["low"] > 0 and pair["verdict"] == "better" and pair["primary"]
+    assert (good["n_patients"], good["n_slides"], good["n_excluded"], len(good["folds"])) == (24, 30, 2, 6)
+    assert f"{good['value']:.3f} [" in log and "good is better than mean in AUC" in log
 
 
-def test_without_predictions_the_table_is_empty(cohort):
+def test_without_predictions_the_tables_are_empty(cohort):
     """A cohort without a task: the rule names no file."""
-    rows, log = _collect(cohort)
-    assert rows == [] and "no task is named" in log
+    rows, pairs, log = _collect(cohort)
+    assert rows == pairs == [] and "no task is named" in log
     assert read_table(cohort / "results.parquet").schema.equals(schemas.RESULTS)
 
 
-def test_results_are_shown_by_the_headline_of_their_kind(cohort, capsys):
+def test_a_head_that_fails_costs_no_other_head_anything(cohort):
+    """Cox cannot learn from classes: it stands in for any head that breaks."""
     _split(cohort)
-    _collect(cohort, *(_fit(cohort, "logistic", name) for name in ("good", "mean")))
-    (cohort / "benchmark").mkdir()
-    (cohort / "results.parquet").rename(cohort / "benchmark/results.parquet")
-    show_results.main([str(cohort)])
-    told = capsys.readouterr().out
-    assert [line.split()[:4] for line in told.splitlines() if "logistic" in line] == [
-        ["t", "logistic", "good", "auc"],
-        ["t", "logistic", "mean", "auc"],
-    ]
-    _collect(cohort)
-    (cohort / "results.parquet").rename(cohort / "benchmark/results.parquet")
-    show_results.main([str(cohort)])
-    assert "No task is named under benchmark.tasks" in capsys.readouterr().out
+    path = _fit(cohort, "cox", "logistic")
+    assert set(read_table(path)["head"].to_pylist()) == {"logistic"}
+    assert "head cox is not made for classification" in read_meta(path)["failures"]["cox"]
+    rows, _, log = _collect(cohort, path)
+    failed = [row for row in rows if row["head"] == "cox"]
+    assert len(failed) == 1 and "not made for classification" in failed[0]["failure"] and failed[0]["value"] is None
+    assert "failed: head cox" in log
 
 
-def test_splits_of_other_labels_are_refused(cohort):
+def test_predictions_that_are_no_numbers_are_a_failure_and_no_class(cohort, monkeypatch):
     _split(cohort)
-    manifest = cohort / "slides.csv"
-    manifest.write_text(manifest.read_text().replace("s5-0,s5-0.svs,p5,lusc", "s5-0,s5-0.svs,p5,"))
-    with pytest.raises(UserError, match="run split_patients again"):
-        _fit(cohort, "knn")
-    assert not (cohort / "good-knn.parquet").exists()
+
+    def spoilt(self, vectors):
+        return np.full((len(vectors), 2), np.nan)
+
+    monkeypatch.setattr("workflow_scripts.mil.heads.knn.KnnHead.predict_vectors", spoilt)
+    path = _fit(cohort, "knn")
+    assert len(read_table(path)) == 0
+    assert read_meta(path)["failures"]["knn"] == "ValueError: the predictions of 3 of 3 fits are no finite numbers"
 
 
-def test_missing_embedding_and_unfit_head_are_told(cohort):
+def test_missing_embedding_is_told(cohort):
     _split(cohort)
-    with pytest.raises(UserError, match="head cox is not made for classification"):
-        _fit(cohort, "cox")
     regions = read_table(cohort / "good" / "regions.parquet").to_pylist()
     kept = [row for row in regions if row["slide_id"] != "s7-0"]
     write_table(cohort / "good" / "regions.parquet", kept, schemas.REGION_EMBEDDINGS)

@@ -103,7 +103,7 @@ def test_files_that_are_named_exist(name):
     assert missing_files(name) == []
 
 
-@pytest.mark.parametrize("name", [*DOCUMENTS, *FORMS])
+@pytest.mark.parametrize("name", [*PRESENT, *FORMS])
 def test_commands_name_modules_that_exist(name):
     modules = re.findall(r"-m ((?:workflow_scripts|tests)(?:\.\w+)+)", read(name))
     assert [module for module in modules if not (ROOT / f"{module.replace('.', '/')}.py").is_file()] == []

@@ -31,7 +31,14 @@ def cohort(tmp_path):
 def _split(folder, task, **settings):
     config = json.dumps({"task": TASK | task, "folds": 3, "repeats": 2, "seed": 0, **settings})
     files = ["--manifest", f"{folder}/slides.csv", "--slides", f"{folder}/slides.parquet"]
-    options = ["--output", f"{folder}/splits.parquet", "--log", f"{folder}/splits.log"]
+    options = [
+        "--labels",
+        f"{folder}/labels.parquet",
+        "--output",
+        f"{folder}/splits.parquet",
+        "--log",
+        f"{folder}/splits.log",
+    ]
     split_patients.main(["--config", config, "--task", "t", *files, *options])
     return read_table(folder / "splits.parquet").to_pylist(), read_meta(folder / "splits.parquet")
 

@@ -121,6 +121,20 @@ class Config(Section):
         return [name for name, run in runs.items() if run.uses_prototypes and run.prototypes.level == "slide"]
 
     @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Representations that are compared, the second is subtracted from the first."""
+        if self.benchmark.compare is not None:
+            return self.benchmark.compare
+        rivals = [name for name in ("dino", "mean") if name in self.compared]
+        return [(run, rival) for run in self.pretrain.runs for rival in rivals if run in self.compared and run != rival]
+
+    @property
+    def compared(self) -> list[str]:
+        """Names of the representations in the results: trainings of one run by several seeds are one."""
+        again = {name for names in self.pretrain.trainings.values() for name in names[1:]}
+        return [name for name in self.representations if name not in again]
+
+    @property
     def representations(self) -> list[str]:
         """Names of what is compared: what is not trained here, then the pretraining runs, then their prototypes."""
         sets = [prototypes_of(name) for name in self.prototype_runs]
@@ -187,10 +201,16 @@ class Config(Section):
                 raise ValueError(
                     f"pretrain run {name}: crops.global_size ({size}) exceeds regions.grid ({self.regions.grid})"
                 )
-        if self.benchmark.baseline not in self.representations:
-            raise ValueError(
-                f"benchmark.baseline: {self.benchmark.baseline} is none of {', '.join(self.representations)}"
-            )
+        return self
+
+    @model_validator(mode="after")
+    def _compares_what_is_there(self) -> "Config":
+        for pair in self.benchmark.compare or []:
+            for name in pair:
+                if name not in self.compared:
+                    raise ValueError(f"benchmark.compare: {name} is none of {', '.join(self.compared)}")
+            if pair[0] == pair[1]:
+                raise ValueError(f"benchmark.compare: {pair[0]} is compared with itself; name two representations")
         return self
 
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from workflow_scripts.config.base import Count, Name, Section, without_dropped, without_repeats
+from workflow_scripts.config.base import Count, Name, Section, free, without_dropped, without_repeats
+from workflow_scripts.config.expand import MULTILABEL, expand
 from workflow_scripts.config.heads import HeadSettings
-from workflow_scripts.config.multilabel import MULTILABEL, expand
 from workflow_scripts.config.splits import FewShot, Folds, Fractions, Splits
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import default_heads, head_entry
@@ -31,6 +31,7 @@ _KIND_SCHEMA = {"enum": [*KINDS, MULTILABEL], "type": "string"}
 KindName = Annotated[str, AfterValidator(_known_kind), WithJsonSchema({"enum": list(KINDS), "type": "string"})]
 TaskKind = Annotated[str, AfterValidator(_known_kind), WithJsonSchema(_KIND_SCHEMA)]
 _DRAWS = 10
+_PRIMARY = ("logistic", "cox", "ridge")
 _HEADS = {kind: default_heads(kind) for kind in KINDS}
 
 
@@ -62,6 +63,11 @@ class Task(Section):
     patient all the same."""
     slides_of_patient: Literal["average", "bag"] = "average"
     """Predictions of a patient's slides are averaged, or all its slides are one bag."""
+    permutation_control: bool = False
+    """true adds the task `<name>-permuted`, whose labels are dealt to the patients by chance: its intervals must hold
+    chance."""
+    permuted: bool = False
+    """Whether labels are dealt to the patients by chance; permutation_control sets it."""
     splits: Splits = Splits()
     train_fractions: Fractions | None = None
     """As benchmark.train_fractions, for this task; null takes that."""
@@ -137,11 +143,16 @@ class Benchmark(Section):
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Fraction of a split's training patients held out as part `val`, by which heads choose."""
     seed: int = 0
-    """Seed of folds, heads and bootstrap."""
-    bootstraps: Annotated[int, Field(ge=100)] = 1000
-    """Patient bootstraps for the 95 % intervals."""
-    baseline: Name = "mean"
-    """Representation that the others are compared with, paired by patient."""
+    """Seed of folds and heads."""
+    seeds: Count = 1
+    """Seeds of the heads that have chance in them; results are means over them."""
+    gpu: bool = free(False)
+    """true asks for a GPU for each MIL head; on regions of a cohort of hundreds of slides a core is enough."""
+    compare: list[tuple[Name, Name]] | None = None
+    """Pairs of representations that are compared, such as [[slpd, dino]]; null compares every run with `dino` and
+    `mean`."""
+    primary_heads: dict[KindName, str] = Field({})
+    """The head of each kind of task that claims are made of; logistic, cox or ridge unless named, or else the first."""
     region_truth: str | None = None
     """Folder with a map of tissue classes per slide ({slide_id}.npz), to score the prototypes against."""
 
@@ -180,6 +191,22 @@ class Benchmark(Section):
                 except UserError as error:
                     raise ValueError(str(error)) from None
         return value
+
+    @model_validator(mode="after")
+    def _primary_heads_are_heads(self) -> "Benchmark":
+        for kind, head in self.primary_heads.items():
+            if head not in self.heads.get(kind, []):
+                raise ValueError(f"primary_heads.{kind}: {head} is none of heads.{kind}; name one of them")
+        return self
+
+    def primary(self) -> dict[str, str]:
+        """The head of each kind of task that claims are made of."""
+        named = {kind: [self.primary_heads.get(kind), *_PRIMARY] for kind in self.heads}
+        return {
+            kind: next((name for name in named[kind] if name in heads), heads[0])
+            for kind, heads in self.heads.items()
+            if heads
+        }
 
     @model_validator(mode="after")
     def _every_task_has_heads(self) -> "Benchmark":

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from workflow_scripts.config.base import (
     Count,
@@ -158,6 +158,9 @@ class Neighbours(Section):
 class PretrainRun(Section):
     seed: int = 0
     """Seed of initialisation, sampling, crops and k-means."""
+    seeds: Annotated[int, Field(ge=1, le=99)] = 1
+    """Trainings by as many seeds, from `seed` on; the benchmark gives their mean, and their spread enters its
+    intervals."""
     init: str | None = None
     """Where training starts: null (from scratch), the state.safetensors or model.safetensors of an earlier run, or
     HIPT's vit4k_xs_dino.pth."""
@@ -255,6 +258,7 @@ class Pretrain(Section):
     """Regions a device holds at once in training; null chooses. A step's gradients are summed over such parts."""
     defaults: PretrainRun = PretrainRun()
     """Settings of every run."""
+    _trained_again: dict[str, list[str]] = PrivateAttr(default_factory=dict)
     runs: dict[Name, dict[str, Any]] = Field(_RUNS, min_length=1)
     """Named runs beside slpd and dino; each is the defaults with the keys given here replaced. null drops a run."""
 
@@ -265,12 +269,29 @@ class Pretrain(Section):
 
     @model_validator(mode="after")
     def _runs_are_valid(self) -> "Pretrain":
-        for name in self.runs:
+        for name in list(self.runs):
             try:
-                self.run(name)
+                run = self.run(name)
             except ValidationError as error:
                 raise ValueError(f"run {name}: {first_problem(error)}") from None
+            for other in self._other_seeds(name, run.seeds):
+                if other in self.runs:
+                    raise ValueError(f"run {other} is the name of a training of {name} by another seed; rename it")
+        for name in list(self.runs):
+            run = self.run(name)
+            for number, other in enumerate(self._other_seeds(name, run.seeds), start=1):
+                self.runs[other] = {**self.runs[name], "seed": run.seed + number, "seeds": 1}
+                self._trained_again.setdefault(name, []).append(other)
         return self
+
+    @staticmethod
+    def _other_seeds(name: str, seeds: int) -> list[str]:
+        return [f"{name}-seed{number}" for number in range(1, seeds)]
+
+    @property
+    def trainings(self) -> dict[str, list[str]]:
+        """Runs of several seeds: names of all their trainings, the first of which has the run's own name."""
+        return {name: [name, *others] for name, others in self._trained_again.items()}
 
     def run(self, name: str) -> PretrainRun:
         """Settings of one run: the defaults, under the preset, under the run's own keys."""

@@ -10,7 +10,9 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from workflow_scripts.config import Config, PretrainRun, Task
-from workflow_scripts.config.stages import BY_CONFIG, BY_RUN, BY_TASK, SECTIONS, section_settings
+from workflow_scripts.config.stages import BY_CONFIG, BY_RUN, BY_TASK, SECTIONS, cell_settings, cells, section_settings
+from workflow_scripts.core.heads import heads_for
+from workflow_scripts.core.tasks import KINDS
 
 _RUN = "pretrain.defaults"
 _INDEX = "index_features where source is set"
@@ -25,12 +27,14 @@ _WIRING = {
     "source.kind": "import_features and index_features in place of tile_regions and extract_features",
     f"{_RUN}.recluster_every": "distill_round of the rounds whose prototypes change",
     f"{_RUN}.rounds": "new rounds only",
+    f"{_RUN}.seeds": "trainings by new seeds only, fit_head on them, collect_results",
     "pretrain.preset": "as the keys that it replaces",
     "pretrain.runs": "as the keys that a run replaces",
     "embed": "new representations only, collect_results",
     "embed.tables.<name>": "embed_table of that table, fit_head on it, collect_results",
     "benchmark.tasks": "split_patients, fit_head of that task",
-    "benchmark.heads": "new heads only, collect_results",
+    "benchmark.heads": "new MIL heads only, all heads on slide vectors, collect_results",
+    "benchmark.primary_heads": "collect_results",
     "report": "write_report",
 }
 # Said in words above the tables of config/README.md, for it holds for nearly every key.
@@ -89,18 +93,21 @@ def _edited(model: Any, path: list[str]) -> Any:
 
 def _settings(config: Config, run: PretrainRun) -> dict[str, Any]:
     """Settings of every rule, in the order of the stages."""
-    task = _with_a_task(config)
+    task = _with_tasks(config)
     return {
         **{rule: [section_settings(config, name) for name in names] for rule, names in SECTIONS.items()},
         **{rule: settings(run) for rule, settings in BY_RUN.items()},
-        **{rule: settings(task, "some") for rule, settings in BY_TASK.items()},
+        **{rule: [settings(task, kind) for kind in KINDS] for rule, settings in BY_TASK.items()},
+        "fit_head": [cell_settings(task, kind, cell) for kind in KINDS for cell in cells(task, kind)],
         **{rule: settings(config) for rule, settings in BY_CONFIG.items() if rule not in _ALWAYS},
     }
 
 
-def _with_a_task(config: Config) -> Config:
-    tasks = {"some": Task(kind="classification", label="some")}
-    return config.model_copy(update={"benchmark": config.benchmark.model_copy(update={"tasks": tasks})})
+def _with_tasks(config: Config) -> Config:
+    """With a task of every kind, named by it, and all heads."""
+    tasks = {name: Task(kind=name, **{key: "some" for key in kind.columns}) for name, kind in KINDS.items()}
+    every = {"tasks": tasks, "heads": {kind: heads_for(kind) for kind in KINDS}}
+    return config.model_copy(update={"benchmark": config.benchmark.model_copy(update=every)})
 
 
 def _below(schema: dict[str, Any], start: str, defs: dict[str, Any]) -> Iterator[Key]:

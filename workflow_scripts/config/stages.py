@@ -9,6 +9,7 @@ from typing import Any
 
 from workflow_scripts.config import Config, PretrainRun, result_settings
 from workflow_scripts.core.fetched import local_path, read_record
+from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.manifest import SlideRow
 
 Settings = dict[str, Any]
@@ -73,7 +74,7 @@ def report_settings(config: Config) -> Settings:
     return {
         "report": result_settings(config.report),
         "cohort": config.cohort.name,
-        "representations": config.representations,
+        "representations": config.compared,
         "runs": {name: run.model_dump(mode="json") for name, run in runs.items()},
         "run_rounds": {name: run.rounds for name, run in runs.items()},
         "warm_ups": {name: warm_up_folder(run) for name, run in runs.items()},
@@ -85,7 +86,11 @@ def report_settings(config: Config) -> Settings:
 
 # Settings of the other rules: of the whole configuration, of one task, and of one pretraining run.
 BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
-    "collect_results": lambda config: benchmark_settings(config, "baseline", "bootstraps", "seed"),
+    "collect_results": lambda config: {
+        "compare": config.pairs,
+        "primary": config.benchmark.primary(),
+        "trainings": config.pretrain.trainings,
+    },
     "score_textures": lambda config: benchmark_settings(config, "region_truth", "seed"),
     "write_report": report_settings,
 }
@@ -93,11 +98,6 @@ BY_TASK: dict[str, Callable[[Config, str], Settings]] = {
     "split_patients": lambda config, task: {
         "task": task_settings(config, task),
         **config.benchmark.dealing(task),
-    },
-    "fit_head": lambda config, task: {
-        "task": task_settings(config, task),
-        "head_settings": result_settings(config.benchmark.head_settings),
-        **benchmark_settings(config, "seed"),
     },
 }
 BY_RUN: dict[str, Callable[[PretrainRun], Settings]] = {
@@ -107,6 +107,25 @@ BY_RUN: dict[str, Callable[[PretrainRun], Settings]] = {
     "distill_round": lambda run: run.distill_settings(),
     "export_model": lambda run: run.model_dump(mode="json"),
 }
+
+
+VECTORS = "vectors"
+"""The cell of all heads on slide vectors: they take seconds, and share one job."""
+
+
+def cells(config: Config, kind: str) -> dict[str, list[str]]:
+    """Jobs of the heads of a kind of task: names of the heads by the cell that fits them."""
+    light = [head for head in config.benchmark.heads[kind] if HEADS[head].light]
+    heavy = {head: [head] for head in config.benchmark.heads[kind] if not HEADS[head].light}
+    return ({VECTORS: light} if light else {}) | heavy
+
+
+def cell_settings(config: Config, task: str, cell: str) -> Settings:
+    """Settings of the heads of one cell."""
+    heads = cells(config, config.benchmark.tasks[task].kind)[cell]
+    known = {head: config.benchmark.head_settings.of(head) for head in heads}
+    seeds = config.benchmark.seeds if any(HEADS[head].seeded for head in heads) else 1
+    return {"heads": known, "seeds": seeds, "seed": config.benchmark.seed}
 
 
 def as_json(settings: Settings) -> str:

@@ -117,23 +117,60 @@ RESULTS = pa.schema(
     [
         pa.field("task", pa.string()),
         pa.field("kind", pa.string()),
+        pa.field("family", pa.string()),  # tasks corrected together
+        pa.field("level", pa.string()),  # what is scored: patient or slide
+        pa.field("splits", pa.string()),  # in words
+        pa.field("budget", pa.string()),  # of training patients, as in the splits
         pa.field("representation", pa.string()),
+        pa.field("trainings", pa.list_(pa.string())),  # whose mean it is, by other seeds
         pa.field("pretrained_on", pa.string()),
         pa.field("head", pa.string()),
+        pa.field("primary", pa.bool_()),  # whether claims are made of this head
         pa.field("metric", pa.string()),
-        pa.field("mean", pa.float64()),  # over folds
-        pa.field("sd", pa.float64()),  # over folds, ddof 1
-        pa.field("pooled", pa.float64()),  # over all test predictions together
-        pa.field("ci_low", pa.float64()),  # patient bootstrap of `pooled`
+        pa.field("headline", pa.bool_()),  # whether claims are made of this metric
+        pa.field("failure", pa.string()),  # why there is no value
+        pa.field("value", pa.float64()),  # mean over repeats, seeds and trainings
+        pa.field("ci_low", pa.float64()),  # 95 % interval of the procedure's expected value
         pa.field("ci_high", pa.float64()),
-        pa.field("folds", pa.list_(pa.float64())),
-        pa.field("n_patients", pa.int64()),
+        pa.field("error", pa.float64()),  # standard error
+        pa.field("aggregation", pa.string()),  # how tests of folds were put together
+        pa.field("sd_folds", pa.float64()),  # between test parts, ddof 1
+        pa.field("sd_repeats", pa.float64()),  # between deals of the folds
+        pa.field("sd_seeds", pa.float64()),  # between head seeds, mean over repeats
+        pa.field("sd_trainings", pa.float64()),  # between pretraining seeds
+        pa.field("folds", pa.list_(pa.float64())),  # by test part, repeat after repeat
+        pa.field("repeats", pa.list_(pa.float64())),  # by repeat
+        pa.field("n_defined", pa.int64()),  # repeats in which the metric is defined
+        pa.field("n_repeats", pa.int64()),
+        pa.field("n_seeds", pa.int64()),
+        pa.field("n_patients", pa.int64()),  # tested
+        pa.field("smallest_group", pa.int64()),  # patients of the rarest class, or with an event
         pa.field("n_slides", pa.int64()),
         pa.field("n_excluded", pa.int64()),
-        pa.field("baseline", pa.string()),  # representation compared with, same task and head
-        pa.field("difference", pa.float64()),  # pooled minus the baseline's pooled
-        pa.field("difference_low", pa.float64()),  # paired patient bootstrap
-        pa.field("difference_high", pa.float64()),
+    ]
+)
+COMPARISONS = pa.schema(
+    [
+        pa.field("task", pa.string()),
+        pa.field("kind", pa.string()),
+        pa.field("family", pa.string()),
+        pa.field("level", pa.string()),
+        pa.field("head", pa.string()),
+        pa.field("primary", pa.bool_()),
+        pa.field("budget", pa.string()),
+        pa.field("metric", pa.string()),
+        pa.field("headline", pa.bool_()),
+        pa.field("first", pa.string()),
+        pa.field("second", pa.string()),
+        pa.field("difference", pa.float64()),  # first minus second, same patients and splits
+        pa.field("low", pa.float64()),  # 95 % interval, not corrected
+        pa.field("high", pa.float64()),
+        pa.field("p", pa.float64()),  # two-sided, not corrected
+        pa.field("p_holm", pa.float64()),  # corrected within the family; null outside
+        pa.field("comparisons", pa.int64()),  # size of the family
+        pa.field("verdict", pa.string()),  # better, worse or not shown, by p_holm
+        pa.field("repeats", pa.list_(pa.float64())),  # difference by repeat
+        pa.field("n_patients", pa.int64()),
     ]
 )
 TEXTURES = pa.schema(

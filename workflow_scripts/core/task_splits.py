@@ -13,6 +13,7 @@ from workflow_scripts.core.label_checks import require_columns
 from workflow_scripts.core.labels import LabelledTask, Labels, read_labels, require_patients
 from workflow_scripts.core.leaks import Leak, settle_leaks
 from workflow_scripts.core.manifest import SlideRow
+from workflow_scripts.core.permuted import permuted
 
 
 class _Splits(SplitSource, Protocol):
@@ -23,10 +24,12 @@ class _Splits(SplitSource, Protocol):
 
 
 class SplitTask(LabelledTask, Protocol):
-    """A task with its section `splits`."""
+    """A task with its section `splits`; `permuted` where labels are dealt by chance."""
 
     @property
     def splits(self) -> _Splits: ...
+    @property
+    def permuted(self) -> bool: ...
 
 
 class ToSplit(NamedTuple):
@@ -63,6 +66,8 @@ def read_to_split(
     site_of = _site_of(rows, task.splits.preserve, manifest)
     in_parts = given.slides() if given else site_of
     labels = read_labels(rows, task, manifest, usable, in_parts)
+    if task.permuted:
+        labels = permuted(labels)
     patient_of = dict(zip(labels.slide_ids, labels.patient_ids, strict=True))
     leaks: list[Leak] = []
     if given:

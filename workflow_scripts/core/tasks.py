@@ -25,6 +25,7 @@ class Metric:
         ranks: whether it orders test cases against each other, so that their predictions must have one scale.
         bounds: its lowest and highest possible value.
         two_classes: whether it is defined for two classes alone.
+        has_interval: whether the interval of `mil.intervals` was shown to cover it (docs/benchmark.md).
     """
 
     label: str
@@ -33,6 +34,7 @@ class Metric:
     ranks: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
     two_classes: bool = False
+    has_interval: bool = True
 
 
 class Column(NamedTuple):
@@ -138,7 +140,7 @@ _OF_CLASSES = {
 }
 _OF_PROBABILITIES = {
     "brier": Metric("Brier score", larger_is_better=False),
-    "calibration_error": Metric("calibration error", larger_is_better=False),
+    "calibration_error": Metric("calibration error", larger_is_better=False, has_interval=False),
 }
 _CLASSIFICATION = Kind(
     columns={"label": str},
@@ -150,8 +152,8 @@ _CLASSIFICATION = Kind(
         "auc": Metric("AUC", chance=0.5, ranks=True),
         "average_precision": Metric("average precision", ranks=True),
         **_OF_CLASSES,
-        "sensitivity": Metric("sensitivity", two_classes=True),
-        "specificity": Metric("specificity", two_classes=True),
+        "sensitivity": Metric("sensitivity", two_classes=True, has_interval=False),
+        "specificity": Metric("specificity", two_classes=True, has_interval=False),
         **_OF_PROBABILITIES,
     },
     headline="auc",

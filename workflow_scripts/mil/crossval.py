@@ -1,11 +1,10 @@
-"""A head over all jobs of a task, or over folds given as parts."""
+"""A head over all fits of a task."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from workflow_scripts.core.entry import log
-from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.mil.bags import Bags
 from workflow_scripts.mil.head import Job, Settings
 from workflow_scripts.mil.heads import make_head
@@ -33,18 +32,3 @@ def predict_jobs(
         sizes = f"{len(job.train)} slides to learn from, {len(job.test)} to test"
         log.info("fit %d of %d: %s%s", number, len(jobs), sizes, told)
     return predictions, model.chosen
-
-
-def fold_jobs(head: str, parts: np.ndarray, seed: int) -> list[Job]:
-    """A job for each fold; its seed depends on head and fold, not on the representation.
-
-    Args:
-        head: name of the registry.
-        parts: str `[K, S]`, part of each bag in each fold: train, val or test; others are left out.
-        seed: seed of the benchmark.
-    """
-    jobs = []
-    for fold, part in enumerate(parts):
-        train, validation, test = (np.flatnonzero(part == name) for name in ("train", "val", "test"))
-        jobs.append(Job(train, validation, test, derive_seed(seed, "head", head, fold)))
-    return jobs

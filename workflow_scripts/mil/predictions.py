@@ -1,11 +1,12 @@
-"""Predictions of test slides: their table, and what was true and predicted of each patient."""
+"""Predictions of test slides: their table, and what was true and predicted of each case that is scored."""
 
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.core.labels import Labels
 from workflow_scripts.core.tasks import KINDS, Column, Kind
 from workflow_scripts.mil.bags import target_array
 from workflow_scripts.mil.metrics import Outcomes
@@ -17,61 +18,129 @@ def _field(column: Column) -> pa.Field:
     return pa.field(column.name, scalar if inner == column.type else pa.list_(scalar))
 
 
-def _columns() -> list[Column]:
-    """Columns of all kinds, the truth before the predictions; those of other kinds than a task's own are null."""
-    truth = [column for kind in KINDS.values() for column in kind.truth]
-    return list(dict.fromkeys([*truth, *(kind.prediction for kind in KINDS.values())]))
+# Columns of all kinds, the truth before the predictions; those of other kinds than a task's own are null.
+_TRUTH = list(dict.fromkeys(column for kind in KINDS.values() for column in kind.truth))
+_PREDICTED = list(dict.fromkeys(kind.prediction for kind in KINDS.values()))
+TRUTH_COLUMNS = [column.name for column in _TRUTH]
 
 
-# One row a test slide and fold.
+# One row a head, split, head seed and test slide; or test patient, where all slides of a patient are one bag.
 PREDICTIONS = pa.schema(
     [
+        pa.field("head", pa.string()),
+        pa.field("budget", pa.string()),
+        pa.field("repeat", pa.int32()),
+        pa.field("fold", pa.int32()),
+        pa.field("seed", pa.int32()),
         pa.field("slide_id", pa.string()),
         pa.field("patient_id", pa.string()),
-        pa.field("fold", pa.int32()),
-        *map(_field, _columns()),
+        *map(_field, [*_TRUTH, *_PREDICTED]),
     ]
 )
 
 
-def prediction_rows(labels: Labels, predictions: list[tuple[np.ndarray, np.ndarray]]) -> list[dict[str, Any]]:
-    """Rows of `PREDICTIONS`, one a test slide and fold.
+class Predicted(NamedTuple):
+    """Predictions of one fit: where it stands, indices of the test bags int64 `[n]`, and `[n, C]` or `[n]` values."""
+
+    budget: str
+    repeat: int
+    fold: int
+    seed: int
+    bags: np.ndarray
+    values: np.ndarray
+
+
+def prediction_table(head: str, kind: Kind, truth: pa.Table, tests: Iterable[Predicted]) -> pa.Table:
+    """Rows of `PREDICTIONS` of one head.
 
     Args:
-        labels: of the S slides.
-        predictions: of each fold, indices of its test slides int64 `[n]` and their predictions `[n, C]` or `[n]`.
+        head: its name.
+        kind: kind of the task.
+        truth: a row a bag: slide_id, patient_id and the kind's columns `truth`.
+        tests: of all its fits.
     """
-    kind, rows = labels.kind, []
-    for fold, (test, values) in enumerate(predictions):
-        for index, value in zip(test.tolist(), values, strict=True):
-            label = labels.values[index]
-            truth = label if isinstance(label, tuple) else (label,)
-            row = {"slide_id": labels.slide_ids[index], "patient_id": labels.patient_ids[index], "fold": fold}
-            row |= dict(zip((column.name for column in kind.truth), truth, strict=True))
-            rows.append(row | {kind.prediction.name: value.tolist()})
-    return rows
+    tables = []
+    for test in tests:
+        n = len(test.bags)
+        table = truth.take(pa.array(test.bags))
+        facts = {"head": head, "budget": test.budget, "repeat": test.repeat, "fold": test.fold, "seed": test.seed}
+        columns = {name: pa.array([value] * n, PREDICTIONS.field(name).type) for name, value in facts.items()}
+        columns |= {name: table[name].combine_chunks() for name in table.column_names}
+        columns[kind.prediction.name] = pa.array(test.values.tolist(), PREDICTIONS.field(kind.prediction.name).type)
+        missing = {field.name: pa.nulls(n, field.type) for field in PREDICTIONS if field.name not in columns}
+        tables.append(pa.table({field.name: (columns | missing)[field.name] for field in PREDICTIONS}, PREDICTIONS))
+    return pa.concat_tables(tables) if tables else PREDICTIONS.empty_table()
 
 
-def patient_outcomes(
-    rows: list[dict[str, Any]], kind: Kind, classes: list[str]
-) -> tuple[list[str], np.ndarray, Outcomes]:
-    """Average the predictions of a patient's slides.
+class Round(NamedTuple):
+    """Tests of one repeat and head seed: cases int64 `[n]` (indices of `Tested.cases`), their folds, and outcomes."""
+
+    repeat: int
+    seed: int
+    case: np.ndarray
+    fold: np.ndarray
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True)
+class Tested:
+    """All that was predicted by one head in one budget.
+
+    Attributes:
+        cases: N ids of what is scored, sorted: patients, or slides where labels are by slide.
+        patients: int64 `[N]`: number of the patient of each case, from 0.
+        patient_ids: ids of the patients by number.
+        labels: N labels, as the kind reads them.
+        rounds: in order of repeat and seed. Predictions of a patient's slides are averaged within a fit, never over
+            fits: models of different folds are no ensemble.
+    """
+
+    cases: list[str]
+    patients: np.ndarray
+    patient_ids: list[str]
+    labels: list[Any]
+    rounds: list[Round]
+
+
+def read_tested(table: pa.Table, kind: Kind, classes: list[str], by_slide: bool) -> Tested:
+    """Cases and their predictions from rows of `PREDICTIONS` of one head and budget.
 
     Args:
-        rows: rows of `PREDICTIONS`.
+        table: the rows.
         kind: kind of the task.
         classes: class names in the order of the predictions; empty for kinds without classes.
+        by_slide: whether slides are scored one by one.
 
-    Returns:
-        P patient ids in sorted order, int64 `[P]` the fold that tested each, and the outcomes.
+    Raises:
+        ValueError: a prediction is missing, NaN or infinite.
     """
-    of_patient: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        of_patient.setdefault(row["patient_id"], []).append(row)
-    patients = sorted(of_patient)
-    groups = [of_patient[name] for name in patients]
-    folds = np.array([group[0]["fold"] for group in groups], dtype=np.int64)
-    names = [column.name for column in kind.truth]
-    labels = [group[0][names[0]] if len(names) == 1 else tuple(group[0][name] for name in names) for group in groups]
-    means = [np.mean([row[kind.prediction.name] for row in group], axis=0) for group in groups]
-    return patients, folds, Outcomes(target_array(kind, labels, classes), np.array(means))
+    owners = np.array(table["patient_id"].to_pylist(), dtype=str)
+    names = np.array(table["slide_id" if by_slide else "patient_id"].to_pylist(), dtype=str)
+    cases, first, case = np.unique(names, return_index=True, return_inverse=True)
+    patient_ids, patients = np.unique(owners[first], return_inverse=True)
+    truth = [table[column.name].to_pylist() for column in kind.truth]
+    labels = [truth[0][i] if len(truth) == 1 else tuple(column[i] for column in truth) for i in first]
+    target = target_array(kind, labels, classes)
+    values = _values(table[kind.prediction.name])
+    repeat, fold, seed = (table[name].to_numpy() for name in ("repeat", "fold", "seed"))
+    keys, of_round = np.unique(np.stack([repeat, seed], axis=1), axis=0, return_inverse=True)
+    rounds = []
+    for number, (which, chance) in enumerate(keys.tolist()):
+        rows = np.flatnonzero(of_round == number)
+        fits, place, counts = np.unique(
+            np.stack([fold[rows], case[rows]], axis=1), axis=0, return_inverse=True, return_counts=True
+        )
+        total = np.zeros((len(fits), *values.shape[1:]))
+        np.add.at(total, place, values[rows])
+        means = total / counts.reshape(-1, *[1] * (values.ndim - 1))
+        rounds.append(Round(which, chance, fits[:, 1], fits[:, 0], Outcomes(target[fits[:, 1]], means)))
+    return Tested(cases.tolist(), patients, patient_ids.tolist(), labels, rounds)
+
+
+def _values(column: pa.ChunkedArray) -> np.ndarray:
+    """Predictions float64 `[n, C]` or `[n]`; a null is NaN."""
+    array = column.combine_chunks()
+    if not pa.types.is_list(array.type):
+        return np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.float64)
+    flat = np.asarray(array.flatten().to_numpy(zero_copy_only=False), dtype=np.float64)
+    return flat.reshape(len(array), -1)

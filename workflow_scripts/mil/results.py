@@ -1,144 +1,235 @@
-"""The table of results: every metric of every prediction file, with intervals and the comparison with the baseline."""
+"""Tables of results and of comparisons from the predictions of all cells."""
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.seeds import derive_seed
-from workflow_scripts.core.tasks import KINDS
-from workflow_scripts.mil.intervals import (
-    bootstrap_values,
-    mean_sd,
-    paired_difference,
-    patient_resamples,
-    percentile_interval,
-)
+from workflow_scripts.core.heads import HEADS
+from workflow_scripts.core.tasks import KINDS, METRICS
+from workflow_scripts.mil.intervals import Interval, difference, holm, interval, mean_of, spread
 from workflow_scripts.mil.metrics import metrics_of
-from workflow_scripts.mil.predictions import patient_outcomes
+from workflow_scripts.mil.predictions import read_tested
+from workflow_scripts.mil.scoring import Scored, score
+
+Row = dict[str, Any]
+ALL = "all"
+_FACTS = ("task", "kind", "family", "level", "n_slides", "n_excluded", "splits")
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Metrics of one task, representation and head.
+class Cell:
+    """One head on one representation in one task.
 
     Attributes:
-        meta: metadata of its predictions.
-        patients: P patient ids, sorted.
-        n_slides: predicted slides.
-        pooled: metric over all patients, by name.
-        folds: metric of each fold, by name.
-        resampled: float64 `[B]` by metric, on resamples that all files of the task share.
+        facts: metadata of its predictions.
+        head: its name.
+        failure: why there are no predictions; empty where there are.
+        scored: by budget and metric.
+        trainings: representations whose mean it is, by other seeds; itself where there is one.
     """
 
-    meta: dict[str, Any]
-    patients: list[str]
-    n_slides: int
-    pooled: dict[str, float]
-    folds: dict[str, list[float]]
-    resampled: dict[str, np.ndarray]
+    facts: dict[str, Any]
+    head: str
+    failure: str
+    scored: dict[tuple[str, str], Scored]
+    trainings: tuple[str, ...] = ()
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.meta["task"], self.meta["representation"], self.meta["head"]
+    def representation(self) -> str:
+        return str(self.facts["representation"])
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return str(self.facts["task"]), self.head
 
 
-def score_predictions(rows: list[dict[str, Any]], meta: dict[str, Any], bootstraps: int, seed: int) -> Scored:
-    """Score one file of predictions; rows and meta as `fit_head` writes them."""
-    patients, fold_of, outcomes = patient_outcomes(rows, KINDS[meta["kind"]], meta["classes"])
-    metrics = metrics_of(meta["kind"], len(meta["classes"]))
-    resamples = patient_resamples(len(patients), bootstraps, derive_seed(seed, meta["task"]))
-    by_fold = [outcomes.take(np.flatnonzero(fold_of == fold)) for fold in np.unique(fold_of)]
-    return Scored(
-        meta=meta,
-        patients=patients,
-        n_slides=len({row["slide_id"] for row in rows}),
-        pooled={name: metric(outcomes) for name, metric in metrics.items()},
-        folds={name: [metric(part) for part in by_fold] for name, metric in metrics.items()},
-        resampled=bootstrap_values(metrics, outcomes, resamples),
-    )
+def score_cells(table: pa.Table, facts: dict[str, Any]) -> list[Cell]:
+    """Cells of one file of predictions: a cell a head.
 
-
-def _baseline_of(scored: Scored, known: dict[tuple[str, str, str], Scored], baseline: str) -> Scored | None:
-    task, representation, head = scored.key
-    if representation == baseline:
-        return None
-    base = known.get((task, baseline, head))
-    if base is None:
-        raise UserError(
-            f"no predictions of the baseline {baseline} for task {task} and head {head}; "
-            "give its predictions.parquet too, or set benchmark.baseline to a representation that is there"
-        )
-    if base.patients != scored.patients:
-        raise UserError(
-            f"task {task}, head {head}: {representation} and {baseline} were tested on different patients; "
-            "fit both heads again with the same splits.parquet"
-        )
-    return base
-
-
-def _row(scored: Scored, metric: str, base: Scored | None) -> dict[str, Any]:
-    mean, sd = mean_sd(scored.folds[metric])
-    interval = percentile_interval(scored.pooled[metric], scored.resampled[metric])
-    row = {
-        **{name: scored.meta[name] for name in ("task", "kind", "representation", "pretrained_on", "head")},
-        "metric": metric,
-        "mean": mean,
-        "sd": sd,
-        "pooled": interval.value,
-        "ci_low": interval.low,
-        "ci_high": interval.high,
-        "folds": scored.folds[metric],
-        "n_patients": len(scored.patients),
-        "n_slides": scored.n_slides,
-        "n_excluded": scored.meta["n_excluded"],
-    }
-    if base is not None:
-        change = paired_difference(
-            scored.pooled[metric], scored.resampled[metric], base.pooled[metric], base.resampled[metric]
-        )
-        row |= {
-            "baseline": base.meta["representation"],
-            "difference": change.value,
-            "difference_low": change.low,
-            "difference_high": change.high,
-        }
-    return row
-
-
-def result_rows(scored: list[Scored], baseline: str) -> list[dict[str, Any]]:
-    """Rows of `schemas.RESULTS`, sorted by task, head, representation and the metrics' own order.
-
-    Raises:
-        UserError: two files are of the same task, representation and head; the baseline is not among them or was
-            tested on other patients.
+    Args:
+        table: rows of `PREDICTIONS`.
+        facts: its metadata, as `fit_head` writes it.
     """
-    known: dict[tuple[str, str, str], Scored] = {}
-    for item in scored:
-        if item.key in known:
-            raise UserError(
-                "--predictions holds task {}, representation {}, head {} twice; give each file once".format(*item.key)
-            )
-        known[item.key] = item
-    ordered = sorted(scored, key=lambda item: (item.key[0], item.key[2], item.key[1]))
-    return [_row(item, metric, _baseline_of(item, known, baseline)) for item in ordered for metric in item.pooled]
+    kind, classes = KINDS[facts["kind"]], facts["classes"]
+    cells = []
+    for head in facts["heads"]:
+        failure, scored = facts["failures"].get(head, ""), {}
+        mine = table.filter(pc.equal(table["head"], head))
+        for budget, design in ({} if failure else facts["budgets"]).items():
+            rows = mine.filter(pc.equal(mine["budget"], budget))
+            tested = read_tested(rows, kind, classes, facts["level"] == "slide")
+            for metric in metrics_of(facts["kind"], len(classes)):
+                arguments = (design["design"], design["learnt_per_left"], HEADS[head].common_scale)
+                scored[budget, metric] = score(metric, kind, tested, *arguments)
+        cells.append(Cell(facts, head, failure, scored))
+    return cells
 
 
-def result_table(rows: list[dict[str, Any]]) -> str:
-    """The rows as text: task, head, representation, metric, value [low, high], difference to the baseline."""
-    cells = [("task", "head", "representation", "metric", "value [95 % interval]", "minus baseline")]
-    for row in rows:
-        value = f"{row['pooled']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
-        change = row.get("difference", math.nan)
-        against = (
-            f"{change:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
-            if row.get("baseline")
-            else ""
+def mean_cells(cells: Sequence[Cell], trainings: dict[str, list[str]]) -> list[Cell]:
+    """The cells, with those of one representation trained by several seeds replaced by their mean.
+
+    Args:
+        cells: of all representations.
+        trainings: names of the trainings, by the name of what is the mean of them.
+    """
+    name_of = {member: name for name, members in trainings.items() for member in members}
+    together: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in cells:
+        name = name_of.get(cell.representation, cell.representation)
+        together.setdefault((*cell.place, name), []).append(cell)
+    return [_mean_cell(name, found) if name in trainings else found[0] for (*_, name), found in together.items()]
+
+
+def _mean_cell(name: str, cells: list[Cell]) -> Cell:
+    first = cells[0]
+    facts = first.facts | {"representation": name}
+    failed = next((f"{cell.representation}: {cell.failure}" for cell in cells if cell.failure), "")
+    members = tuple(cell.representation for cell in cells)
+    if failed:
+        return Cell(facts, first.head, failed, {}, members)
+    scored = {
+        key: Scored(
+            mean_of([cell.scored[key].scores for cell in cells]),
+            np.mean([cell.scored[key].by_seed for cell in cells], axis=0),
+            np.mean([cell.scored[key].by_fold for cell in cells], axis=0),
+            one.within_folds,
+            one.patient_ids,
         )
-        cells.append((row["task"], row["head"], row["representation"], row["metric"], value, against))
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
+        for key, one in first.scored.items()
+    }
+    return Cell(facts, first.head, "", scored, members)
+
+
+def result_rows(cells: Iterable[Cell], primary: dict[str, str]) -> list[Row]:
+    """Rows of `schemas.RESULTS`, by task, head, representation, budget and the metrics' own order.
+
+    Args:
+        cells: of all tasks.
+        primary: the head of each kind of task that claims are made of.
+    """
+    ordered = sorted(cells, key=lambda cell: (cell.place[0], cell.head, cell.representation))
+    return [row for cell in ordered for row in _rows_of(cell, primary)]
+
+
+def _rows_of(cell: Cell, primary: dict[str, str]) -> list[Row]:
+    kind = KINDS[cell.facts["kind"]]
+    base = {name: cell.facts[name] for name in _FACTS} | {
+        "representation": cell.representation,
+        "trainings": list(cell.trainings) or [cell.representation],
+        "pretrained_on": cell.facts["pretrained_on"],
+        "head": cell.head,
+        "primary": primary[cell.facts["kind"]] == cell.head,
+        "failure": cell.failure or None,
+    }
+    if cell.failure:
+        return [base | {"budget": ALL, "metric": kind.headline, "headline": True}]
+    return [
+        base | {"budget": budget, "metric": metric, "headline": metric == kind.headline} | _numbers(metric, scored)
+        for (budget, metric), scored in cell.scored.items()
+    ]
+
+
+def _numbers(metric: str, scored: Scored) -> Row:
+    scores = scored.scores
+    found = interval(scores, METRICS[metric].bounds)
+    if not METRICS[metric].has_interval:
+        found = Interval(found.value, math.nan, math.nan, math.nan)
+    seeds = scored.by_seed
+    return {
+        "value": found.value,
+        "ci_low": found.low,
+        "ci_high": found.high,
+        "error": found.error,
+        "aggregation": _aggregation(scored),
+        "sd_folds": spread(scored.by_fold),
+        "sd_repeats": spread(scores.values),
+        "sd_seeds": float(np.nanmean(np.nanstd(seeds, axis=1, ddof=1))) if seeds.shape[1] > 1 else math.nan,
+        "sd_trainings": spread(scores.replicates[0]) if scores.replicates else math.nan,
+        "folds": scored.by_fold.tolist(),
+        "repeats": scores.values.tolist(),
+        "n_defined": int(np.isfinite(scores.values).sum()),
+        "n_repeats": len(scores.values),
+        "n_seeds": seeds.shape[1],
+        "n_patients": len(scored.patient_ids),
+        "smallest_group": scores.smallest,
+    }
+
+
+def _aggregation(scored: Scored) -> str:
+    if scored.scores.design == "draws":
+        return "mean of draws"
+    if scored.scores.design == "held_out":
+        return "held-out part"
+    return "within folds" if scored.within_folds else "pooled over folds"
+
+
+def comparison_rows(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]], primary: dict[str, str]) -> list[Row]:
+    """Rows of `schemas.COMPARISONS`: every pair on the same patients and splits, corrected within its family.
+
+    A family holds the pairs of the headline metric of one head in one task, or in the tasks of one family, all training
+    patients learnt from. Only there a verdict is given, and only of the primary head is it a claim.
+
+    Args:
+        cells: of all tasks.
+        pairs: names of representations, the second is subtracted from the first.
+        primary: the head of each kind of task that claims are made of.
+    """
+    known = {(*cell.place, cell.representation): cell for cell in cells if not cell.failure}
+    rows = []
+    for task, head in sorted({cell.place for cell in cells}):
+        for first, second in pairs:
+            one, two = known.get((task, head, first)), known.get((task, head, second))
+            if one and two:
+                rows += _comparisons(one, two, primary)
+    families: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row["headline"] and row["budget"] == ALL:
+            families.setdefault((row["family"], row["head"]), []).append(row)
+    for family in families.values():
+        adjusted = holm(np.array([row["p"] for row in family]))
+        for row, p in zip(family, adjusted, strict=True):
+            row |= {"p_holm": float(p), "comparisons": len(family), "verdict": verdict(row, float(p))}
+    return rows
+
+
+def verdict(row: Row, p: float) -> str:
+    """`better`, `worse`, or `not shown` of the first against the second, by the corrected p value."""
+    if not math.isfinite(p) or p >= 0.05:
+        return "not shown"
+    return "better" if (row["difference"] > 0) == METRICS[row["metric"]].larger_is_better else "worse"
+
+
+def _comparisons(one: Cell, two: Cell, primary: dict[str, str]) -> list[Row]:
+    kind = KINDS[one.facts["kind"]]
+    rows = []
+    for (budget, metric), scored in one.scored.items():
+        if not METRICS[metric].has_interval:
+            continue
+        other = two.scored[budget, metric]
+        if scored.patient_ids != other.patient_ids:
+            raise ValueError(f"{one.place}: {one.representation} and {two.representation} differ in their patients")
+        change, p = difference(scored.scores, other.scores, METRICS[metric].bounds)
+        rows.append(
+            {
+                **{name: one.facts[name] for name in ("task", "kind", "family", "level")},
+                "head": one.head,
+                "primary": primary[one.facts["kind"]] == one.head,
+                "budget": budget,
+                "metric": metric,
+                "headline": metric == kind.headline,
+                "first": one.representation,
+                "second": two.representation,
+                "difference": change.value,
+                "low": change.low,
+                "high": change.high,
+                "p": p,
+                "repeats": (scored.scores.values - other.scores.values).tolist(),
+                "n_patients": len(scored.patient_ids),
+            }
+        )
+    return rows

@@ -65,3 +65,11 @@ def predict(name, kind, train, test, seed=0, validation=None, **settings):
     whole = joined(joined(train, middle), test)
     parts = np.split(np.arange(len(whole)), np.cumsum([len(train), len(middle)]))
     return make_head(name, kind, settings).predict(whole, [Job(*parts, seed)])[0]
+
+
+def fold_jobs(parts, seed):
+    """A job for each row of parts str `[K, S]`."""
+    return [
+        Job(*(np.flatnonzero(part == name) for name in ("train", "val", "test")), seed + fold)
+        for fold, part in enumerate(parts)
+    ]

@@ -6,9 +6,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tests.unit.mil.cohorts import fold_jobs
 from workflow_scripts.core.heads import heads_for
 from workflow_scripts.mil.bags import Bags
-from workflow_scripts.mil.crossval import fold_jobs, predict_jobs
+from workflow_scripts.mil.crossval import predict_jobs
 
 
 def _bags(n=12):
@@ -19,7 +20,7 @@ def _bags(n=12):
 
 
 def _predict(name, bags, parts, **settings):
-    jobs = fold_jobs(name, parts, 0)
+    jobs = fold_jobs(parts, 0)
     return [job.test for job in jobs], predict_jobs(name, "classification", bags, jobs, settings)[0]
 
 
@@ -66,7 +67,7 @@ def test_validation_slides_are_not_trained_on_by_knn():
 def test_what_a_job_has_chosen_is_told():
     bags = _bags(40)
     parts = np.array([["test"] * 4 + ["train"] * 36, ["train"] * 36 + ["test"] * 4])
-    _, chosen = predict_jobs("logistic", "classification", bags, fold_jobs("logistic", parts, 0), {})
+    _, chosen = predict_jobs("logistic", "classification", bags, fold_jobs(parts, 0), {})
     assert len(chosen) == 2 and all(one["c"] in (1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100) for one in chosen)
-    _, chosen = predict_jobs("logistic", "classification", bags, fold_jobs("logistic", parts, 0), {"c": 0.5})
+    _, chosen = predict_jobs("logistic", "classification", bags, fold_jobs(parts, 0), {"c": 0.5})
     assert chosen == [{"c": 0.5}] * 2

@@ -1,88 +1,98 @@
-"""The table of results, against scikit-learn on the same predictions."""
+"""Tables of results and comparisons from planted predictions."""
 
 import math
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from sklearn.metrics import accuracy_score, roc_auc_score
 
-from workflow_scripts.core.errors import UserError
-from workflow_scripts.mil.results import result_rows, result_table, score_predictions
+from tests.unit.mil.planted import facts, predictions
+from workflow_scripts.core import schemas
+from workflow_scripts.mil.intervals import holm
+from workflow_scripts.mil.results import comparison_rows, mean_cells, result_rows, score_cells
+
+PRIMARY = {"classification": "logistic"}
 
 
-def _scored(representation, noise, n=40, head="knn", seed=0):
-    random = np.random.default_rng(seed)
-    label = np.arange(n) % 2
-    score = 1 / (1 + np.exp(-(2 * label - 1 + random.normal(0, noise, n))))
-    rows = [
-        {
-            "slide_id": f"s{i}",
-            "patient_id": f"p{i:03d}",
-            "fold": i % 4 // 2,
-            "label": "ab"[label[i]],
-            "probabilities": [1 - score[i], score[i]],
-        }
-        for i in range(n)
+def cells(**shifts):
+    found = []
+    for number, (name, shift) in enumerate(shifts.items()):
+        found += score_cells(predictions(shift, seed=number), facts(name))
+    return found
+
+
+def test_rows_have_the_schema_and_the_order_of_the_metrics():
+    rows = result_rows(cells(slpd=2.0, mean=0.0), PRIMARY)
+    table = pa.Table.from_pylist(rows, schema=schemas.RESULTS)
+    assert len(table) == len(rows)
+    of = {(row["representation"], row["metric"]): row for row in rows}
+    good, poor = of["slpd", "auc"], of["mean", "auc"]
+    assert good["ci_low"] > 0.6 > poor["ci_low"] and good["value"] > poor["value"]
+    assert (good["aggregation"], good["n_repeats"], len(good["folds"]), good["smallest_group"]) == (
+        "pooled over folds",
+        3,
+        12,
+        20,
+    )
+    assert [row["headline"] for row in rows if row["metric"] == "auc"] == [True, True]
+
+
+def test_a_failed_head_is_a_row_with_its_reason_and_the_others_stand():
+    table = predictions(1.0)
+    broken = facts(heads=["knn", "logistic"], failures={"knn": "LinAlgError: singular"})
+    rows = result_rows(score_cells(table, broken), PRIMARY)
+    failed = [row for row in rows if row["head"] == "knn"]
+    assert [(row["metric"], row["failure"], row.get("value")) for row in failed] == [
+        ("auc", "LinAlgError: singular", None)
     ]
-    meta = {
-        "task": "subtype",
-        "kind": "classification",
-        "head": head,
-        "representation": representation,
-        "classes": ["a", "b"],
-        "pretrained_on": "cohort",
-        "n_excluded": 3,
-    }
-    return score_predictions(rows, meta, 100, 0), label, score
+    assert all(row["failure"] is None and math.isfinite(row["value"]) for row in rows if row["head"] == "logistic")
+    assert comparison_rows(score_cells(table, broken), [("slpd", "slpd")], PRIMARY)[0]["head"] == "logistic"
 
 
-def test_values_are_those_of_the_predictions():
-    scored, label, score = _scored("mean", 1.0)
-    rows = {row["metric"]: row for row in result_rows([scored], "mean")}
-    assert rows["auc"]["pooled"] == pytest.approx(roc_auc_score(label, score))
-    assert rows["accuracy"]["pooled"] == pytest.approx(accuracy_score(label, score > 0.5))
-    folds = [roc_auc_score(label[k], score[k]) for k in (np.arange(40) % 4 // 2 == f for f in (0, 1))]
-    assert rows["auc"]["folds"] == pytest.approx(folds)
-    assert rows["auc"]["mean"] == pytest.approx(np.mean(folds))
-    assert rows["auc"]["sd"] == pytest.approx(np.std(folds, ddof=1))
-    assert rows["auc"]["ci_low"] < rows["auc"]["pooled"] < rows["auc"]["ci_high"]
-    assert (rows["auc"]["n_patients"], rows["auc"]["n_slides"], rows["auc"]["n_excluded"]) == (40, 40, 3)
+def test_only_the_headline_is_judged_and_after_correction_in_its_family():
+    made = cells(slpd=2.5, dino=2.4, mean=0.0, colour=0.1)
+    pairs = [("slpd", "mean"), ("slpd", "dino"), ("slpd", "colour"), ("mean", "slpd"), ("slpd", "absent")]
+    rows = comparison_rows(made, pairs, PRIMARY)
+    pa.Table.from_pylist(rows, schema=schemas.COMPARISONS)
+    judged = [row for row in rows if row["headline"]]
+    assert [(row["first"], row["second"]) for row in judged] == pairs[:4]
+    assert [row["p_holm"] for row in judged] == pytest.approx(holm(np.array([row["p"] for row in judged])).tolist())
+    assert [row["verdict"] for row in judged] == ["better", "not shown", "better", "worse"]
+    assert {row["comparisons"] for row in judged} == {4}
+    assert all("verdict" not in row for row in rows if not row["headline"])
+    smaller = next(row for row in rows if row["metric"] == "brier" and row["second"] == "mean")
+    assert smaller["difference"] < 0
 
 
-def test_only_others_are_compared_with_the_baseline():
-    (good, *_), (poor, *_) = _scored("slpd", 0.5), _scored("mean", 3.0)
-    rows = {(row["representation"], row["metric"]): row for row in result_rows([good, poor], "mean")}
-    change = rows["slpd", "auc"]
-    assert change["baseline"] == "mean"
-    assert change["difference"] == pytest.approx(rows["slpd", "auc"]["pooled"] - rows["mean", "auc"]["pooled"])
-    assert change["difference_low"] < change["difference"] < change["difference_high"]
-    assert "baseline" not in rows["mean", "auc"]
+def test_tasks_of_one_family_are_corrected_together():
+    made = cells(slpd=2.0, mean=0.0)
+    for name, shift in (("slpd", 1.0), ("mean", 0.0)):
+        made += score_cells(predictions(shift, seed=7), facts(name, task="u"))
+    rows = [row for row in comparison_rows(made, [("slpd", "mean")], PRIMARY) if row["headline"]]
+    assert {row["task"] for row in rows} == {"t", "u"} and {row["comparisons"] for row in rows} == {2}
 
 
-def test_bootstrap_is_shared_between_representations():
-    (one, *_), (two, *_) = _scored("slpd", 1.0), _scored("mean", 1.0)
-    change = next(row for row in result_rows([one, two], "mean") if row.get("baseline"))
-    assert (change["difference"], change["difference_low"], change["difference_high"]) == (0, 0, 0)
+def test_trainings_by_other_seeds_are_one_representation():
+    made = cells(slpd=1.0, other=1.4, third=0.6, mean=0.0)
+    names = {"slpd": ["slpd", "other", "third"]}
+    together = mean_cells(made, names)
+    assert {cell.representation for cell in together} == {"slpd", "mean"}
+    rows = result_rows(together, PRIMARY)
+    row = next(row for row in rows if row["representation"] == "slpd" and row["metric"] == "auc")
+    ones = [r["value"] for r in result_rows(made, PRIMARY) if r["metric"] == "auc" and r["representation"] != "mean"]
+    assert row["value"] == pytest.approx(np.mean(ones)) and row["sd_trainings"] == pytest.approx(np.std(ones, ddof=1))
+    assert row["trainings"] == ["slpd", "other", "third"]
+    widths = {r["representation"]: r["error"] for r in result_rows(made, PRIMARY) if r["metric"] == "auc"}
+    assert row["error"] > np.std(ones, ddof=1) / math.sqrt(3) and all(width > 0 for width in widths.values())
 
 
-def test_faults_are_told():
-    (mean, *_), (slpd, *_) = _scored("mean", 1.0), _scored("slpd", 1.0)
-    with pytest.raises(UserError, match="no predictions of the baseline mean for task subtype and head knn"):
-        result_rows([slpd], "mean")
-    with pytest.raises(UserError, match="task subtype, representation mean, head knn twice"):
-        result_rows([mean, mean], "mean")
-    with pytest.raises(UserError, match="slpd and mean were tested on different patients"):
-        result_rows([mean, _scored("slpd", 1.0, n=36)[0]], "mean")
+def test_a_training_that_failed_fails_the_representation():
+    made = cells(slpd=1.0, mean=0.0) + score_cells(predictions(1.0), facts("other", failures={"logistic": "no"}))
+    together = mean_cells(made, {"slpd": ["slpd", "other"]})
+    assert [cell.failure for cell in together if cell.representation == "slpd"] == ["other: no"]
 
 
-def test_table_reads():
-    (mean, *_), (slpd, *_) = _scored("mean", 3.0), _scored("slpd", 0.5)
-    rows = result_rows([slpd, mean], "mean")
-    lines = result_table(rows).splitlines()
-    assert len(lines) == 1 + len(rows)
-    assert lines[0].split() == "task head representation metric value [95 % interval] minus baseline".split()
-    auc = next(row for row in rows if row["representation"] == "slpd" and row["metric"] == "auc")
-    line = next(line for line in lines if "slpd" in line and " auc " in line)
-    assert f"{auc['pooled']:.3f} [{auc['ci_low']:.3f}, {auc['ci_high']:.3f}]" in line
-    assert f"{auc['difference']:+.3f} [" in line
-    assert not math.isnan(auc["pooled"])
+def test_other_patients_are_never_compared():
+    made = score_cells(predictions(1.0), facts("slpd")) + score_cells(predictions(1.0, n=38), facts("mean"))
+    with pytest.raises(ValueError, match="patients"):
+        comparison_rows(made, [("slpd", "mean")], PRIMARY)

@@ -30,7 +30,8 @@ def _split(folder, rows, **splits):
     given = {"kind": "file", "file": str(folder / "given.csv"), **splits}
     config = json.dumps({"task": {"kind": "classification", "label": "grade", "splits": given}})
     files = ["--manifest", f"{folder}/slides.csv", "--slides", f"{folder}/slides.parquet"]
-    split_patients.main(["--config", config, "--task", "t", *files, "--output", f"{folder}/splits.parquet"])
+    files += ["--labels", f"{folder}/labels.parquet", "--output", f"{folder}/splits.parquet"]
+    split_patients.main(["--config", config, "--task", "t", *files])
     return read_table(folder / "splits.parquet").to_pylist(), read_meta(folder / "splits.parquet")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from workflow_scripts.core.tasks import KINDS
+from workflow_scripts.mil.metrics import within
 from workflow_scripts.mil.metrics.classes import (
     accuracy,
     balanced_accuracy,
@@ -19,7 +20,6 @@ from workflow_scripts.mil.metrics.classes import (
     sensitivity,
     specificity,
 )
-from workflow_scripts.mil.metrics.forms import PairMetric, SumMetric
 from workflow_scripts.mil.metrics.outcomes import Outcomes
 from workflow_scripts.mil.metrics.ranking import auc, average_precision, somers_d
 from workflow_scripts.mil.metrics.survival import c_index, time_dependent_auc
@@ -72,8 +72,4 @@ def jackknife(name: str, outcomes: Outcomes, groups: np.ndarray) -> np.ndarray:
     Returns:
         float64 `[G]`, groups in rising order of their numbers; NaN where the metric of the others is not defined.
     """
-    numbers, group = np.unique(groups, return_inverse=True)
-    metric = METRICS[name]
-    if isinstance(metric, SumMetric | PairMetric):
-        return metric.without(outcomes, group, len(numbers))
-    return np.array([metric(outcomes.take(group != g)) for g in range(len(numbers))])
+    return within.jackknife(METRICS[name], outcomes, groups)

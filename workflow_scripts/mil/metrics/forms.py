@@ -63,9 +63,12 @@ class PairMetric:
     Attributes:
         counts: float64 `[n, K, 2]`: of the pairs that a case is in, the credit that they are given, and their number.
             Each pair stands with both its cases.
+        two_groups: whether pairs are of one group against another, with credits from 0 to 1; only then is known how the
+            choice of cases that share a fold moves it.
     """
 
     counts: Callable[[Outcomes], np.ndarray]
+    two_groups: bool = True
 
     def __call__(self, outcomes: Outcomes) -> float:
         return float(_share(self.counts(outcomes).sum(axis=0)))

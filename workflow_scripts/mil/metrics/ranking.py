@@ -52,7 +52,7 @@ The share of pairs in which the positive case has the higher score (Hanley and M
 case or all cases.
 """
 
-somers_d = PairMetric(_grade_pairs)
+somers_d = PairMetric(_grade_pairs, two_groups=False)
 """Somers' D (1962) of the expected grade, given the true one: share of the pairs of cases of different grades that are
 in the right order minus that of those in the wrong one.
 

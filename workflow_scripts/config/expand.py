@@ -1,4 +1,4 @@
-"""Several labels at once: a task of kind `multilabel` stands for a task of kind classification a label."""
+"""Tasks that stand for several: of kind `multilabel` a task of classes a label, and a control by permuted labels."""
 
 import re
 from typing import Any
@@ -11,17 +11,29 @@ MULTILABEL = "multilabel"
 def expand(tasks: dict[str, Any]) -> dict[str, Any]:
     """Tasks in which each of kind `multilabel` is replaced by a task of classes a label, all one family.
 
+    Each task with `permutation_control` is followed by its control.
+
     Raises:
         ValueError: labels are missing or named twice, a key is given that the kind sets, or two tasks have one name.
     """
     found: dict[str, Any] = {}
     for name, task in tasks.items():
         several = isinstance(task, dict) and task.get("kind") == MULTILABEL
-        for new, entry in (_of_labels(name, task) if several else {name: task}).items():
-            if new in found:
-                raise ValueError(f"{name}: there are two tasks {new}; rename one of them")
-            found[new] = entry
+        for single, one in (_of_labels(name, task) if several else {name: task}).items():
+            for new, entry in _with_control(single, one).items():
+                if new in found:
+                    raise ValueError(f"{name}: there are two tasks {new}; rename one of them")
+                found[new] = entry
     return found
+
+
+def _with_control(name: str, task: Any) -> dict[str, Any]:
+    if not (isinstance(task, dict) and task.get("permutation_control") is True):
+        return {name: task}
+    control = {**task, "permutation_control": False, "permuted": True}
+    if task.get("family"):
+        control["family"] = f"{task['family']}-permuted"
+    return {name: {**task, "permutation_control": False}, f"{name}-permuted": control}
 
 
 def _of_labels(name: str, task: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,182 @@
+"""What the intervals of the benchmark cover, on cohorts drawn from a known model.
+
+    python -m tests.benchmarks.coverage --cohorts 400 --patients 24 60 --output coverage.json
+
+Each cohort has two representations of equal worth: the same signal, noise of their own. Folds, heads, metrics and
+intervals are the workflow's. Of each condition and metric it prints how often the 95 % interval holds the value that
+is expected (the mean over all cohorts), and how often the difference of the two is called one. Conditions that are in
+the output already are not computed again, so an interrupted run goes on.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from workflow_scripts.config import HeadSettings
+from workflow_scripts.core.heads import HEADS
+from workflow_scripts.core.tasks import KINDS, METRICS
+from workflow_scripts.mil.bags import Bags, target_array
+from workflow_scripts.mil.crossval import predict_jobs
+from workflow_scripts.mil.head import Job
+from workflow_scripts.mil.intervals import difference, interval
+from workflow_scripts.mil.metrics import metrics_of
+from workflow_scripts.mil.predictions import Predicted, prediction_table, read_tested
+from workflow_scripts.mil.scoring import score
+from workflow_scripts.mil.splits import Cohort, deal_folds
+
+DIM, CARRIERS = 16, 4
+SIGNAL = {"classification": 0.35, "ordinal": 0.6, "survival": 0.4, "regression": 0.4}
+# Choices by inner folds are part of the procedure too; they are fixed here for their cost.
+FIXED = {"logistic": {"c": 1.0}, "ridge": {"alpha": 10.0}}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What cohorts are drawn from: head, kind of task, patients, whether labels can be learnt, share of positives."""
+
+    head: str
+    kind: str
+    patients: int
+    signal: bool
+    positive: float = 0.5
+
+    @property
+    def name(self) -> str:
+        rare = "" if self.positive == 0.5 else f", {self.positive:.0%} positive"
+        return f"{self.kind}, {self.head}, n {self.patients}, {'signal' if self.signal else 'null'}{rare}"
+
+
+def conditions(patients: list[int]) -> list[Condition]:
+    """Every kind of task with a head on vectors, with and without signal, and a rare class."""
+    pairs = [("logistic", "classification"), ("knn", "classification")]
+    pairs += [("logistic", "ordinal"), ("cox", "survival"), ("ridge", "regression")]
+    found = [Condition(*pair, n, signal) for n in patients for pair in pairs for signal in (False, True)]
+    return found + [Condition(*pairs[0], n, signal, 0.15) for n in patients if n >= 60 for signal in (False, True)]
+
+
+def draw(condition: Condition, random: np.random.Generator) -> tuple[list[Any], list[np.ndarray]]:
+    """Labels of a cohort, and two representations float32 `[n, DIM]` that tell equally much of them."""
+    n = condition.patients
+    if condition.kind == "classification":
+        target = (np.arange(n) < round(n * condition.positive)).astype(int)
+        hidden, labels = 2.0 * target - 1, [("a", "b")[i] for i in target]
+    elif condition.kind == "ordinal":
+        target = np.arange(n) % 3
+        hidden, labels = target - 1.0, [("G1", "G2", "G3")[i] for i in target]
+    else:
+        hidden = random.standard_normal(n)
+        death, censoring = random.exponential(np.exp(-hidden)), random.exponential(2.0, n)
+        survival = list(zip(np.minimum(death, censoring).tolist(), (death <= censoring).tolist(), strict=True))
+        labels = survival if condition.kind == "survival" else hidden.tolist()
+    strength = SIGNAL[condition.kind] if condition.signal else 0.0
+    carried = np.zeros((n, DIM))
+    carried[:, :CARRIERS] = strength * hidden[:, None]
+    return labels, [(carried + random.standard_normal((n, DIM))).astype(np.float32) for _ in range(2)]
+
+
+def score_cohort(condition: Condition, repeats: int, folds: int, seed: int) -> dict[str, list[float]]:
+    """Of each metric: value, low and high of both representations, and the p value of their difference."""
+    kind = KINDS[condition.kind]
+    labels, representations = draw(condition, np.random.default_rng(seed))
+    names = [f"p{i:04d}" for i in range(condition.patients)]
+    classes = sorted(set(labels)) if kind.has_classes else []
+    groups = kind.groups(labels)
+    strata = np.array([sorted(set(groups)).index(group) for group in groups])
+    splits = deal_folds(Cohort(names, names, strata), folds, repeats, seed)
+    columns = [list(part) for part in zip(*labels, strict=True)] if isinstance(labels[0], tuple) else [labels]
+    truth = {column.name: values for column, values in zip(kind.truth, columns, strict=True)}
+    table = pa.table({"slide_id": names, "patient_id": names} | truth)
+    found = []
+    for vectors in representations:
+        bags = _bags(vectors, table, kind, classes)
+        jobs = [Job(*(np.flatnonzero(s.parts == part) for part in ("train", "val", "test")), seed) for s in splits]
+        own = {**HeadSettings().of(condition.head), **FIXED.get(condition.head, {})}
+        values, _ = predict_jobs(condition.head, condition.kind, bags, jobs, own)
+        tests = [
+            Predicted("all", s.repeat, s.fold, 0, job.test, value)
+            for s, job, value in zip(splits, jobs, values, strict=True)
+        ]
+        tested = read_tested(prediction_table(condition.head, kind, table, tests), kind, classes, by_slide=False)
+        scale = HEADS[condition.head].common_scale
+        found.append(
+            {
+                metric: score(metric, kind, tested, "folds", folds - 1, scale).scores
+                for metric in metrics_of(condition.kind, len(classes))
+            }
+        )
+    return {metric: _numbers(metric, [scores[metric] for scores in found]) for metric in found[0]}
+
+
+def _bags(vectors: np.ndarray, table: pa.Table, kind: Any, classes: list[str]) -> Bags:
+    columns = [table[column.name].to_pylist() for column in kind.truth]
+    labels = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+    return Bags(vectors, [vector[None] for vector in vectors], target_array(kind, labels, classes), len(classes))
+
+
+def _numbers(metric: str, scores: list[Any]) -> list[float]:
+    bounds = METRICS[metric].bounds
+    both = [interval(one, bounds) for one in scores]
+    _, p = difference(*scores, bounds)
+    return [number for one in both for number in (one.value, one.low, one.high)] + [p]
+
+
+def summary(cohorts: list[dict[str, list[float]]]) -> dict[str, dict[str, float]]:
+    """Of each metric: expected value, how many intervals hold it, mean width, how many differences have p < 0.05."""
+    found = {}
+    for metric in cohorts[0]:
+        rows = np.array([cohort[metric] for cohort in cohorts])
+        values, low, high = (rows[:, [place, place + 3]].ravel() for place in range(3))
+        kept = np.isfinite(values)
+        expected = values[kept].mean()
+        found[metric] = {
+            "expected": float(expected),
+            "coverage": float(((low <= expected) & (expected <= high))[kept].mean()),
+            "width": float((high - low)[kept].mean()),
+            "different": float((rows[:, 6] < 0.05).mean()),
+        }
+    return found
+
+
+def run(condition: Condition, cohorts: int, repeats: int, folds: int = 5) -> dict[str, Any]:
+    """All cohorts of one condition."""
+    start = time.perf_counter()
+    scored = [score_cohort(condition, repeats, folds, seed) for seed in range(cohorts)]
+    spent = time.perf_counter() - start
+    return {"cohorts": cohorts, "repeats": repeats, "seconds": round(spent, 1), "metrics": summary(scored)}
+
+
+def lines(results: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """The results as a Markdown table, the headline of each kind first."""
+    yield "| condition | metric | cohorts | expected | covers | width | called different |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, result in results.items():
+        for metric, row in result["metrics"].items():
+            numbers = " | ".join(f"{row[key]:.3f}" for key in ("expected", "coverage", "width", "different"))
+            yield f"| {name} | {METRICS[metric].label} | {result['cohorts']} | {numbers} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cohorts", type=int, default=200)
+    parser.add_argument("--patients", type=int, nargs="+", default=[24, 60, 200, 500])
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--output", type=Path, required=True, help="JSON, read and completed")
+    args = parser.parse_args()
+    results = json.loads(args.output.read_text()) if args.output.exists() else {}
+    for condition in conditions(args.patients):
+        if condition.name not in results:
+            results[condition.name] = run(condition, args.cohorts, args.repeats)
+            args.output.write_text(json.dumps(results, indent=1))
+            print(condition.name, results[condition.name]["seconds"], "s", flush=True)
+    print("\n".join(lines(results)))
+
+
+if __name__ == "__main__":
+    main()

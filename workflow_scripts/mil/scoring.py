@@ -1,0 +1,104 @@
+"""From predictions to scores: a metric of every repeat, and how much each patient moves it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from workflow_scripts.core.tasks import METRICS as FACTS
+from workflow_scripts.core.tasks import Kind
+from workflow_scripts.mil.intervals import Design, Scores, influence
+from workflow_scripts.mil.metrics import METRICS
+from workflow_scripts.mil.metrics.within import LeftOut, jackknife, within_folds
+from workflow_scripts.mil.predictions import Round, Tested
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A metric of one head on one representation in one budget.
+
+    Attributes:
+        scores: by repeat, head seeds averaged.
+        by_seed: float64 `[R, S]`: the metric of each repeat and head seed.
+        by_fold: float64 `[R * K]`: the metric of each test part alone, head seeds averaged; NaN where not defined.
+        within_folds: whether cases were ranked within their fold alone.
+        patient_ids: G patients, in the order of `scores.influence`.
+    """
+
+    scores: Scores
+    by_seed: np.ndarray
+    by_fold: np.ndarray
+    within_folds: bool
+    patient_ids: list[str]
+
+
+def smallest_group(kind: Kind, tested: Tested) -> int:
+    """Patients in the smallest group that a metric needs: of the rarest class, with an event, or all."""
+    groups = kind.groups(tested.labels)
+    members = Counter(group for group, _ in set(zip(groups, tested.patients.tolist(), strict=True)))
+    needed = list(kind.in_every_fold) or (list(members) if kind.has_classes else [])
+    return min((members[name] for name in needed), default=len(tested.patient_ids))
+
+
+def score(
+    metric: str, kind: Kind, tested: Tested, design: Design, learnt_per_left: float, common_scale: bool
+) -> Scored:
+    """A metric of all tests.
+
+    Ranks need scores of one scale: those of models that have none are compared within a fold only.
+
+    Args:
+        metric: its name.
+        kind: kind of the task.
+        tested: predictions of one head and budget.
+        design: how the splits were made.
+        learnt_per_left: see `Scores`.
+        common_scale: whether scores of models of different folds mean the same.
+    """
+    apart = FACTS[metric].ranks and not common_scale and design == "folds"
+    found = [_left_out(metric, one, tested, apart) for one in tested.rounds]
+    n_patients = len(tested.patient_ids)
+    values, influences, noise, by_fold, by_seed = [], [], [], [], []
+    for _, group in groupby(zip(tested.rounds, found, strict=True), key=lambda pair: pair[0].repeat):
+        pairs = list(group)
+        by_seed.append([result.value for _, result in pairs])
+        values.append(_mean(np.array(by_seed[-1])))
+        influences.append(np.mean([_influence(*pair, tested, n_patients) for pair in pairs], axis=0))
+        noise.append(np.mean([result.ranking_noise for _, result in pairs]))
+        by_fold.append(_by_fold(metric, [one for one, _ in pairs]))
+    scores = Scores(
+        np.array(values),
+        np.array(influences),
+        design,
+        learnt_per_left,
+        smallest_group(kind, tested),
+        len(np.unique(tested.rounds[0].fold)) if apart else 1,
+        float(np.mean(noise)) if apart else 0.0,
+    )
+    return Scored(scores, np.array(by_seed), np.concatenate(by_fold), apart, tested.patient_ids)
+
+
+def _left_out(metric: str, one: Round, tested: Tested, apart: bool) -> LeftOut:
+    function, groups = METRICS[metric], tested.patients[one.case]
+    if apart:
+        return within_folds(function, one.outcomes, groups, one.fold)
+    return LeftOut(float(function(one.outcomes)), jackknife(function, one.outcomes, groups))
+
+
+def _influence(one: Round, result: LeftOut, tested: Tested, n_patients: int) -> np.ndarray:
+    """Influence of every patient, float64 `[G]`; 0 for those that were not tested."""
+    full = np.zeros(n_patients)
+    full[np.unique(tested.patients[one.case])] = influence(result.value, result.without)
+    return full
+
+
+def _by_fold(metric: str, rounds: list[Round]) -> np.ndarray:
+    function, folds = METRICS[metric], np.unique(rounds[0].fold)
+    values = [[function(one.outcomes.take(one.fold == fold)) for one in rounds] for fold in folds]
+    return np.array([_mean(np.array(row)) for row in values])
+
+
+def _mean(values: np.ndarray) -> float:
+    kept = values[np.isfinite(values)]
+    return float(kept.mean()) if len(kept) else np.nan
