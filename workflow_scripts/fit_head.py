@@ -1,5 +1,6 @@
 """Fit heads on one representation over all splits of a task, and predict every test slide."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from workflow_scripts.core.gpu import lease_devices
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.core.tasks import KINDS
+from workflow_scripts.mil.bags import pair_embeddings, slide_vectors
 from workflow_scripts.mil.crossval import predict_jobs
 from workflow_scripts.mil.jobs import budget_facts, fits
 from workflow_scripts.mil.predictions import PREDICTIONS, Predicted, prediction_table
 from workflow_scripts.mil.units import Units, make_units
+from workflow_scripts.representations.patch_bags import PatchBags
 
 
 class Settings(Section):
@@ -52,6 +55,15 @@ def _all_heads(settings: Settings, kind: str, units: Units, splits: pa.Table) ->
     return tables, failures
 
 
+def _embeddings(folder: Path, slide_ids: list[str]) -> tuple[np.ndarray, Sequence[np.ndarray]]:
+    """Vectors and bags of the slides; bags of patches are read from the features where these are kept."""
+    slides, regions = (read_table(folder / f"{name}.parquet") for name in ("slides", "regions"))
+    features = read_meta(folder / "regions.parquet").get("features")
+    if features is None:
+        return pair_embeddings(slide_ids, slides, regions, str(folder))
+    return slide_vectors(slide_ids, slides, str(folder)), PatchBags(folder / features, slide_ids)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: heads, seeds, seed")
@@ -64,11 +76,9 @@ def main(argv: list[str] | None = None) -> None:
     lease_devices(args.gpu)
 
     facts, labels, splits = read_meta(args.splits), read_table(args.labels), read_table(args.splits)
-    slides, regions = (read_table(args.embeddings / f"{name}.parquet") for name in ("slides", "regions"))
     by_patient = facts["slides_of_patient"] == "bag"
-    units = make_units(
-        labels, KINDS[facts["kind"]], facts["classes"], by_patient, slides, regions, str(args.embeddings)
-    )
+    embeddings = _embeddings(args.embeddings, labels["slide_id"].to_pylist())
+    units = make_units(labels, KINDS[facts["kind"]], facts["classes"], by_patient, *embeddings)
     tables, failures = _all_heads(args.config, facts["kind"], units, splits)
     patient_of = dict(zip(labels["slide_id"].to_pylist(), labels["patient_id"].to_pylist(), strict=True))
     copied = ("task", "kind", "family", "level", "classes", "counts", "n_slides", "n_excluded", "excluded")

@@ -47,3 +47,14 @@ def test_a_table_of_other_slides_is_refused_before_anything_runs(project: Path) 
     (project / "vectors.csv").write_text("slide_id,a\nnobody,1\n")
     result = snakemake(project, "-n")
     assert result.returncode != 0 and "vectors.csv has none of the 9 slides of slides.csv" in result.stdout
+
+
+def test_all_are_benchmarked(project: Path) -> None:
+    results = "results/tiny/benchmark/results.parquet"
+    result = snakemake(project, results)
+    assert result.returncode == 0, result.stdout[-3000:]
+    rows = read_table(project / results).to_pylist()
+    assert {row["representation"] for row in rows} == {
+        *("mean", "max", "std", "patches", "other", "slpd", "dino", "slpd-prototypes")
+    }
+    assert [row["failure"] for row in rows if row["failure"]] == []

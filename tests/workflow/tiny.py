@@ -40,7 +40,6 @@ CONFIG = {
         "heads": {"classification": ["knn", "logistic"]},
         "folds": 2,
         "repeats": 2,
-        "bootstraps": 100,
     },
     "report": {"example_slides": 1},
 }

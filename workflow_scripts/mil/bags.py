@@ -9,6 +9,8 @@ import pyarrow as pa
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tasks import Kind, Label
 
+_NO_EMBEDDING = "{} has no embedding of slide {}, which the splits list; run embed again"
+
 
 @dataclass(frozen=True)
 class Bags:
@@ -107,14 +109,22 @@ def pair_embeddings(
     Raises:
         UserError: a wanted slide has no vector or no region.
     """
-    position = {name: i for i, name in enumerate(slides["slide_id"].to_pylist())}
     owners = np.array(regions["slide_id"].to_pylist(), dtype=object)
     rows_of: dict[str, list[int]] = {}
     for row, owner in enumerate(owners):
         rows_of.setdefault(owner, []).append(row)
+    vectors = slide_vectors(slide_ids, slides, source)
     for name in slide_ids:
-        if name not in position or name not in rows_of:
-            raise UserError(f"{source} has no embedding of slide {name}, which the splits list; run embed again")
-    vectors = vector_matrix(slides, f"{source}/slides.parquet")
+        if name not in rows_of:
+            raise UserError(_NO_EMBEDDING.format(source, name))
     matrix = vector_matrix(regions, f"{source}/regions.parquet")
-    return vectors[[position[name] for name in slide_ids]], [matrix[rows_of[name]] for name in slide_ids]
+    return vectors, [matrix[rows_of[name]] for name in slide_ids]
+
+
+def slide_vectors(slide_ids: list[str], slides: pa.Table, source: str) -> np.ndarray:
+    """Vectors of the wanted slides in their order, float32 `[S, D]`; arguments and errors as `pair_embeddings`."""
+    position = {name: i for i, name in enumerate(slides["slide_id"].to_pylist())}
+    for name in slide_ids:
+        if name not in position:
+            raise UserError(_NO_EMBEDDING.format(source, name))
+    return vector_matrix(slides, f"{source}/slides.parquet")[[position[name] for name in slide_ids]]

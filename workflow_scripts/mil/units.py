@@ -1,5 +1,6 @@
 """What a bag is: a slide, or all slides of a patient together; and what is true of it."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,7 +8,7 @@ import pyarrow as pa
 
 from workflow_scripts.core.labels import Labels
 from workflow_scripts.core.tasks import Kind
-from workflow_scripts.mil.bags import Bags, pair_embeddings, patient_weights, target_array
+from workflow_scripts.mil.bags import Bags, patient_weights, target_array
 from workflow_scripts.mil.predictions import PREDICTIONS, TRUTH_COLUMNS
 
 # One row a labelled slide that is in some split: what its task says is true of it.
@@ -43,9 +44,8 @@ def make_units(
     kind: Kind,
     classes: list[str],
     by_patient: bool,
-    slides: pa.Table,
-    regions: pa.Table,
-    source: str,
+    vectors: np.ndarray,
+    matrices: Sequence[np.ndarray],
 ) -> Units:
     """Bags of a task's slides.
 
@@ -56,15 +56,10 @@ def make_units(
         kind: kind of the task.
         classes: class names in order; empty for kinds without classes.
         by_patient: whether all slides of a patient are one bag.
-        slides: rows of `schemas.SLIDE_EMBEDDINGS`.
-        regions: rows of `schemas.REGION_EMBEDDINGS`.
-        source: folder of both tables, for messages.
-
-    Raises:
-        UserError: a slide has no vector or no region, or one that is not finite.
+        vectors: of the slides of `labels`, float32 `[S, D]`.
+        matrices: regions of each, S matrices float32 `[m_i, R]`.
     """
     slide_ids, patients = (labels[name].to_pylist() for name in ("slide_id", "patient_id"))
-    vectors, matrices = pair_embeddings(slide_ids, slides, regions, source)
     owners = patients if by_patient else slide_ids
     names, first, bag = np.unique(np.array(owners, dtype=str), return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")  # bags in the order of the labels
@@ -78,7 +73,7 @@ def make_units(
     owner = truth["patient_id"].to_pylist()
     bags = Bags(
         np.stack([vectors[rows].mean(axis=0) for rows in members]),
-        [np.concatenate([matrices[row] for row in rows]) for rows in members],
+        [np.concatenate([matrices[int(row)] for row in rows]) for rows in members],
         target_array(kind, values, classes),
         len(classes),
         patient_weights(owner),
