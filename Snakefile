@@ -32,6 +32,7 @@ rule all:
     default_target: True
     input:
         "<cohort>/report.html",
+        "<cohort>/benchmark/results.tex",
 
 
 rule cohort:
@@ -72,6 +73,7 @@ rule embed:
 rule benchmark:
     input:
         "<cohort>/benchmark/results.parquet",
+        "<cohort>/benchmark/results.tex",
 
 
 rule report:

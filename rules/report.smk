@@ -1,4 +1,4 @@
-"""The report: one HTML file with everything a person needs to judge the run."""
+"""The report: one HTML file with everything a person needs to judge the run, and the results as CSV and LaTeX."""
 
 
 include: "report_inputs.smk"
@@ -10,7 +10,7 @@ rule write_report:
         slides="<cohort>/slides.parquet",
         overlays=per_slide("tissue/{slide}.png"),
         regions=per_slide("regions/{slide}.parquet"),
-        templates=expand(f"{PACKAGE}/report/report.{{kind}}", kind=["html", "css", "js"]),
+        templates=expand(f"{PACKAGE}/report/{{name}}", name=TEMPLATES),
         metrics=[
             f"<cohort>/pretrain/{run}/round_{number:02d}/metrics.parquet"
             for run in CFG.pretrain.runs
@@ -19,7 +19,9 @@ rule write_report:
         tables=report_tables,
         embeddings=expand("<cohort>/embeddings/{name}/slides.parquet", name=CFG.representations),
         predictions=PREDICTIONS,
+        splits=expand("<cohort>/benchmark/{task}/splits.parquet", task=CFG.benchmark.tasks),
         results="<cohort>/benchmark/results.parquet",
+        comparisons="<cohort>/benchmark/comparisons.parquet",
         textures=texture_scores,
     output:
         report="<cohort>/report.html",
@@ -38,3 +40,30 @@ rule write_report:
     shell:
         "python -m workflow_scripts.write_report --config {params.cfg:q} --results {params.results}"
         " --output {output.report} --log {log}"
+
+
+# Writes the results as CSV, and as tables for a paper in Markdown and LaTeX.
+rule export_results:
+    input:
+        results="<cohort>/benchmark/results.parquet",
+        comparisons="<cohort>/benchmark/comparisons.parquet",
+    output:
+        results="<cohort>/benchmark/results.csv",
+        comparisons="<cohort>/benchmark/comparisons.csv",
+        markdown="<cohort>/benchmark/results.md",
+        latex="<cohort>/benchmark/results.tex",
+    log:
+        "<cohort>/logs/benchmark/export.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        cfg=settings("export_results"),
+        code=code("export_results"),
+        folder=subpath(output.results, parent=True),
+    shell:
+        "python -m workflow_scripts.export_results --config {params.cfg:q} --results {input.results}"
+        " --comparisons {input.comparisons} --output {params.folder} --log {log}"

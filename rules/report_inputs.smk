@@ -1,5 +1,7 @@
 """Input functions of report.smk."""
 
+TEMPLATES = ["report.html", "findings.html", "results.html", "report.css", "report.js"]
+
 
 def report_tables(wildcards):
     """Warm-up curves, and the prototypes, assignments and neighbours that the last round distils."""

@@ -22,6 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     vectors = [tissue_patches(args.features, name).mean(axis=0, dtype=np.float64).astype(np.float32) for name in slides]
     meta = {
         "pretrained_on": feature_facts(args.features, slides[0])["encoder"]["pretrained_on"],
+        "saw": "none",
         "dim": len(vectors[0]),
         "features": os.path.relpath(args.features, args.regions_output.parent),
     }

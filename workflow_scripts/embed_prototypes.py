@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     there = np.take_along_axis(there, order, axis=1)
     small = ~there.any(axis=1)
     there[small, 0] = True  # the mean over its regions, once
+    facts = read_meta(args.regions)
     log.info("%d slides, of which %d have too few regions for prototypes", len(slide_ids), small.sum())
     save_embeddings(
         args.regions_output,
@@ -45,8 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         slide_ids,
         there.sum(axis=1),
         [f"prototype_{place}" for place in np.nonzero(there)[1]],
-        read_meta(args.regions)["pretrained_on"],
-        sets.reshape(len(slide_ids), -1),
+        *(facts["pretrained_on"], sets.reshape(len(slide_ids), -1), facts["saw"]),
     )
 
 

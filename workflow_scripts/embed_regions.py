@@ -33,7 +33,8 @@ def main(argv: list[str] | None = None) -> None:
         ]
     ).numpy()
     outputs = (args.regions_output, args.slides_output)
-    save_embeddings(*outputs, vectors, store.slide_ids, store.counts, store.region_ids, encoder.facts["pretrained_on"])
+    trained_on = encoder.facts["pretrained_on"]
+    save_embeddings(*outputs, vectors, store.slide_ids, store.counts, store.region_ids, trained_on, saw="all")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from pathlib import Path
 from workflow_scripts.core.entry import entry_parser, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_table
-from workflow_scripts.core.tasks import KINDS
+from workflow_scripts.mil.result_text import result_text
+
+TABLES = ("results", "comparisons")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -13,16 +15,19 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("results", type=Path, help="folder of the cohort, e.g. results/demo")
     args = parse_entry(parser, argv)
     folder: Path = args.results
-    if not (folder / "benchmark" / "results.parquet").exists():
-        raise UserError(f"{folder} has no benchmark/results.parquet yet; run the workflow first")
+    for name in TABLES:
+        if not (folder / "benchmark" / f"{name}.parquet").exists():
+            raise UserError(f"{folder} has no benchmark/{name}.parquet yet; run the workflow first")
     statuses = read_table(folder / "slides.parquet", ["status"])["status"].to_pylist()
-    rows = read_table(folder / "benchmark" / "results.parquet").to_pylist()
-    told = "Test patients pooled over folds, 95 % interval:\n" if rows else "No task is named under benchmark.tasks."
-    print(f"\n{statuses.count('ok')} of {len(statuses)} slides used. {told}")
-    for row in rows:
-        if row["metric"] == KINDS[row["kind"]].headline:
-            interval = f"{row['pooled']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
-            print(f"  {row['task']:12} {row['head']:10} {row['representation']:10} {row['metric']:16} {interval}")
+    rows, pairs = (read_table(folder / "benchmark" / f"{name}.parquet").to_pylist() for name in TABLES)
+    pairs = [pair for pair in pairs if pair["primary"]]  # of other heads nothing is claimed
+    print(f"\n{statuses.count('ok')} of {len(statuses)} slides used.")
+    if rows:
+        print(f"95 % intervals of the value that is expected in such a cohort:\n\n{result_text(rows, pairs)}")
+        if not any(pair["verdict"] in ("better", "worse") for pair in pairs):
+            print("\nNo difference between representations is shown.")
+    else:
+        print("No task is named under benchmark.tasks.")
     for file in sorted((folder / "benchmark").glob("textures_*.parquet")):
         scored = [row for row in read_table(file).to_pylist() if row["n_classes"] >= 2]
         if scored:

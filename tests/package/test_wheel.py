@@ -166,4 +166,5 @@ def test_report_template_is_found_in_the_installed_package(installed, tmp_path):
     result = outside(tmp_path, [installed], "-c", code)
     assert result.returncode == 0, result.stderr
     files, place = result.stdout.splitlines()
-    assert files == "report.css report.html report.js" and Path(place).is_relative_to(installed)
+    assert files == "findings.html report.css report.html report.js results.html"
+    assert Path(place).is_relative_to(installed)

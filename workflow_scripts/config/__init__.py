@@ -5,7 +5,7 @@ Every field is described and unknown keys are refused. Fields marked with `free(
 """
 
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -98,6 +98,9 @@ class Report(Section):
     """Title of report.html."""
     example_slides: Annotated[int, Field(ge=0)] = 4
     """Slides shown with their map of prototypes and nearest regions."""
+    spread: Literal["interval", "folds"] = "interval"
+    """What results.md and results.tex print beside a value: the 95 % interval, or ± the standard deviation between test
+    parts."""
 
 
 class Config(Section):

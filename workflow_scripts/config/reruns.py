@@ -36,9 +36,10 @@ _WIRING = {
     "benchmark.heads": "new MIL heads only, all heads on slide vectors, collect_results",
     "benchmark.primary_heads": "collect_results",
     "report": "write_report",
+    "report.spread": "export_results, write_report",
 }
 # Said in words above the tables of config/README.md, for it holds for nearly every key.
-_ALWAYS = {"write_report", "export_model"}
+_ALWAYS = {"write_report", "export_results", "export_model"}
 _SOURCE = "import_features"  # runs only where the section `source` is set
 
 

@@ -91,6 +91,11 @@ BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
         "primary": config.benchmark.primary(),
         "trainings": config.pretrain.trainings,
     },
+    "export_results": lambda config: {
+        "spread": config.report.spread,
+        "tasks": list(config.benchmark.tasks),
+        "representations": config.compared,
+    },
     "score_textures": lambda config: benchmark_settings(config, "region_truth", "seed"),
     "write_report": report_settings,
 }
@@ -113,10 +118,15 @@ VECTORS = "vectors"
 """The cell of all heads on slide vectors: they take seconds, and share one job."""
 
 
+def cell_of(head: str) -> str:
+    """The cell that fits a head."""
+    return VECTORS if head in HEADS and HEADS[head].light else head
+
+
 def cells(config: Config, kind: str) -> dict[str, list[str]]:
     """Jobs of the heads of a kind of task: names of the heads by the cell that fits them."""
-    light = [head for head in config.benchmark.heads[kind] if HEADS[head].light]
-    heavy = {head: [head] for head in config.benchmark.heads[kind] if not HEADS[head].light}
+    light = [head for head in config.benchmark.heads[kind] if cell_of(head) == VECTORS]
+    heavy = {head: [head] for head in config.benchmark.heads[kind] if cell_of(head) != VECTORS}
     return ({VECTORS: light} if light else {}) | heavy
 
 

@@ -1,11 +1,14 @@
 """Embeddings of regions and slides as tables."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from workflow_scripts.core.schemas import REGION_EMBEDDINGS, SLIDE_EMBEDDINGS
 from workflow_scripts.core.tables import write_table
+
+Saw = Literal["all", "none"]
 
 
 def slide_means(vectors: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -24,6 +27,7 @@ def save_embeddings(
     region_ids: Sequence[str],
     pretrained_on: str,
     slide_vectors: np.ndarray | None = None,
+    saw: Saw = "none",
 ) -> None:
     """Write region vectors and slide vectors.
 
@@ -36,8 +40,9 @@ def save_embeddings(
         region_ids: N ids.
         pretrained_on: data that the representation has seen, stated beside every result.
         slide_vectors: float32 `[S, D]`; None takes the mean over each slide's regions (HIPT's slide-level evaluation).
+        saw: whether pretraining on this cohort saw these slides, `all` or `none` of them.
     """
-    meta = {"pretrained_on": pretrained_on, "dim": int(vectors.shape[1])}
+    meta = {"pretrained_on": pretrained_on, "saw": saw, "dim": int(vectors.shape[1])}
     if slide_vectors is None:
         slide_vectors = slide_means(vectors, counts).astype(np.float32)
     owners = np.repeat(np.asarray(slide_ids, dtype=object), counts).tolist()

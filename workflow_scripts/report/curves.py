@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from workflow_scripts.core.tasks import Column, Kind
-
-WHOLE = "all"  # budget of splits that train on everything
+from workflow_scripts.report.results import WHOLE
 
 
 @dataclass(frozen=True)

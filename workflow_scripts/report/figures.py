@@ -13,7 +13,6 @@ from matplotlib.typing import RcKeyType
 
 from workflow_scripts.report.curves import thin
 from workflow_scripts.report.pictures import data_uri
-from workflow_scripts.report.results import headline_lines, known, metric_facts, verdict
 from workflow_scripts.report.training import FROM_THE_ROUNDS, PANELS
 
 STYLE: dict[RcKeyType, Any] = {
@@ -94,41 +93,6 @@ def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> str:
         handles, labels = figure.axes[0].get_legend_handles_labels()
         if handles:
             figure.legend(handles, labels, loc="outside upper right", ncols=max(1, min(6, len(labels))))
-        return figure_uri(figure)
-
-
-def forest_figure(table: dict[str, Any], styles: Styles) -> str:
-    """Pooled value and interval of every head and representation, of the headline's metric."""
-    lines = headline_lines(table)
-    rows = [(line, cell) for line in lines for cell in line["cells"] if cell and known(cell["pooled"])]
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 0.62 + 0.25 * len(rows) + 0.16 * len(lines)), layout="constrained")
-        axes = figure.subplots()
-        y, ticks, labels = 0.0, [], []
-        for position, (line, cell) in enumerate(rows):
-            if position and rows[position - 1][0] is not line:
-                y += 0.7
-                axes.axhline(y - 0.85, color="#e3e7eb", lw=0.8)
-            style = styles[cell["representation"]]
-            if known(cell["ci_low"]) and known(cell["ci_high"]):
-                axes.plot(
-                    [cell["ci_low"], cell["ci_high"]], [y, y], color=style["colour"], lw=1.8, solid_capstyle="butt"
-                )
-            filled = verdict(cell) in ("better", "worse")
-            face = style["colour"] if filled else "white"
-            axes.plot(cell["pooled"], y, style["marker"], color=style["colour"], mfc=face, ms=6, mew=1.5)
-            ticks.append(y)
-            labels.append(f"{line['head']}   {cell['representation']}")
-            y += 1
-        metric = metric_facts(lines[0]["metric"]) if lines else None
-        if metric and metric.chance is not None:
-            axes.axvline(metric.chance, color="#8a9099", lw=0.8, ls=(0, (3, 3)), zorder=0)
-        axes.set_yticks(ticks, labels)
-        axes.tick_params(axis="y", length=0)
-        axes.set_ylim(y - 0.4, -0.6)
-        axes.set_xlabel(metric.label if metric else "")
-        axes.grid(axis="x", color="#eceff2", lw=0.8)
-        axes.set_axisbelow(True)
         return figure_uri(figure)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,17 +10,31 @@ import pyarrow.parquet as pq
 
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_meta, read_table
+from workflow_scripts.report.results import WHOLE
 
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """Test predictions of one task, representation and head."""
+class Predictions(NamedTuple):
+    """Test predictions of one task, representation and head: class names, `patient` or `slide`, and the rows."""
 
     classes: list[str]
-    kind: str
+    level: str
     rows: list[Row]
+
+
+class Splits(NamedTuple):
+    """Splits of a task.
+
+    Attributes:
+        facts: metadata of their table; empty where there is none.
+        tests: repeat and fold of each test part that is trained on everything, sorted.
+        tested_slides: how many slides are tested in any of these; null where there is no table.
+    """
+
+    facts: Row
+    tests: list[tuple[int, int]]
+    tested_slides: int | None
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,13 @@ class Results:
     def benchmark(self) -> list[Row]:
         """Rows of benchmark/results.parquet."""
         return self._needed("benchmark/results.parquet")
+
+    def comparisons(self) -> tuple[list[Row], list[tuple[str, str]]]:
+        """Rows of benchmark/comparisons.parquet, and the pairs that were asked for."""
+        name = "benchmark/comparisons.parquet"
+        rows = self._needed(name)
+        wanted = read_meta(self.root / name).get("settings", {}).get("compare", [])
+        return rows, [(first, second) for first, second in wanted]
 
     def textures(self, runs: list[str]) -> list[tuple[str, list[Row]]]:
         """Rows of benchmark/textures_{run}.parquet by run, of the runs that have one."""
@@ -88,30 +109,42 @@ class Results:
             rows = rows.filter(pc.is_in(rows["slide_id"], pa.array(slides, pa.string())))
         return rows.to_pylist()
 
-    def embedding_sizes(self, representation: str) -> Row:
-        """Dimension of a representation, and how many regions and slides have it."""
+    def embedding_facts(self, representation: str) -> Row:
+        """Of a representation: its dimension, how many regions and slides have it, and what its training saw."""
         folder = self.root / "embeddings" / representation
-        sizes: Row = {"dim": None, "n_regions": None, "n_slides": None}
+        facts: Row = {"dim": None, "n_regions": None, "n_slides": None, "saw": "", "pretrained_on": ""}
         for name in ("regions", "slides"):
             path = folder / f"{name}.parquet"
             if path.is_file():
                 file = pq.ParquetFile(path)
-                sizes[f"n_{name}"] = file.metadata.num_rows
+                facts[f"n_{name}"] = file.metadata.num_rows
                 first = next(file.iter_batches(batch_size=1, columns=["vector"]), None)
-                sizes["dim"] = len(first["vector"][0]) if first is not None and len(first) else sizes["dim"]
-        return sizes
+                facts["dim"] = len(first["vector"][0]) if first is not None and len(first) else facts["dim"]
+                facts |= {key: read_meta(path).get(key, "") for key in ("saw", "pretrained_on")}
+        return facts
 
-    def predictions(self, task: str, representation: str, head: str) -> Predictions | None:
-        """Test predictions, none where the benchmark wrote none."""
-        path = self.root / "benchmark" / task / representation / head / "predictions.parquet"
+    def splits(self, task: str) -> Splits:
+        """Splits of a task."""
+        path = self.root / "benchmark" / task / "splits.parquet"
+        if not path.is_file():
+            return Splits({}, [], None)
+        table = read_table(path, ["slide_id", "repeat", "fold", "budget", "part"])
+        tested = table.filter(pc.and_(pc.equal(table["part"], "test"), pc.equal(table["budget"], WHOLE)))
+        tests = set(zip(tested["repeat"].to_pylist(), tested["fold"].to_pylist(), strict=True))
+        return Splits(read_meta(path), sorted(tests), len(pc.unique(tested["slide_id"])))
+
+    def predictions(self, task: str, representation: str, cell: str, head: str) -> Predictions | None:
+        """Test predictions of a head, which `cell` fits, trained on everything; none where the benchmark wrote none."""
+        path = self.root / "benchmark" / task / representation / cell / "predictions.parquet"
         if not path.is_file():
             return None
-        meta = read_meta(path)
-        return Predictions(meta.get("classes") or [], meta.get("kind", ""), read_table(path).to_pylist())
+        meta, table = read_meta(path), read_table(path)
+        mine = table.filter(pc.and_(pc.equal(table["head"], head), pc.equal(table["budget"], WHOLE)))
+        return Predictions(meta["classes"], meta["level"], mine.to_pylist())
 
     def notes(self) -> list[tuple[str, Row]]:
         """Provenance that the main tables carry: (file, notes)."""
-        names = ["slides.parquet", "benchmark/results.parquet"]
+        names = ["slides.parquet", "benchmark/results.parquet", "benchmark/comparisons.parquet"]
         for pattern in ("benchmark/textures_*.parquet", "embeddings/*/slides.parquet"):
             names += [path.relative_to(self.root).as_posix() for path in sorted(self.root.glob(pattern))]
         return [(name, read_meta(self.root / name)) for name in names if (self.root / name).is_file()]

@@ -8,17 +8,15 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.loss_terms import TERMS
-from workflow_scripts.core.tasks import KINDS
-from workflow_scripts.report import figures, prototypes, results, training
+from workflow_scripts.report import figures, prototypes, training, wording
+from workflow_scripts.report.benchmark import benchmark_tables
 from workflow_scripts.report.cohort import cohort_summary, encoding_speed, excluded_first, overlay_grid
-from workflow_scripts.report.curves import by_patient
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import line_styles
 from workflow_scripts.report.provenance import note_lines, package_versions
+from workflow_scripts.report.results import missing_value, smaller_is_better, whole_trainings
 from workflow_scripts.report.settings import ReportSettings
-from workflow_scripts.report.task_figures import FIGURES
 
 _HERE = Path(__file__).parent
 
@@ -75,41 +73,19 @@ def _prototypes(inputs: Results, settings: ReportSettings, examples: list[Row], 
     }
 
 
-def _curve_figures(table: Row, head: str, inputs: Results, styles: figures.Styles) -> list[Row]:
-    read = {name: inputs.predictions(table["name"], name, head) for name, _ in table["representations"]}
-    found = {name: p for name, p in read.items() if p is not None and p.rows}
-    if not found:
-        return []
-    classes, kind = next(iter(found.values())).classes, KINDS[table["kind"]]
-    draw = FIGURES.get(kind.figure)
-    patients = {name: by_patient(p.rows, kind, classes) for name, p in found.items()}
-    by_fold = head in HEADS and not HEADS[head].common_scale
-    return [{"head": head, **drawn._asdict()} for drawn in draw(patients, classes, styles, by_fold)] if draw else []
-
-
-def _benchmark(inputs: Results, settings: ReportSettings, styles: figures.Styles) -> list[Row]:
-    tables = results.result_tables(inputs.benchmark(), settings.tasks, settings.representations)
-    for table in tables:
-        heads = list(dict.fromkeys(line["head"] for line in table["lines"]))
-        table["curves"] = [drawn for head in heads for drawn in _curve_figures(table, head, inputs, styles)]
-        table["sentences"] = results.sentences(table, list(settings.runs))
-        table["forest"] = figures.forest_figure(table, styles)
-        table["headline"] = results.metric_name(results.headline_lines(table)[0]["metric"])
-    return tables
-
-
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        number=results.number,
-        signed=lambda value: results.number(value, sign=True),
-        percent=lambda value: results.number(None if value is None else 100 * value, 1),
-        metric=results.metric_name,
+        number=wording.number,
+        signed=lambda value: wording.number(value, sign=True),
+        percent=lambda value: wording.number(None if value is None else 100 * value, 1),
+        metric=wording.metric_name,
+        p_value=wording.p_value,
         grouped=lambda value: f"{value:,}".replace(",", "\u202f"),
     )
-    environment.globals.update(interval=results.interval, verdict=results.verdict)
+    environment.globals.update(interval=wording.interval, missing=missing_value)
     return environment
 
 
@@ -123,12 +99,11 @@ def render_report(inputs: Results, settings: ReportSettings, examples: list[Row]
         pictures: pixels by slide and rectangle; what is missing is replaced by the tissue overlay.
 
     Raises:
-        UserError: slides.parquet or benchmark/results.parquet is not there.
+        UserError: slides.parquet, benchmark/results.parquet or benchmark/comparisons.parquet is not there.
     """
     slides = inputs.slides()
-    names = list(
-        dict.fromkeys([*settings.representations, *settings.runs, *(r["representation"] for r in inputs.benchmark())])
-    )
+    rows = whole_trainings(inputs.benchmark())
+    names = list(dict.fromkeys([*settings.representations, *settings.runs, *(r["representation"] for r in rows)]))
     styles = line_styles(names)
     minimum = [run.prototypes.min_regions for run in settings.runs.values() if run.uses_prototypes]
     script = (_HERE / "report.js").read_text(encoding="utf-8")
@@ -148,10 +123,10 @@ def render_report(inputs: Results, settings: ReportSettings, examples: list[Row]
             overlays=overlay_grid(slides, inputs.overlay),
             training=_training(inputs, settings, styles),
             prototypes=_prototypes(inputs, settings, examples, pictures),
-            tables=_benchmark(inputs, settings, styles),
-            smaller=results.smaller_is_better(inputs.benchmark()),
+            tables=benchmark_tables(inputs, settings, styles),
+            smaller=smaller_is_better(rows),
             styles=styles,
-            sizes={name: inputs.embedding_sizes(name) for name in settings.representations},
+            embedded={name: inputs.embedding_facts(name) for name in settings.representations},
             versions=package_versions(),
             notes=note_lines(inputs.notes()),
             configuration=json.dumps(used, indent=2, ensure_ascii=False),

@@ -10,7 +10,7 @@ from workflow_scripts.report.cohort import spread
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import prototype_colour, text_on
 from workflow_scripts.report.pictures import fit, jpeg_uri, read_picture
-from workflow_scripts.report.results import known
+from workflow_scripts.report.wording import known
 
 THUMBNAIL_PX = 640
 CROP_PX = 160

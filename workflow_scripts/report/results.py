@@ -1,110 +1,117 @@
-"""The benchmark's table and the sentences that sum it up."""
+"""Results of one task as a table: representations, heads, budgets and metrics."""
 
-import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from workflow_scripts.config import Task
-from workflow_scripts.core.tasks import KINDS, METRICS, Metric
+from workflow_scripts.core.tasks import KINDS
+from workflow_scripts.report.wording import counted, known, metric_facts, metric_name, number
 
 Row = dict[str, Any]
-_MINUS = "−"
+WHOLE = "all"
+"""Budget of splits that train on everything, of which claims are made."""
 
 
-def metric_facts(metric: str) -> Metric:
-    """What is known of a metric; of one that is not, its name without underscores."""
-    return METRICS.get(metric) or Metric(metric.replace("_", " "))
+@dataclass(frozen=True)
+class TaskTable:
+    """What the benchmark found in one task.
 
-
-def metric_name(metric: str) -> str:
-    """Name of a metric as it is printed."""
-    return metric_facts(metric).label
-
-
-def known(value: float | None) -> bool:
-    """Whether a number is there: neither null nor NaN nor infinite."""
-    return value is not None and math.isfinite(value)
-
-
-def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
-    """A number with a true minus sign; an en dash where there is none."""
-    if not known(value):
-        return "–"
-    text = f"{value:{'+' if sign else ''}.{digits}f}"
-    if float(text) == 0:
-        text = text.lstrip("+-")
-    return text.replace("-", _MINUS)
-
-
-def interval(low: float | None, high: float | None, sign: bool = False) -> str:
-    """A 95 % interval in brackets; empty where there is none."""
-    return f"[{number(low, sign=sign)}, {number(high, sign=sign)}]" if known(low) and known(high) else ""
-
-
-def verdict(row: Row) -> str:
-    """`better`, `worse` or `none` (the interval contains 0) against the baseline; `` without an interval."""
-    low, high = row["difference_low"], row["difference_high"]
-    if row["representation"] == row["baseline"] or not (known(low) and known(high)):
-        return ""
-    if low <= 0 <= high:
-        return "none"
-    return "better" if (low > 0) == metric_facts(row["metric"]).larger_is_better else "worse"
-
-
-def _order(values: list[str], first: list[str]) -> list[str]:
-    found = list(dict.fromkeys(values))
-    return [v for v in first if v in found] + [v for v in found if v not in first]
-
-
-def _best(cells: list[Row]) -> str | None:
-    """Representation to mark: that of the best pooled value, if it is shown to be better than the baseline."""
-    scored = [c for c in cells if known(c["pooled"])]
-    if not scored:
-        return None
-    best = max if metric_facts(scored[0]["metric"]).larger_is_better else min
-    top = best(scored, key=lambda c: c["pooled"])
-    return top["representation"] if verdict(top) == "better" else None
-
-
-def result_tables(rows: list[Row], tasks: dict[str, Task], representations: list[str]) -> list[Row]:
-    """One table a task: `name`, `kind`, `representations` (with pretrained_on) and `lines` by head and metric.
-
-    Each line has `cells` in the order of the representations (null where none was written) and `best`.
+    Attributes:
+        name: of the task.
+        kind: of the task.
+        headline: the metric that claims are made of.
+        representations: names, in the order of the tables.
+        heads: names, the primary one first.
+        primary: the head that claims are made of.
+        budgets: sizes of the training part, the whole first.
+        rows: rows of `schemas.RESULTS` by representation, head, budget and metric.
     """
-    tables = []
-    for task in _order([r["task"] for r in rows], list(tasks)):
-        mine = [r for r in rows if r["task"] == task]
-        columns = _order([r["representation"] for r in mine], representations)
-        lines = []
-        for head in dict.fromkeys(r["head"] for r in mine):
-            for metric in dict.fromkeys(r["metric"] for r in mine if r["head"] == head):
-                found = {r["representation"]: r for r in mine if (r["head"], r["metric"]) == (head, metric)}
-                sizes = {(r["n_patients"], r["n_excluded"]) for r in found.values()}
-                lines.append(
-                    {
-                        "head": head,
-                        "metric": metric,
-                        "cells": [found.get(name) for name in columns],
-                        "best": _best(list(found.values())),
-                        "sizes": sorted(sizes, key=str),
-                    }
-                )
-        trained = {r["representation"]: r["pretrained_on"] or "not stated" for r in reversed(mine)}
-        tables.append(
-            {
-                "name": task,
-                "kind": mine[0]["kind"],
-                "baseline": next((r["baseline"] for r in mine if r["baseline"]), None),
-                "representations": [(name, trained[name]) for name in columns],
-                "lines": lines,
-            }
-        )
-    return tables
+
+    name: str
+    kind: str
+    headline: str
+    representations: list[str]
+    heads: list[str]
+    primary: str
+    budgets: list[str]
+    rows: dict[tuple[str, str, str, str], Row]
+
+    def cell(self, representation: str, head: str, metric: str = "", budget: str = WHOLE) -> Row | None:
+        """The row of one cell, by default of the headline metric; null where there is none."""
+        return self.rows.get((representation, head, budget, metric or self.headline))
+
+    def metrics(self, head: str) -> list[str]:
+        """Metrics of a head, in their order."""
+        return list(dict.fromkeys(metric for _, of, _, metric in self.rows if of == head))
+
+    def cells(self, head: str) -> dict[str, Row]:
+        """Headline rows of a head by representation, trained on everything."""
+        found = {name: self.cell(name, head) for name in self.representations}
+        return {name: row for name, row in found.items() if row is not None}
+
+    @property
+    def metric(self) -> str:
+        """The headline metric as it is printed."""
+        return metric_name(self.headline)
+
+    def failures(self) -> list[tuple[str, str, str]]:
+        """Representation, head and reason of each cell that failed."""
+        return [(name, head, row["failure"]) for (name, head, *_), row in self.rows.items() if row["failure"]]
 
 
-def headline_lines(table: Row) -> list[Row]:
-    """The lines of the headline's metric, one a head; all metrics' first where the task lacks that metric."""
-    lines = [line for line in table["lines"] if line["metric"] == KINDS[table["kind"]].headline]
-    return lines or list({line["head"]: line for line in reversed(table["lines"])}.values())[::-1]
+def in_order(values: Iterable[str], first: Iterable[str]) -> list[str]:
+    """Different values: those of `first` in that order, then the others in their own."""
+    found, wanted = list(dict.fromkeys(values)), list(dict.fromkeys(first))
+    return [value for value in wanted if value in found] + [value for value in found if value not in wanted]
+
+
+def whole_trainings(rows: list[Row]) -> list[Row]:
+    """Rows without those of single trainings by one of several seeds, for which the row of their mean stands."""
+
+    def is_mean(row: Row) -> bool:
+        return len(row["trainings"]) > 1
+
+    joined = {(row["task"], row["head"], name) for row in filter(is_mean, rows) for name in row["trainings"]}
+    return [row for row in rows if is_mean(row) or (row["task"], row["head"], row["representation"]) not in joined]
+
+
+def task_tables(rows: list[Row], tasks: Iterable[str], representations: Iterable[str]) -> list[TaskTable]:
+    """A table for each task that has results.
+
+    Args:
+        rows: rows of `schemas.RESULTS`.
+        tasks: names in the order in which they are told.
+        representations: names in the order in which they are told.
+    """
+    kept, wanted = whole_trainings(rows), list(representations)
+    by_task: dict[str, list[Row]] = {name: [] for name in in_order((row["task"] for row in kept), tasks)}
+    for row in kept:
+        by_task[row["task"]].append(row)
+    return [_table(name, mine, wanted) for name, mine in by_task.items()]
+
+
+def _table(name: str, rows: list[Row], representations: list[str]) -> TaskTable:
+    heads = in_order((row["head"] for row in rows), (row["head"] for row in rows if row["primary"]))
+    kind = rows[0]["kind"]
+    return TaskTable(
+        name=name,
+        kind=kind,
+        headline=next((row["metric"] for row in rows if row["headline"]), "") or KINDS[kind].headline,
+        representations=in_order((row["representation"] for row in rows), representations),
+        heads=heads,
+        primary=heads[0],
+        budgets=in_order((row["budget"] for row in rows), [WHOLE]),
+        rows={(row["representation"], row["head"], row["budget"], row["metric"]): row for row in rows},
+    )
+
+
+def missing_value(row: Row) -> str:
+    """Why a cell has no value, in words; empty where it has one."""
+    if row["failure"]:
+        return f"failed: {row['failure']}"
+    if known(row["value"]):
+        return ""
+    return f"not defined in any of {counted(row['n_repeats'], 'repeat')}"
 
 
 def smaller_is_better(rows: list[Row]) -> list[str]:
@@ -113,26 +120,16 @@ def smaller_is_better(rows: list[Row]) -> list[str]:
     return [metric_name(name) for name in metrics if not metric_facts(name).larger_is_better]
 
 
-def sentences(table: Row, runs: list[str]) -> list[Row]:
-    """What a task shows, a sentence for each head and pretrained representation, the same metric throughout."""
-    told = []
-    for line in headline_lines(table):
-        cells = {c["representation"]: c for c in line["cells"] if c}
-        for name in [n for n, _ in table["representations"] if n in runs]:
-            cell = cells.get(name)
-            if cell is None:
-                continue
-            base = cells.get(cell["baseline"])
-            others = [c for n, c in cells.items() if n != name and c is not base]
-            told.append(
-                {
-                    "head": line["head"],
-                    "metric": metric_name(line["metric"]),
-                    "name": name,
-                    "cell": cell,
-                    "base": base if base is not cell else None,
-                    "others": others,
-                    "verdict": verdict(cell),
-                }
-            )
-    return told
+def control(table: TaskTable) -> str:
+    """In how many cells of labels dealt by chance the interval holds chance; empty where that cannot be said."""
+    chance = metric_facts(table.headline).chance
+    found = [row for head in table.heads for row in table.cells(head).values()]
+    told = [row for row in found if known(row["ci_low"]) and known(row["ci_high"])]
+    if chance is None or not told:
+        return ""
+    holding = sum(row["ci_low"] <= chance <= row["ci_high"] for row in told)
+    return (
+        f"The 95 % interval of {table.metric} holds chance ({number(chance, 1)}) in {holding} of "
+        f"{counted(len(told), 'cell')} of representation and head. Of many cohorts 95 % are expected; the cells of one "
+        "cohort share its patients, so they hold or miss together."
+    )

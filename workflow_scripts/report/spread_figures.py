@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.core.tasks import Metric
 from workflow_scripts.report.figures import STYLE, Styles, figure_uri
-from workflow_scripts.report.results import known
+from workflow_scripts.report.wording import known
 
 
 class FoldValue(NamedTuple):

@@ -1,36 +1,56 @@
-"""A plausible results folder, small and quick to make: 24 slides of which 4 are excluded, two runs, three tasks."""
+"""A plausible results folder, small and quick to make: 24 slides of which 4 are excluded, two runs, four tasks."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from lifelines.utils import concordance_index
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
-from sklearn.metrics import accuracy_score, cohen_kappa_score, roc_auc_score
 
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core import schemas
-from workflow_scripts.core.tables import write_table
+from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.mil.predictions import PREDICTIONS
+from workflow_scripts.mil.results import Cell, comparison_rows, mean_cells, result_rows, score_cells
 
 WIDTH, HEIGHT, SIDE = 1120, 840, 70
 REPRESENTATIONS = ["mean", "colour", "slpd", "dino"]
-SKILL = {"mean": 0.9, "colour": 0.3, "slpd": 2.6, "dino": 1.2}
+AGAIN = ["slpd-seed1"]  # another training of slpd
+TRAININGS = {"slpd": ["slpd", "slpd-seed1"]}
+SKILL = {"mean": 0.2, "colour": 0.1, "slpd": 2.9, "dino": 1.6, "slpd-seed1": 2.7}
 TRAINED = {
     "mean": "nothing beyond the encoder (ImageNet-1k)",
     "colour": "nothing",
     "slpd": "this cohort, without labels",
+    "slpd-seed1": "this cohort, without labels",
     "dino": "this cohort, without labels",
 }
+PERMUTED = "subtype-permuted"
 TASKS = {
     "subtype": {"kind": "classification", "label": "subtype"},
+    PERMUTED: {"kind": "classification", "label": "subtype", "permuted": True},
     "grade": {"kind": "ordinal", "label": "grade", "classes": ["G1", "G2", "G3"]},
     "survival": {"kind": "survival", "time": "days", "event": "dead"},
 }
-CLASSES = {"subtype": ["adeno", "squamous"], "grade": ["G1", "G2", "G3"], "survival": []}
-HEADS = {"subtype": ["knn", "logistic"], "grade": ["logistic"], "survival": ["cox"]}
+CLASSES = {
+    "subtype": ["adeno", "squamous"],
+    PERMUTED: ["adeno", "squamous"],
+    "grade": ["G1", "G2", "G3"],
+    "survival": [],
+}
+HEADS = {"subtype": ["knn", "logistic", "abmil"], PERMUTED: ["logistic"], "grade": ["logistic"], "survival": ["cox"]}
+PRIMARY = {"classification": "logistic", "ordinal": "logistic", "survival": "cox"}
+PAIRS = [("slpd", "dino"), ("slpd", "mean"), ("dino", "mean"), ("slpd", "colour")]
+FAMILY = {"subtype": "histology", "grade": "histology"}
+BUDGETS = {"subtype": ["all", "50%"], PERMUTED: ["all"], "grade": ["all"], "survival": ["all"]}
+SEEDS = {"abmil": 2}
+FAILURE = "ValueError: the predictions of 3 of 15 fits are no finite numbers"
+PATIENTS, REPEATS = 40, 2
+HAZARD = np.random.default_rng(5).normal(size=PATIENTS)
+TIME = np.random.default_rng(6).exponential(900 * np.exp(-HAZARD)) + 5
+EVENT = np.random.default_rng(7).random(PATIENTS) < 0.7
 EXCLUDED = {
     "s20": ("no_mpp", "the file records no scale; give it in the column mpp of the manifest"),
     "s21": ("unreadable_file", "the file is truncated; copy it again"),
@@ -164,77 +184,98 @@ def _prototypes(root: Path, random, regions, truth) -> None:
     write_table(root / "benchmark/textures_slpd.parquet", textures, schemas.TEXTURES)
     for name in REPRESENTATIONS:
         rows = [{"slide_id": s, "vector": [0.0] * 192} for s in good]
-        write_table(
-            root / f"embeddings/{name}/slides.parquet", rows, schemas.SLIDE_EMBEDDINGS, {"pretrained_on": TRAINED[name]}
-        )
+        facts = {"pretrained_on": TRAINED[name], "saw": "all" if name in RUNS else "none"}
+        write_table(root / f"embeddings/{name}/slides.parquet", rows, schemas.SLIDE_EMBEDDINGS, facts)
         rows = [{"slide_id": a["slide_id"], "region_id": a["region_id"], "vector": [0.0] * 192} for a in assignments]
-        write_table(root / f"embeddings/{name}/regions.parquet", rows, schemas.REGION_EMBEDDINGS)
+        write_table(root / f"embeddings/{name}/regions.parquet", rows, schemas.REGION_EMBEDDINGS, facts)
 
 
-def _values(task: str, truth: np.ndarray, score: np.ndarray) -> dict[str, float]:
+def _draw(task: str, representation: str, random) -> np.ndarray:
+    """Scores of the patients, `[N, classes]` probabilities or `[N]` risks, of the skill of the representation."""
     if task == "survival":
-        return {"c_index": concordance_index(truth[:, 0], -score, truth[:, 1])}
-    if task == "grade":
-        return {"quadratic_kappa": cohen_kappa_score(truth, score.argmax(1), weights="quadratic")}
-    return {"auc": roc_auc_score(truth, score[:, 1]), "accuracy": accuracy_score(truth, score.argmax(1))}
+        return HAZARD * SKILL[representation] + random.normal(size=PATIENTS)
+    classes = len(CLASSES[task])
+    skill = 0.0 if task == PERMUTED else SKILL[representation]
+    logits = skill * np.eye(classes)[np.arange(PATIENTS) % classes] + random.normal(size=(PATIENTS, classes))
+    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
 
 
-def _predict(task: str, representation: str, n: int, random) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and scores of `n` patients: the truth is the same for all representations."""
-    fixed = np.random.default_rng(5)
+def _truth(task: str) -> list[dict]:
     if task == "survival":
-        hazard = fixed.normal(size=n)
-        time, event = fixed.exponential(900 * np.exp(-hazard)) + 5, fixed.random(n) < 0.7
-        return np.stack([time, event], 1), hazard * SKILL[representation] + random.normal(size=n)
-    truth = np.arange(n) % len(CLASSES[task])
-    logits = SKILL[representation] * np.eye(len(CLASSES[task]))[truth] + random.normal(size=(n, len(CLASSES[task])))
-    return truth, np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        return [{"time": float(t), "event": bool(e)} for t, e in zip(TIME, EVENT, strict=True)]
+    return [{"label": CLASSES[task][i % len(CLASSES[task])]} for i in range(PATIENTS)]
 
 
-def _benchmark(root: Path, random) -> list[dict]:
-    n, results = 60, []
-    draws = np.random.default_rng(1).integers(0, n, (100, n))
-    for task, head in [(name, head) for name, heads in HEADS.items() for head in heads]:
-        resampled = {}
-        for name in REPRESENTATIONS:
-            truth, score = _predict(task, name, n, random)
-            survival = task == "survival"
-            rows = [
-                {"slide_id": f"t{i}", "patient_id": f"q{i}", "fold": i % 5}
-                | ({"time": truth[i, 0], "event": bool(truth[i, 1]), "risk": score[i]} if survival else {})
-                | ({} if survival else {"label": CLASSES[task][truth[i]], "probabilities": score[i].tolist()})
-                for i in range(n)
-            ]
-            meta = {"classes": CLASSES[task], "kind": TASKS[task]["kind"]}
-            write_table(root / f"benchmark/{task}/{name}/{head}/predictions.parquet", rows, PREDICTIONS, meta)
-            pooled = _values(task, truth, score)
-            samples = [_values(task, truth[d], score[d]) for d in draws]
-            folds = [_values(task, truth[k::5], score[k::5]) for k in range(5)]
-            for metric, value in pooled.items():
-                boot = np.array([s[metric] for s in samples])
-                resampled[name, metric] = (value, boot)
-                low, high = np.quantile(boot, [0.025, 0.975])
-                row = {
-                    "task": task,
-                    "kind": TASKS[task]["kind"],
-                    "representation": name,
-                    "pretrained_on": TRAINED[name],
-                }
-                row |= {"head": head, "metric": metric, "pooled": value, "ci_low": low, "ci_high": high}
-                row |= {"folds": [f[metric] for f in folds], "n_patients": n, "n_slides": n, "n_excluded": 4}
-                row |= {"mean": np.mean(row["folds"]), "sd": np.std(row["folds"], ddof=1)}
-                if name != "mean":
-                    base, base_boot = resampled["mean", metric]
-                    low, high = np.quantile(boot - base_boot, [0.025, 0.975])
-                    row |= {
-                        "baseline": "mean",
-                        "difference": value - base,
-                        "difference_low": low,
-                        "difference_high": high,
-                    }
-                results.append(row)
-    write_table(root / "benchmark/results.parquet", results, schemas.RESULTS)
-    return results
+def _splits(root: Path, task: str) -> list[dict]:
+    """Deals of five folds; patient i has slide i, and those whose number ends in 0 a second one."""
+    owners = [*range(PATIENTS), *range(0, PATIENTS, 10)]
+    rows = []
+    for budget, repeat, fold in product(BUDGETS[task], range(REPEATS), range(5)):
+        deal = np.random.default_rng(repeat).permutation(PATIENTS) % 5
+        for slide, patient in enumerate(owners):
+            part = "test" if deal[patient] == fold else "unused" if budget != "all" and patient % 2 else "train"
+            rows.append({"slide_id": f"t{slide}", "patient_id": f"q{patient}", "repeat": repeat, "fold": fold})
+            rows[-1] |= {"budget": budget, "part": part}
+    groups = dict.fromkeys(CLASSES[task] or ["censored", "event"], PATIENTS // max(len(CLASSES[task]), 2))
+    facts = {"task": task, "kind": TASKS[task]["kind"], "family": FAMILY.get(task, task), "level": "patient"}
+    facts |= {"classes": CLASSES[task], "counts": groups, "n_slides": len(owners), "n_excluded": 4}
+    facts |= {"excluded": {"no_label": 1, "not_usable": 3}, "splits_in_words": f"{REPEATS} x 5 folds"}
+    facts |= {"slides_of_patient": "average", "leaks": {"policy": "refuse", "splits": []}, "design": "folds"}
+    write_table(root / f"benchmark/{task}/splits.parquet", rows, schemas.SPLITS, facts)
+    return rows
+
+
+def _predictions(task: str, head: str, scores: list[np.ndarray], splits: list[dict]) -> list[dict]:
+    """Rows of predictions.parquet; `scores` has one of each seed."""
+    truth, column = _truth(task), "risk" if task == "survival" else "probabilities"
+    rows = []
+    for split, (seed, score) in product([row for row in splits if row["part"] == "test"], enumerate(scores)):
+        patient = int(split["patient_id"][1:])
+        own = {key: value for key, value in split.items() if key != "part"} | truth[patient]
+        shift = np.random.default_rng(split["repeat"]).normal(size=score.shape)[patient] * (
+            0.02 if split["budget"] == "all" else 0.5
+        )
+        if column == "probabilities":
+            values = np.abs(score[patient] + shift) / np.abs(score[patient] + shift).sum()
+        rows.append(own | {"head": head, "seed": seed})
+        rows[-1][column] = values.tolist() if column == "probabilities" else float(score[patient] + shift)
+    return rows
+
+
+def _cell(root: Path, task: str, name: str, cell: str, heads: list[str], splits: list[dict], random) -> list[Cell]:
+    """Write predictions.parquet of one job as `fit_head` does, and score it."""
+    failures = {"abmil": FAILURE} if (name, cell) == ("colour", "abmil") else {}
+    rows = []
+    for head in heads:
+        scores = [_draw(task, name, random) for _ in range(SEEDS.get(head, 1))]
+        rows += [] if head in failures else _predictions(task, head, scores, splits)
+    path = root / f"benchmark/{task}/{name}/{cell}/predictions.parquet"
+    split = read_meta(root / f"benchmark/{task}/splits.parquet")
+    copied = ("task", "kind", "family", "level", "classes", "counts", "n_slides", "n_excluded", "excluded")
+    facts = {key: split[key] for key in copied} | {"splits": split["splits_in_words"], "representation": name}
+    facts |= {"heads": heads, "failures": failures, "pretrained_on": TRAINED[name]}
+    facts["budgets"] = {budget: {"design": "folds", "learnt_per_left": 4.0} for budget in BUDGETS[task]}
+    write_table(path, rows, PREDICTIONS, facts)
+    return score_cells(read_table(path), read_meta(path))
+
+
+def _benchmark(root: Path, random) -> None:
+    cells = []
+    for task, heads in HEADS.items():
+        splits = _splits(root, task)
+        jobs = {"vectors": [head for head in heads if head != "abmil"], "abmil": ["abmil"]}
+        for name, (cell, own) in product([*REPRESENTATIONS, *AGAIN], jobs.items()):
+            if set(own) & set(heads):
+                cells += _cell(root, task, name, cell, own, splits, random)
+    cells += mean_cells(cells, TRAININGS)
+    write_benchmark(root, result_rows(cells, PRIMARY), comparison_rows(cells, PAIRS, PRIMARY))
+
+
+def write_benchmark(root: Path, rows: list[dict], pairs: list[dict]) -> None:
+    """Write results.parquet and comparisons.parquet as `collect_results` does."""
+    meta = {"settings": {"compare": PAIRS, "primary": PRIMARY, "trainings": TRAININGS}}
+    write_table(root / "benchmark/results.parquet", rows, schemas.RESULTS, meta)
+    write_table(root / "benchmark/comparisons.parquet", pairs, schemas.COMPARISONS, meta)
 
 
 def make_results(root: Path, seed: int = 0) -> None:

@@ -1,0 +1,141 @@
+"""The benchmark's part of the report: a section a task, of tables, pairs, facts and figures."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from markupsafe import Markup
+
+from workflow_scripts.config.stages import cell_of
+from workflow_scripts.core.heads import HEADS
+from workflow_scripts.core.tasks import KINDS
+from workflow_scripts.report.claims import Pair, family_text, pairs_of, sentence, shown_best
+from workflow_scripts.report.curves import by_patient
+from workflow_scripts.report.facts import denominators, spread_lines
+from workflow_scripts.report.figures import Styles
+from workflow_scripts.report.forest_figures import pair_forest, value_forest
+from workflow_scripts.report.inputs import Results, Row, Splits
+from workflow_scripts.report.results import TaskTable, control, task_tables
+from workflow_scripts.report.settings import ReportSettings
+from workflow_scripts.report.spread_figures import BudgetValue, FoldValue, budget_figure, fold_figure
+from workflow_scripts.report.task_figures import FIGURES, Drawn
+from workflow_scripts.report.wording import metric_facts
+
+
+def benchmark_tables(inputs: Results, settings: ReportSettings, styles: Styles) -> list[Row]:
+    """What the template is told of each task.
+
+    Args:
+        inputs: the results folder.
+        settings: what the report is told.
+        styles: of all representations.
+    """
+    comparisons, wanted = inputs.comparisons()
+    tables = task_tables(inputs.benchmark(), settings.tasks, settings.representations)
+    return [_section(table, inputs, settings, styles, comparisons, wanted) for table in tables]
+
+
+def _section(
+    table: TaskTable,
+    inputs: Results,
+    settings: ReportSettings,
+    styles: Styles,
+    comparisons: list[Row],
+    wanted: list[tuple[str, str]],
+) -> Row:
+    task, splits = settings.tasks.get(table.name), inputs.splits(table.name)
+    pairs = {head: pairs_of(table, head, comparisons, wanted) for head in table.heads}
+    own = pairs[table.primary]
+    permuted = bool(task and task.permuted)
+    seen = {name: inputs.embedding_facts(name)["saw"] for name in table.representations}
+    return {
+        "table": table,
+        "best": shown_best(table, table.primary, own),
+        "pairs": pairs,
+        "families": {head: family_text(table, head, comparisons) for head in table.heads},
+        "sentences": [sentence(table, table.primary, pair) for pair in own],
+        "permuted": permuted,
+        "control": control(table) if permuted else "",
+        "facts": denominators(table, splits.facts, seen, splits.tested_slides),
+        "spread": spread_lines(table),
+        "forest": value_forest(table, table.primary, styles),
+        "pair_forest": pair_forest(table, own),
+        "curves": list(_figures(table, inputs, splits, styles)),
+        "pair_names": _pair_name,
+    }
+
+
+def _pair_name(pair: Pair) -> str:
+    return f"{pair.first} − {pair.second}"
+
+
+def _figures(table: TaskTable, inputs: Results, splits: Splits, styles: Styles) -> Iterator[dict[str, Any]]:
+    """Figures of the primary head: by fold, by size of the training part, and of its predictions."""
+    metric, head = metric_facts(table.headline), table.primary
+    values = {name: _fold_values(row, splits.tests) for name, row in table.cells(head).items()}
+    yield from _drawn(
+        fold_figure(values, metric, styles),
+        f"{table.metric} of every test part",
+        Markup(
+            "Each dot is a test part, each stroke the mean of those of a repeat. A test part has few patients, so the "
+            "spread of the dots is no interval. Dashed: chance."
+        ),
+    )
+    if len(table.budgets) > 1:
+        by_size = {name: _budget_values(table, name) for name in table.representations}
+        yield from _drawn(
+            budget_figure(by_size, metric, styles),
+            f"{table.metric} by the number of patients trained on",
+            Markup("{} with its 95 % interval by the patients trained on: so many a class, a share, or all.").format(
+                table.metric
+            ),
+        )
+    yield from _curves(table, inputs, styles)
+
+
+def _drawn(picture: str | None, shows: str, caption: Markup) -> Iterator[dict[str, Any]]:
+    if picture:
+        yield Drawn(picture, shows, caption)._asdict()
+
+
+def _fold_values(row: Row, tests: list[tuple[int, int]]) -> list[FoldValue]:
+    """Values of the test parts; all as of one repeat where it is not known which they are."""
+    values = row["folds"] or []
+    if len(tests) != len(values):
+        tests = [(0, number) for number in range(len(values))]
+    return [FoldValue(*test, value) for test, value in zip(tests, values, strict=True)]
+
+
+def _budget_values(table: TaskTable, representation: str) -> list[BudgetValue]:
+    """Values of the primary head from the smallest budget on; few-shot budgets before fractions."""
+    found = [table.cell(representation, table.primary, budget=budget) for budget in sorted(table.budgets, key=_size)]
+    return [BudgetValue(row["budget"], *(row[key] for key in ("value", "ci_low", "ci_high"))) for row in found if row]
+
+
+def _size(budget: str) -> tuple[bool, float]:
+    """Order of the budgets: `8/class` by its number, then `25%` by its own, then everything."""
+    if budget.endswith("/class"):
+        return False, float(budget.removesuffix("/class"))
+    return True, float(budget.removesuffix("%")) if budget.endswith("%") else 100.0
+
+
+def _curves(table: TaskTable, inputs: Results, styles: Styles) -> Iterator[dict[str, Any]]:
+    """Figures of the predictions of the primary head; of several trainings of a representation the first."""
+    head, kind = table.primary, KINDS[table.kind]
+    read = {name: inputs.predictions(table.name, name, cell_of(head), head) for name in table.representations}
+    found = {name: p for name, p in read.items() if p is not None and p.rows}
+    draw = FIGURES.get(kind.figure)
+    if not found or draw is None:
+        return
+    first = next(iter(found.values()))
+    unit = "slide_id" if first.level == "slide" else "patient_id"
+    patients = {name: by_patient(p.rows, kind, first.classes, unit) for name, p in found.items()}
+    by_fold = head in HEADS and not HEADS[head].common_scale
+    note = _of_trainings(table)
+    for drawn in draw(patients, first.classes, styles, by_fold):
+        yield drawn._asdict() | {"caption": drawn.caption + note}
+
+
+def _of_trainings(table: TaskTable) -> Markup:
+    several = {name: len(row["trainings"]) for name, row in table.cells(table.primary).items()}
+    told = [f"{name} (the first of {count})" for name, count in several.items() if count > 1]
+    return Markup(" Of several trainings one is drawn: {}.").format(", ".join(told)) if told else Markup("")

@@ -1,0 +1,176 @@
+"""Results as CSV, and as tables for a paper in Markdown and LaTeX: representations are rows, tasks or heads columns."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+
+from workflow_scripts.report.claims import pairs_of, shown_best
+from workflow_scripts.report.results import Row, TaskTable
+from workflow_scripts.report.wording import counted, interval, known, metric_facts, number
+
+Spread = Literal["interval", "folds"]
+_SPREADS = {"interval": "95 % interval in brackets", "folds": "± standard deviation between test parts"}
+_BEST = "In bold: the best, where it is shown to beat the second best after correction (Holm)."
+_LATEX = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "−": "$-$",
+    "–": "--",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "\u00a0": "~",
+}
+
+
+class Value(NamedTuple):
+    """A cell: its value and spread as text, and whether it is shown to be the best."""
+
+    text: str
+    spread: str
+    best: bool
+
+
+class Column(NamedTuple):
+    """A column: the line above, its own heading, and its cells in the order of the representations."""
+
+    group: str
+    heading: str
+    cells: list[Value]
+
+
+class PaperTable(NamedTuple):
+    """A table of a paper: its caption, the name that it is referred to by, representations and columns."""
+
+    caption: str
+    label: str
+    representations: list[str]
+    columns: list[Column]
+
+
+def csv_text(table: pa.Table) -> str:
+    """A table as CSV with a header: floats in full, null and NaN empty, lists joined by semicolons."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(table.column_names)
+    writer.writerows([_plain(value) for value in row.values()] for row in table.to_pylist())
+    return buffer.getvalue()
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ";".join(_plain(one) for one in value)
+    return "" if value is None or value != value else str(value)  # only NaN is not itself
+
+
+def paper_tables(
+    tables: Sequence[TaskTable], comparisons: list[Row], wanted: list[tuple[str, str]], spread: Spread
+) -> list[PaperTable]:
+    """All tasks with the head that claims are made of, then each task that has several heads with all of them.
+
+    Args:
+        tables: results of the tasks.
+        comparisons: rows of `schemas.COMPARISONS`.
+        wanted: pairs that are compared.
+        spread: what stands beside a value.
+    """
+
+    def column(table: TaskTable, head: str, names: list[str], group: str, heading: str) -> Column:
+        pairs = pairs_of(table, head, comparisons, wanted)
+        best = shown_best(table, head, pairs) if head == table.primary else None
+        return Column(group, heading, [_value(table.cell(name, head), name == best, spread) for name in names])
+
+    every = list(dict.fromkeys(name for table in tables for name in table.representations))
+    overview = [column(t, t.primary, every, t.name, f"{t.metric}, {t.primary}") for t in tables]
+    caption = f"Expected performance in the tasks of the benchmark, {_SPREADS[spread]}. {_notes(tables)} {_BEST}"
+    found = [PaperTable(caption, "tasks", every, overview)] if tables else []
+    for table in tables:
+        if len(table.heads) > 1:
+            columns = [column(table, head, table.representations, "", head) for head in table.heads]
+            caption = f"{table.metric} in task {table.name}, {_SPREADS[spread]}. {_notes([table])} {_BEST}"
+            caption += f" Claims are made of head {table.primary} alone."
+            found.append(PaperTable(caption, table.name, table.representations, columns))
+    return found
+
+
+def _notes(tables: Sequence[TaskTable]) -> str:
+    """Denominators and direction of each task."""
+    return " ".join(f"{_note(table)}." for table in tables)
+
+
+def _note(table: TaskTable) -> str:
+    row = next((row for row in table.cells(table.primary).values() if not row["failure"]), None)
+    if row is None:
+        return f"{table.name}: no result"
+    tested = "slides" if row["level"] == "slide" else "patients"
+    aside = "" if metric_facts(table.headline).larger_is_better else ", smaller is better"
+    splits = str(row["splits"]).replace(" x ", " × ")
+    count = row["n_slides"] if row["level"] == "slide" else row["n_patients"]
+    return (
+        f"{table.name}: {count} {tested}, {counted(row['smallest_group'], 'patient')} in the smallest group, {splits}, "
+        f"{row['aggregation']}{aside}"
+    )
+
+
+def _value(row: Row | None, best: bool, spread: Spread) -> Value:
+    if row is None or row["failure"] or not known(row["value"]):
+        return Value("failed" if row and row["failure"] else "–", "", False)
+    beside = interval(row["ci_low"], row["ci_high"])
+    if spread == "folds":
+        beside = f"± {number(row['sd_folds'])}" if known(row["sd_folds"]) else ""
+    return Value(number(row["value"]), beside, best)
+
+
+def markdown_text(tables: Sequence[PaperTable]) -> str:
+    """Tables in Markdown, each after its caption."""
+    return "\n".join(_markdown(table) for table in tables) or "Nothing was benchmarked.\n"
+
+
+def _markdown(table: PaperTable) -> str:
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    headings = [f"{one.group} ({one.heading})" if one.group else one.heading for one in table.columns]
+    lines = [table.caption, "", line(["representation", *headings]), line(["---", *["---"] * len(headings)])]
+    for place, name in enumerate(table.representations):
+        cells = [one.cells[place] for one in table.columns]
+        lines.append(line([name, *(_joined(cell, lambda text: f"**{text}**") for cell in cells)]))
+    return "\n".join([*lines, ""])
+
+
+def _joined(cell: Value, bold: Callable[[str], str]) -> str:
+    return f"{bold(cell.text) if cell.best else cell.text} {cell.spread}".strip()
+
+
+def latex_text(tables: Sequence[PaperTable]) -> str:
+    r"""Tables in LaTeX for `\input`; they need the package booktabs."""
+    return "\n".join([r"% \usepackage{booktabs}", *(_latex(table) for table in tables)]) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text in which LaTeX sees no command."""
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def _latex(table: PaperTable) -> str:
+    def line(cells: list[str]) -> str:
+        return " & ".join(cells) + r" \\"
+
+    groups = [escaped(one.group) for one in table.columns]
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escaped(table.caption)}}}", rf"\label{{tab:{table.label}}}"]
+    lines += [rf"\begin{{tabular}}{{l{'c' * len(groups)}}}", r"\toprule"]
+    lines += [line(["", *groups])] if any(groups) else []
+    lines += [line(["representation", *(escaped(one.heading) for one in table.columns)]), r"\midrule"]
+    for place, name in enumerate(table.representations):
+        cells = [_latex_cell(one.cells[place]) for one in table.columns]
+        lines.append(line([escaped(name), *cells]))
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def _latex_cell(cell: Value) -> str:
+    parts = cell._replace(text=escaped(cell.text), spread=escaped(cell.spread))
+    return _joined(parts, lambda text: rf"\textbf{{{text}}}")
