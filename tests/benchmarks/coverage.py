@@ -166,12 +166,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cohorts", type=int, default=200)
     parser.add_argument("--patients", type=int, nargs="+", default=[24, 60, 200, 500])
+    parser.add_argument("--kinds", nargs="+", default=list(SIGNAL))
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--output", type=Path, required=True, help="JSON, read and completed")
     args = parser.parse_args()
     results = json.loads(args.output.read_text()) if args.output.exists() else {}
     for condition in conditions(args.patients):
-        if condition.name not in results:
+        if condition.kind in args.kinds and condition.name not in results:
             results[condition.name] = run(condition, args.cohorts, args.repeats)
             args.output.write_text(json.dumps(results, indent=1))
             print(condition.name, results[condition.name]["seconds"], "s", flush=True)
