@@ -59,11 +59,12 @@ class Mil(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
     """Share of the embedding's values that a slide loses in a training step."""
     lr: Positive = 2e-4
-    """Adam's learning rate of a step of one slide; a step of b slides takes it times the root of b."""
+    """Adam's learning rate of a step of one slide; a step of b slides takes b times as much, 16 at most, and
+    transformers (transmil, hipt) the root of it."""
     weight_decay: NotNegative = 1e-5
     """L2 penalty in Adam."""
     epochs: Literal["auto"] | Count = "auto"
-    """Passes over the training slides; auto makes 3,000 visits, but 20 to 50 passes."""
+    """Passes over the training slides; auto makes 3,000 visits, but 10 to 50 passes."""
     batch_size: Literal["auto"] | Count = "auto"
     """Slides a step; auto takes a twentieth of the training slides, 16 at most, and 32 for survival."""
     inner_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -78,9 +78,10 @@ def pack(
     device = cohort.x.device
     x = cohort.x[torch.from_numpy(rows.ravel()).to(device)].view(*rows.shape, -1)
     x.sub_(scale[0].unsqueeze(1)).mul_(scale[1].unsqueeze(1))
-    block = torch.from_numpy(owner).to(device).unsqueeze(1) == torch.arange(bags, device=device)[:, None]
+    of_bag = torch.from_numpy(owner).to(device)
+    block = of_bag.unsqueeze(1) == torch.arange(bags, device=device)[:, None]
     dealt = None if parts is None else torch.from_numpy(parts).to(device)
-    return Batch(x, block, width, parts=dealt)
+    return Batch(x, block, of_bag, width, parts=dealt)
 
 
 def _one_after_another(starts: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its bits only with a fixed workspace
 
@@ -23,7 +23,7 @@ from workflow_scripts.mil.nets.batch import Batch, Net, Sizes, draw_weights
 from workflow_scripts.mil.objectives import Objective
 from workflow_scripts.mil.packing import Cohort, deal_parts, pack
 
-STACK = {"cpu": 4096, "cuda": 400_000}  # instances of a step of all jobs of a stack together, about
+STACK = {"cpu": 2048, "cuda": 400_000}  # instances of a step of all jobs of a stack together, about
 PREDICTED = 4096  # instances predicted together
 AHEAD = 16  # steps for which dropout is drawn together
 
@@ -61,13 +61,16 @@ class Plan:
 def repeatable() -> Iterator[None]:
     """Deterministic arithmetic on one CPU thread (a step is small), global state restored afterwards."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory that it has not written
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(strict)
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 class _Stream:
@@ -145,7 +148,7 @@ class _Stack:
             keep = torch.from_numpy(np.stack(drawn)).to(self.device)
         if plan.objective.outputs > 1 and self.targets.shape[-1] == 1:
             labels = self._targets(chosen).squeeze(-1).long()
-        return Batch(batch.x, batch.block, batch.width, keep, labels, batch.parts)
+        return replace(batch, keep=keep, labels=labels)
 
     def logits(self, job: int, chosen: np.ndarray) -> np.ndarray:
         """Logits float64 `[n, C]` of bags by one job's network as it is."""

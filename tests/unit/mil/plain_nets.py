@@ -21,8 +21,11 @@ def embed(x, p, keep):
 
 
 def scores(h, p, name, gated=True):
-    content = torch.tanh(linear(h, p, f"{name}.content"))
-    return linear(content * torch.sigmoid(linear(h, p, f"{name}.gate")) if gated else content, p, f"{name}.weigh")
+    content = linear(h, p, f"{name}.content")
+    if not gated:
+        return linear(torch.tanh(content), p, f"{name}.weigh")
+    content, gate = content.chunk(2, dim=-1)
+    return linear(torch.tanh(content) * torch.sigmoid(gate), p, f"{name}.weigh")
 
 
 def attended(h, p, name="score", gated=True):

@@ -1,5 +1,6 @@
 """Networks on bags against plain loops with the same weights: logits, loss and gradients."""
 
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -11,7 +12,7 @@ from tests.unit.mil.plain_nets import PLAIN
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.mil.bags import Bags
 from workflow_scripts.mil.heads import nets as heads
-from workflow_scripts.mil.nets.batch import Batch, Sizes, draw_weights
+from workflow_scripts.mil.nets.batch import Sizes, draw_weights
 from workflow_scripts.mil.objectives import Classes
 from workflow_scripts.mil.packing import cohort_of, deal_parts, pack
 from workflow_scripts.mil.training import batch_loss
@@ -49,7 +50,7 @@ def _batch(net, bags, cohort, chosen, keep, labels=True):
     scale = (torch.zeros(JOBS, DIM), torch.ones(JOBS, DIM))
     made = pack(cohort, chosen, scale, net.padded, parts)
     label = torch.from_numpy(bags.target[chosen]) if labels else None
-    return Batch(made.x.double(), made.block, made.width, keep, label, made.parts)
+    return replace(made, x=made.x.double(), keep=keep, labels=label)
 
 
 @pytest.mark.parametrize("labelled", [True, False])

@@ -120,7 +120,7 @@ def test_inner_validation_is_used():
 
 
 def test_small_cohorts_are_seen_more_often():
-    assert [epochs_for(n) for n in (10, 60, 100, 150, 1000)] == [50, 50, 30, 20, 20]
+    assert [epochs_for(n) for n in (10, 60, 100, 150, 1000)] == [50, 50, 30, 20, 10]
     assert [batch_for(n, "ordinal") for n in (10, 60, 100, 400, 1000)] == [1, 3, 5, 16, 16]
     assert [batch_for(n, "survival") for n in (10, 60)] == [10, 32]
 

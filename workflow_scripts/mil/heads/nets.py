@@ -12,13 +12,13 @@ from workflow_scripts.mil.head import Job, Settings
 from workflow_scripts.mil.inner import strata_of
 
 VISITS = 3000  # a small cohort is seen more often, so that its slides are visited about as often in all
-EPOCHS = (20, 50)
+EPOCHS = (10, 50)
 LARGEST_BATCH = 16
 OF_SURVIVAL = 32  # a risk set needs several slides with an event
 
 
 def epochs_for(n_bags: int) -> int:
-    """Passes over the training slides: 20 for a large cohort, up to 50 for a small one."""
+    """Passes over the training slides: 10 for a large cohort, up to 50 for a small one."""
     return int(np.clip(math.ceil(VISITS / n_bags), *EPOCHS))
 
 
@@ -54,6 +54,7 @@ class NetHead:
     """
 
     module = name = ""  # of `mil/nets/`
+    growth = 1.0  # power of the slides a step by which the learning rate grows
 
     def __init__(self, kind: str, settings: Settings) -> None:
         self.kind, self.settings = kind, settings
@@ -85,7 +86,7 @@ class NetHead:
         epochs, batch = self.settings.get("epochs", "auto"), self.settings.get("batch_size", "auto")
         epochs = epochs_for(n_bags) if epochs == "auto" else epochs
         batch = batch_for(n_bags, self.kind) if batch == "auto" else min(batch, n_bags)
-        rate = self.settings.get("lr", 2e-4) * math.sqrt(batch)
+        rate = self.settings.get("lr", 2e-4) * min(batch, LARGEST_BATCH) ** self.growth
         return math.ceil(epochs * n_bags / batch), batch, rate, math.ceil(n_bags / batch)
 
 
@@ -118,7 +119,7 @@ class Dsmil(NetHead):
 
 
 class Transmil(NetHead):
-    module, name = "transmil", "Transmil"
+    module, name, growth = "transmil", "Transmil", 0.5
 
 
 class Dtfd(NetHead):
@@ -126,4 +127,4 @@ class Dtfd(NetHead):
 
 
 class Hipt(NetHead):
-    module, name = "hipt", "Hipt"
+    module, name, growth = "hipt", "Hipt", 0.5  # self-attention does not learn at larger rates

@@ -18,6 +18,7 @@ class Batch:
     Attributes:
         x: standardised instances float `[J, T, D]`; slots behind a job's last instance hold anything finite.
         block: which instances are of which bag, bool `[J, B, T]`; every bag has one at least.
+        owner: the bag of each instance, int64 `[J, T]`; B for a slot of none.
         width: slots of each bag where all have the same number (T = B width); 0 where bags follow each other directly.
         keep: what dropout multiplies a bag's embedding by, float `[J, B, H]`; None drops nothing.
         labels: class of each bag, int64 `[J, B]`; None outside training and for tasks without classes.
@@ -26,6 +27,7 @@ class Batch:
 
     x: Tensor
     block: Tensor
+    owner: Tensor
     width: int = 0
     keep: Tensor | None = None
     labels: Tensor | None = None
@@ -145,7 +147,7 @@ class Net(nn.Module):
         if batch.width:
             return (hidden.unflatten(1, (-1, batch.width)) * batch.keep.unsqueeze(2)).flatten(1, 2)
         jobs, bags, width = batch.keep.shape
-        owner = batch.block.to(torch.uint8).argmax(dim=1) + bags * torch.arange(jobs, device=hidden.device)[:, None]
+        owner = batch.owner.clamp(max=bags - 1) + bags * torch.arange(jobs, device=hidden.device)[:, None]
         return hidden * batch.keep.view(-1, width)[owner.view(-1)].view(hidden.shape)
 
     def forward(self, batch: Batch) -> Output:
@@ -159,16 +161,21 @@ class GatedScores(nn.Module):
         super().__init__()
         self.gated = gated
         inputs = inputs or sizes.hidden
-        self.content = Linear(sizes.jobs, inputs, sizes.attention)
-        self.gate = Linear(sizes.jobs, inputs, sizes.attention) if gated else None
+        self.content = Linear(sizes.jobs, inputs, sizes.attention * (2 if gated else 1))  # with the gate behind it
         self.weigh = Linear(sizes.jobs, sizes.attention, branches)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Scores `[J, T, branches]` of instances `[J, T, H]`."""
-        content = 2 * torch.sigmoid(2 * self.content(hidden)) - 1  # tanh, ten times as fast on a CPU
-        if self.gate is not None:
-            content = content * torch.sigmoid(self.gate(hidden))
-        return self.weigh(content)
+        content = self.content(hidden)
+        if not self.gated:
+            return self.weigh(_tanh(content))
+        content, gate = content.chunk(2, dim=-1)
+        return self.weigh(_tanh(content) * torch.sigmoid(gate))
+
+
+def _tanh(x: Tensor) -> Tensor:
+    """tanh, ten times as fast on a CPU."""
+    return 2 * torch.sigmoid(2 * x) - 1
 
 
 def attend(scores: Tensor, block: Tensor) -> Tensor:
