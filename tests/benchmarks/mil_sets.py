@@ -7,7 +7,7 @@ accuracy over all bags of a repeat, its mean and standard deviation over repeats
 Published: Ilse et al. 2018 (arXiv 1802.04712), table 1, means of five times ten-fold and their standard errors, of
 networks that were tuned for these sets.
 
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.mil_sets ../shared/data/mil [--sets musk1] [--heads abmil] [--repeats 10]
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.mil_sets ../shared/data/mil [--sets musk1] [--heads abmil]
 """
 
 import argparse
@@ -65,9 +65,7 @@ def main() -> None:
     args = parser.parse_args()
     for name in args.sets:
         bags = read_set(args.folder / f"{name}.npz")
-        print(
-            f"\n{name}: {len(bags)} bags, {int(bags.target.sum())} positive, {len(np.concatenate(bags.regions))} instances"
-        )
+        print(f"\n{name}: {len(bags)} bags, {int(bags.target.sum())} positive, {sum(map(len, bags.regions))} instances")
         print(f"{'head':12} {'accuracy':>8} {'sd':>6} {'core s':>7}")
         for head in args.heads:
             began = time.process_time()

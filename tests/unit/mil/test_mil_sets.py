@@ -13,7 +13,13 @@ HEADS_ON_BAGS = [name for name, head in HEADS.items() if head.module == "nets"]
 
 
 @pytest.mark.skipif(not (DATA / "mil" / "musk1.npz").is_file(), reason="musk1.npz is not in the folder of test data")
-@pytest.mark.parametrize("name", ["logistic", *HEADS_ON_BAGS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ("hipt", "transmil")))
+        for name in ["logistic", *HEADS_ON_BAGS]
+    ],
+)
 def test_musk1(name):
     """92 molecules as bags of conformations, once ten-fold; attention networks are published at 0.89 +- 0.04."""
     assert accuracies(name, read_set(DATA / "mil" / "musk1.npz"), 1)[0] > 0.78
