@@ -25,7 +25,7 @@ from workflow_scripts.core.tasks import KINDS, METRICS
 from workflow_scripts.mil.bags import Bags, target_array
 from workflow_scripts.mil.crossval import predict_jobs
 from workflow_scripts.mil.head import Job
-from workflow_scripts.mil.intervals import difference, interval
+from workflow_scripts.mil.intervals import Scores, difference, interval
 from workflow_scripts.mil.metrics import metrics_of
 from workflow_scripts.mil.predictions import Predicted, prediction_table, read_tested
 from workflow_scripts.mil.scoring import score
@@ -81,8 +81,8 @@ def draw(condition: Condition, random: np.random.Generator) -> tuple[list[Any], 
     return labels, [(carried + random.standard_normal((n, DIM))).astype(np.float32) for _ in range(2)]
 
 
-def score_cohort(condition: Condition, repeats: int, folds: int, seed: int) -> dict[str, list[float]]:
-    """Of each metric: value, low and high of both representations, and the p value of their difference."""
+def scores_of_cohort(condition: Condition, repeats: int, folds: int, seed: int) -> dict[str, list[Scores]]:
+    """Scores of both representations by each metric."""
     kind = KINDS[condition.kind]
     labels, representations = draw(condition, np.random.default_rng(seed))
     names = [f"p{i:04d}" for i in range(condition.patients)]
@@ -111,7 +111,7 @@ def score_cohort(condition: Condition, repeats: int, folds: int, seed: int) -> d
                 for metric in metrics_of(condition.kind, len(classes))
             }
         )
-    return {metric: _numbers(metric, [scores[metric] for scores in found]) for metric in found[0]}
+    return {metric: [scores[metric] for scores in found] for metric in found[0]}
 
 
 def _bags(vectors: np.ndarray, table: pa.Table, kind: Any, classes: list[str]) -> Bags:
@@ -120,7 +120,8 @@ def _bags(vectors: np.ndarray, table: pa.Table, kind: Any, classes: list[str]) -
     return Bags(vectors, [vector[None] for vector in vectors], target_array(kind, labels, classes), len(classes))
 
 
-def _numbers(metric: str, scores: list[Any]) -> list[float]:
+def _numbers(metric: str, scores: list[Scores]) -> list[float]:
+    """Value, low and high of both representations, and the p value of their difference."""
     bounds = METRICS[metric].bounds
     both = [interval(one, bounds) for one in scores]
     _, p = difference(*scores, bounds)
@@ -147,7 +148,10 @@ def summary(cohorts: list[dict[str, list[float]]]) -> dict[str, dict[str, float]
 def run(condition: Condition, cohorts: int, repeats: int, folds: int = 5) -> dict[str, Any]:
     """All cohorts of one condition."""
     start = time.perf_counter()
-    scored = [score_cohort(condition, repeats, folds, seed) for seed in range(cohorts)]
+    scored = []
+    for seed in range(cohorts):
+        scores = scores_of_cohort(condition, repeats, folds, seed)
+        scored.append({metric: _numbers(metric, both) for metric, both in scores.items()})
     spent = time.perf_counter() - start
     return {"cohorts": cohorts, "repeats": repeats, "seconds": round(spent, 1), "metrics": summary(scored)}
 
