@@ -74,7 +74,7 @@ def _figures(table: TaskTable, inputs: Results, splits: Splits, styles: Styles) 
     values = {name: _fold_values(row, splits.tests) for name, row in table.cells(head).items()}
     yield from _drawn(
         fold_figure(values, metric, styles),
-        f"{table.metric} of every test part",
+        f"By test part: {table.metric}",
         Markup(
             "Each dot is a test part, each stroke the mean of those of a repeat. A test part has few patients, so the "
             "spread of the dots is no interval. Dashed: chance."
@@ -84,10 +84,8 @@ def _figures(table: TaskTable, inputs: Results, splits: Splits, styles: Styles) 
         by_size = {name: _budget_values(table, name) for name in table.representations}
         yield from _drawn(
             budget_figure(by_size, metric, styles),
-            f"{table.metric} by the number of patients trained on",
-            Markup("{} with its 95 % interval by the patients trained on: so many a class, a share, or all.").format(
-                table.metric
-            ),
+            f"By the patients trained on: {table.metric}",
+            Markup("So many of each class, a share of a training part, or all of it, with 95 % intervals."),
         )
     yield from _curves(table, inputs, styles)
 
@@ -106,16 +104,9 @@ def _fold_values(row: Row, tests: list[tuple[int, int]]) -> list[FoldValue]:
 
 
 def _budget_values(table: TaskTable, representation: str) -> list[BudgetValue]:
-    """Values of the primary head from the smallest budget on; few-shot budgets before fractions."""
-    found = [table.cell(representation, table.primary, budget=budget) for budget in sorted(table.budgets, key=_size)]
+    """Values of the primary head by budget."""
+    found = [table.cell(representation, table.primary, budget=budget) for budget in table.budgets]
     return [BudgetValue(row["budget"], *(row[key] for key in ("value", "ci_low", "ci_high"))) for row in found if row]
-
-
-def _size(budget: str) -> tuple[bool, float]:
-    """Order of the budgets: `8/class` by its number, then `25%` by its own, then everything."""
-    if budget.endswith("/class"):
-        return False, float(budget.removesuffix("/class"))
-    return True, float(budget.removesuffix("%")) if budget.endswith("%") else 100.0
 
 
 def _curves(table: TaskTable, inputs: Results, styles: Styles) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from workflow_scripts.report.cohort import cohort_summary, encoding_speed, exclu
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import line_styles
 from workflow_scripts.report.provenance import note_lines, package_versions
-from workflow_scripts.report.results import missing_value, smaller_is_better, whole_trainings
+from workflow_scripts.report.results import missing_value, smaller_is_better
 from workflow_scripts.report.settings import ReportSettings
 
 _HERE = Path(__file__).parent
@@ -102,7 +102,7 @@ def render_report(inputs: Results, settings: ReportSettings, examples: list[Row]
         UserError: slides.parquet, benchmark/results.parquet or benchmark/comparisons.parquet is not there.
     """
     slides = inputs.slides()
-    rows = whole_trainings(inputs.benchmark())
+    rows = inputs.benchmark()
     names = list(dict.fromkeys([*settings.representations, *settings.runs, *(r["representation"] for r in rows)]))
     styles = line_styles(names)
     minimum = [run.prototypes.min_regions for run in settings.runs.values() if run.uses_prototypes]

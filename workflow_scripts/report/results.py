@@ -23,7 +23,7 @@ class TaskTable:
         representations: names, in the order of the tables.
         heads: names, the primary one first.
         primary: the head that claims are made of.
-        budgets: sizes of the training part, the whole first.
+        budgets: sizes of the training part, from the smallest on; few-shot ones before fractions.
         rows: rows of `schemas.RESULTS` by representation, head, budget and metric.
     """
 
@@ -65,16 +65,6 @@ def in_order(values: Iterable[str], first: Iterable[str]) -> list[str]:
     return [value for value in wanted if value in found] + [value for value in found if value not in wanted]
 
 
-def whole_trainings(rows: list[Row]) -> list[Row]:
-    """Rows without those of single trainings by one of several seeds, for which the row of their mean stands."""
-
-    def is_mean(row: Row) -> bool:
-        return len(row["trainings"]) > 1
-
-    joined = {(row["task"], row["head"], name) for row in filter(is_mean, rows) for name in row["trainings"]}
-    return [row for row in rows if is_mean(row) or (row["task"], row["head"], row["representation"]) not in joined]
-
-
 def task_tables(rows: list[Row], tasks: Iterable[str], representations: Iterable[str]) -> list[TaskTable]:
     """A table for each task that has results.
 
@@ -83,9 +73,9 @@ def task_tables(rows: list[Row], tasks: Iterable[str], representations: Iterable
         tasks: names in the order in which they are told.
         representations: names in the order in which they are told.
     """
-    kept, wanted = whole_trainings(rows), list(representations)
-    by_task: dict[str, list[Row]] = {name: [] for name in in_order((row["task"] for row in kept), tasks)}
-    for row in kept:
+    wanted = list(representations)
+    by_task: dict[str, list[Row]] = {name: [] for name in in_order((row["task"] for row in rows), tasks)}
+    for row in rows:
         by_task[row["task"]].append(row)
     return [_table(name, mine, wanted) for name, mine in by_task.items()]
 
@@ -100,9 +90,16 @@ def _table(name: str, rows: list[Row], representations: list[str]) -> TaskTable:
         representations=in_order((row["representation"] for row in rows), representations),
         heads=heads,
         primary=heads[0],
-        budgets=in_order((row["budget"] for row in rows), [WHOLE]),
+        budgets=sorted({row["budget"] for row in rows}, key=_size),
         rows={(row["representation"], row["head"], row["budget"], row["metric"]): row for row in rows},
     )
+
+
+def _size(budget: str) -> tuple[bool, float]:
+    """Order of the budgets: `8/class` by its number, then `25%` by its own, then everything."""
+    if budget.endswith("/class"):
+        return False, float(budget.removesuffix("/class"))
+    return True, float(budget.removesuffix("%")) if budget.endswith("%") else 100.0
 
 
 def missing_value(row: Row) -> str:
