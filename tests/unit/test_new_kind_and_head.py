@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.preprocessing import StandardScaler
 
-from tests.unit.report.results_folder import config_json, make_results
+from tests.unit.report.results_folder import config_json
 from workflow_scripts.core import schemas
 from workflow_scripts.core.tables import read_meta, read_table, write_table
 
@@ -173,16 +173,16 @@ def test_its_metrics_are_scored_and_compared(predictions, results):
     assert {row["kind"] for row in scored.values()} == {"count"}
 
 
-def test_the_report_tells_of_it(package, results, tmp_path):
-    make_results(tmp_path / "demo")
-    shutil.copy(results, tmp_path / "demo/benchmark/results.parquet")
+def test_the_report_tells_of_it(package, results, results_folder, tmp_path):
+    shutil.copytree(results_folder, tmp_path / "demo")
+    for name in ("results", "comparisons"):
+        shutil.copy(results.with_name(f"{name}.parquet"), tmp_path / "demo/benchmark")
     report = tmp_path / "report.html"
     settings = config_json(tasks={"age": AGE})
     run(package, "-m", "workflow_scripts.write_report", "--config", settings, "--results", tmp_path / "demo",
         "--output", report)  # fmt: skip
     text = " ".join(report.read_text().split())
-    assert "(count, explained)" in text and "slpd with counter: explained" in text
-    assert "slpd is better" in text
+    assert "(count, explained, head counter)" in text and "slpd is better than mean</span>: explained" in text
     assert "Larger is better, except for mean error." in text
 
 

@@ -8,10 +8,20 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.unit.report.results_folder import EXCLUDED, REPRESENTATIONS, config_json, make_results
+from tests.unit.report.results_folder import (
+    EXCLUDED,
+    FAILURE,
+    HEADS,
+    PERMUTED,
+    REPRESENTATIONS,
+    config_json,
+    with_a_clear_best,
+    write_benchmark,
+)
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.tables import read_table, write_table
+from workflow_scripts.core.tables import read_meta, read_table, write_table
+from workflow_scripts.mil.predictions import PREDICTIONS
 from workflow_scripts.write_report import main
 
 HOSTILE = "x<script>alert(1)<&"
@@ -23,7 +33,8 @@ class Page(HTMLParser):
     def __init__(self, html):
         super().__init__()
         self.links, self.scripts, self.policy, self.rows, self.cells, self.ids, self.text = [], 0, "", [], {}, [], ""
-        self._key, self._skip = None, False
+        self.pairs, self.figures = {}, []
+        self._key, self._pair, self._skip = None, None, False
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
@@ -36,8 +47,10 @@ class Page(HTMLParser):
         self._skip = tag in ("script", "style")
         if attrs.get("http-equiv") == "Content-Security-Policy":
             self.policy = attrs["content"]
+        self.figures += [attrs["alt"]] if tag == "img" and "alt" in attrs else []
         if tag == "tr":
             self.rows.append("")
+            self._pair = attrs.get("data-pair")
         if tag in ("td", "th", "tr"):
             self._key = attrs.get("data-key")
 
@@ -47,6 +60,8 @@ class Page(HTMLParser):
         self.text += data
         if self.rows:
             self.rows[-1] += data + " "
+        if self._pair:
+            self.pairs[self._pair] = self.pairs.get(self._pair, "") + data
         if self._key:
             self.cells[self._key] = self.cells.get(self._key, "") + data
 
@@ -56,10 +71,13 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    root = tmp_path_factory.mktemp("cohort") / "demo"
-    make_results(root)
-    return root
+def folder(results_folder):
+    return results_folder
+
+
+def _benchmark(root):
+    """Rows of results.parquet and of comparisons.parquet."""
+    return [read_table(root / f"benchmark/{name}.parquet").to_pylist() for name in ("results", "comparisons")]
 
 
 def _write(root, output, **changes):
@@ -68,8 +86,8 @@ def _write(root, output, **changes):
 
 
 @pytest.fixture(scope="module")
-def html(folder):
-    return _write(folder, folder / "report.html")
+def html(folder, tmp_path_factory):
+    return _write(folder, tmp_path_factory.mktemp("report") / "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -113,28 +131,116 @@ def test_every_slide_has_a_row(folder, page):
     assert told[: len(EXCLUDED)] == sorted(EXCLUDED, key=lambda s: EXCLUDED[s][0])
 
 
-def test_the_numbers_of_the_table_are_those_of_the_results(folder, page):
-    rows = read_table(folder / "benchmark/results.parquet").to_pylist()
-    assert len(page.cells) == len(rows)
+def _keyed(rows):
+    keys = ("task", "representation", "head", "budget", "metric")
+    return {"|".join(row[key] for key in keys): row for row in rows}
+
+
+def _numbers(text):
+    return [float(number) for number in re.findall(r"[-+]?\d+\.\d+", text.replace("−", "-"))]
+
+
+def test_the_numbers_of_the_tables_are_those_of_the_results(folder, page):
+    rows = {key: row for key, row in _keyed(_benchmark(folder)[0]).items() if row["budget"] == "all" or row["headline"]}
+    assert set(page.cells) == set(rows)
+    for key, row in rows.items():
+        shown = page.cells[key].replace("best", "")
+        if row["failure"]:
+            assert shown.strip() == f"failed: {FAILURE}"
+            continue
+        repeated = 2 if row["budget"] == "all" and row["headline"] and row["task"] == "grade" else 1  # also by budget
+        known = [row[key] for key in ("value", "ci_low", "ci_high") if row[key] == row[key]]
+        assert _numbers(shown) == pytest.approx(known * repeated, abs=0.00051)
+        assert ("no interval" in shown) == (len(known) == 1)
+
+
+def test_the_numbers_of_the_pairs_are_those_of_the_comparisons(folder, page):
+    rows = [row for row in _benchmark(folder)[1] if row["headline"] and row["budget"] == "all"]
+    assert len(page.pairs) == len(rows)
     for row in rows:
-        cell = page.cells["|".join(row[k] for k in ("task", "representation", "head", "metric"))]
-        found = [float(text) for text in re.findall(r"[-+]?\d+\.\d+", cell.replace("−", "-"))]
-        wanted = [row[k] for k in ("pooled", "ci_low", "ci_high", "mean", "sd")]
-        if row["baseline"]:
-            wanted += [row[k] for k in ("difference", "difference_low", "difference_high")]
-        assert found == pytest.approx(wanted, abs=0.00051)
+        shown = page.pairs["|".join(row[key] for key in ("task", "head", "first", "second"))]
+        wanted = [row[key] for key in ("difference", "low", "high", "p_holm")]
+        known = [value for value in wanted if value == value and (value < 0 or value >= 0.001)]
+        assert _numbers(shown.replace("<\u00a00.001", "")) == pytest.approx(known, abs=0.00051)
+        assert (row["verdict"] in shown) == row["primary"]  # of other heads nothing is claimed
 
 
-def test_claims_follow_the_intervals(folder, page):
+def test_claims_follow_the_corrected_verdicts_of_the_primary_head(folder, page):
+    said = " ".join(page.text.split()).split("Brackets are")[0]
+    pairs = [row for row in _benchmark(folder)[1] if row["headline"] and row["budget"] == "all"]
+    told = [row for row in pairs if row["primary"] and row["task"] != PERMUTED]
+    assert {row["verdict"] for row in told} == {"better", "not shown"}  # the generator gives both
+    for row in told:
+        claim = f"{row['first']} is {row['verdict']} than {row['second']}"
+        assert (claim in said) == (row["verdict"] == "better")
+    assert said.count(" is better than ") == sum(row["verdict"] == "better" for row in told)
+    assert said.count("o difference shown between") == sum(row["verdict"] == "not shown" for row in told)
+
+
+def test_a_secondary_head_is_never_claimed_of(altered, tmp_path):
+    rows, pairs = _benchmark(altered)
+    for pair in pairs:
+        if pair["verdict"]:
+            pair["verdict"] = "better" if pair["head"] == "abmil" else "not shown"
+    assert any(pair["verdict"] == "better" for pair in pairs)
+    write_benchmark(altered, rows, pairs)
+    page = Page(_write(altered, tmp_path / "r.html"))
+    assert " is better than " not in page.text
+    assert not any("better" in text for text in page.pairs.values())
+
+
+def test_the_best_is_marked_with_the_head_of_claims_alone(altered, tmp_path):
+    rows, pairs = _benchmark(altered)
+    with_a_clear_best(rows, pairs)
+    write_benchmark(altered, rows, pairs)
+    html = _write(altered, tmp_path / "r.html")
+    assert re.findall(r'class="best" data-key="([^"]+)"', html) == ["subtype|slpd|logistic|all|auc"]
+
+
+def test_a_failed_cell_is_told_with_its_reason_and_the_others_stand(page):
+    assert f"colour with abmil failed: {FAILURE}" in page.text
+    assert f"not compared: colour failed: {FAILURE}" in page.text
+    assert _numbers(page.cells["subtype|mean|abmil|all|auc"])
+
+
+def test_curves_are_by_slide_where_labels_are(altered, html, tmp_path):
+    """Patients of two slides weigh twice there."""
+    for path in (altered / "benchmark/subtype").glob("*/vectors/predictions.parquet"):
+        write_table(path, read_table(path), PREDICTIONS, read_meta(path) | {"level": "slide"})
+    by_slide, by_patient = (
+        re.findall(r'src="([^"]+)" alt="ROC[^"]+ of task (subtype\S*) ', text)
+        for text in (_write(altered, tmp_path / "r.html"), html)
+    )
+    changed = [one[1] for one, other in zip(by_slide, by_patient, strict=True) if one != other]
+    assert len(by_slide) == 2 and changed == ["subtype"]
+
+
+def test_denominators_and_the_reach_of_the_interval_stand_beside_the_numbers(page):
     text = " ".join(page.text.split())
-    headline = {"subtype": "auc", "grade": "quadratic_kappa", "survival": "c_index"}
-    rows = read_table(folder / "benchmark/results.parquet").to_pylist()
-    told = [r for r in rows if r["representation"] in ("slpd", "dino") and r["metric"] == headline[r["task"]]]
-    better = sum(r["difference_low"] > 0 for r in told)
-    unclear = sum(r["difference_low"] <= 0 <= r["difference_high"] for r in told)
-    assert better and unclear  # the generator gives both
-    assert len(re.findall(r"(slpd|dino) is better", text)) == better
-    assert text.split("Brackets are")[0].count("no difference shown") == unclear
+    assert text.count("4 slides: no label 1, not usable 3") == len(HEADS)
+    assert text.count("Test slides that pretraining saw") == len(HEADS)
+    for words in ("not of these fitted models", "does not cover patients of other hospitals", "docs/benchmark.md"):
+        assert words in text
+    assert "Family of the correction (Holm 1979): 8 pairs of representations with head logistic" in text
+
+
+def test_the_control_is_told_apart_from_the_findings(folder, page):
+    text = " ".join(page.text.split())
+    rows = [r for k, r in _keyed(_benchmark(folder)[0]).items() if k.startswith(PERMUTED) and r["headline"]]
+    holding = sum(row["ci_low"] <= 0.5 <= row["ci_high"] for row in rows)
+    assert text.count(f"holds chance (0.5) in {holding} of 4 cells") == 2  # in the headline and in the results
+    assert f"{PERMUTED} (classification, AUC" not in text
+
+
+def test_figures_are_of_the_primary_head_and_say_which_training(html, page):
+    assert page.figures.count("By test part: AUC of task subtype with head logistic") == 1
+    assert not any("with head abmil" in alt for alt in page.figures)
+    assert "By the patients trained on: quadratic kappa of task grade with head logistic" in page.figures
+    assert not any("trained on" in alt and "task subtype" in alt for alt in page.figures)  # of one size only
+    for shows in ("ROC", "Confusion matrices", "Kaplan-Meier curves"):
+        assert any(alt.startswith(shows) for alt in page.figures)
+    # subtype and its control have one such figure, grade has two, survival one
+    assert page.text.count("Of several trainings one is drawn: slpd (the first of 2).") == 5
 
 
 def test_pretrained_on_and_the_caveats_are_stated(page):
@@ -180,7 +286,7 @@ def test_a_folder_with_the_bare_tables_gives_a_report(altered, tmp_path):
         "regions",
         "embeddings",
         "benchmark/textures_slpd.parquet",
-        *[f"benchmark/{t}" for t in ("subtype", "grade", "survival")],
+        *[f"benchmark/{task}" for task in HEADS],
     ):
         path = altered / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -189,37 +295,44 @@ def test_a_folder_with_the_bare_tables_gives_a_report(altered, tmp_path):
     for words in (
         "No metrics were found",
         "No overlay was found",
-        "No predictions were found",
         "24 of 24 slides are excluded",
     ):
         assert words in page.text
+    drawn = {alt.partition(":")[0] for alt in page.figures if " with head " in alt}
+    assert drawn == {"By test part", "By the patients trained on"}  # what the results alone tell
 
 
 def test_without_a_task_the_report_says_how_to_add_one(altered, tmp_path):
-    write_table(altered / "benchmark/results.parquet", [], schemas.RESULTS)
+    write_benchmark(altered, [], [])
     page = Page(_write(altered, tmp_path / "r.html", tasks={}))
     assert page.text.count("No task is named") == 2 and "benchmark.tasks" in page.text
     assert "kind: classification" in page.text and not page.cells
     assert "The benchmark has no results" in Page(_write(altered, tmp_path / "r.html")).text
 
 
-def test_a_folder_without_results_is_told_in_one_sentence(altered, tmp_path):
-    (altered / "benchmark/results.parquet").unlink()
-    with pytest.raises(UserError, match=r"results\.parquet does not exist"):
+@pytest.mark.parametrize("name", ["results", "comparisons"])
+def test_a_folder_without_results_is_told_in_one_sentence(altered, tmp_path, name):
+    (altered / f"benchmark/{name}.parquet").unlink()
+    with pytest.raises(UserError, match=rf"{name}\.parquet does not exist"):
         _write(altered, tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()
 
 
-def test_undefined_numbers_are_dashes(altered, tmp_path):
-    rows = read_table(altered / "benchmark/results.parquet").to_pylist()
+def test_undefined_numbers_are_dashes_with_their_reason(altered, tmp_path):
+    nan = float("nan")
+    rows, pairs = _benchmark(altered)
     for row in rows:
-        row |= {
-            k: float("nan") for k in ("pooled", "ci_low", "ci_high", "mean", "sd", "difference_low", "difference_high")
-        }
-    write_table(altered / "benchmark/results.parquet", rows, schemas.RESULTS)
+        row |= {key: nan for key in ("value", "ci_low", "ci_high", "error", "sd_folds", "sd_repeats")}
+        row |= {"folds": [nan] * 10, "n_defined": 0} if not row["failure"] else {}
+    for pair in pairs:
+        pair |= {key: nan for key in ("difference", "low", "high", "p", "p_holm")} | {"verdict": "not shown"}
+    write_benchmark(altered, rows, pairs)
     page = Page(_write(altered, tmp_path / "r.html"))
-    assert not re.search(r"\bnan\b", page.text) and not re.search("(slpd|dino) is better", page.text)
-    assert len(page.cells) == len(rows) and all("–" in cell for cell in page.cells.values())
+    assert not re.search(r"\bnan\b", page.text) and " is better than " not in page.text
+    undefined = {key: text for key, text in page.cells.items() if "failed" not in text}
+    assert len(undefined) == len(page.cells) - 1 > 50
+    assert all(text.startswith("–not defined in any of 2 repeats") for text in undefined.values())
+    assert "holds chance" not in page.text
 
 
 def test_without_pretraining_nothing_is_said_of_it(altered, tmp_path):

@@ -19,7 +19,7 @@ WIDTH, HEIGHT, SIDE = 1120, 840, 70
 REPRESENTATIONS = ["mean", "colour", "slpd", "dino"]
 AGAIN = ["slpd-seed1"]  # another training of slpd
 TRAININGS = {"slpd": ["slpd", "slpd-seed1"]}
-SKILL = {"mean": 0.2, "colour": 0.1, "slpd": 2.9, "dino": 1.6, "slpd-seed1": 2.7}
+SKILL = {"mean": 0.2, "colour": 0.1, "slpd": 2.9, "dino": 2.0, "slpd-seed1": 2.7}
 TRAINED = {
     "mean": "nothing beyond the encoder (ImageNet-1k)",
     "colour": "nothing",
@@ -40,14 +40,14 @@ CLASSES = {
     "grade": ["G1", "G2", "G3"],
     "survival": [],
 }
-HEADS = {"subtype": ["knn", "logistic", "abmil"], PERMUTED: ["logistic"], "grade": ["logistic"], "survival": ["cox"]}
+HEADS = {"subtype": ["logistic", "abmil"], PERMUTED: ["logistic"], "grade": ["logistic"], "survival": ["cox"]}
 PRIMARY = {"classification": "logistic", "ordinal": "logistic", "survival": "cox"}
 PAIRS = [("slpd", "dino"), ("slpd", "mean"), ("dino", "mean"), ("slpd", "colour")]
 FAMILY = {"subtype": "histology", "grade": "histology"}
-BUDGETS = {"subtype": ["all", "50%"], PERMUTED: ["all"], "grade": ["all"], "survival": ["all"]}
+BUDGETS = {"subtype": ["all"], PERMUTED: ["all"], "grade": ["all", "50%"], "survival": ["all"]}
 SEEDS = {"abmil": 2}
 FAILURE = "ValueError: the predictions of 3 of 15 fits are no finite numbers"
-PATIENTS, REPEATS = 40, 2
+PATIENTS, REPEATS = 32, 2
 HAZARD = np.random.default_rng(5).normal(size=PATIENTS)
 TIME = np.random.default_rng(6).exponential(900 * np.exp(-HAZARD)) + 5
 EVENT = np.random.default_rng(7).random(PATIENTS) < 0.7
@@ -216,7 +216,8 @@ def _splits(root: Path, task: str) -> list[dict]:
             part = "test" if deal[patient] == fold else "unused" if budget != "all" and patient % 2 else "train"
             rows.append({"slide_id": f"t{slide}", "patient_id": f"q{patient}", "repeat": repeat, "fold": fold})
             rows[-1] |= {"budget": budget, "part": part}
-    groups = dict.fromkeys(CLASSES[task] or ["censored", "event"], PATIENTS // max(len(CLASSES[task]), 2))
+    labels = [row.get("label") or ("event" if row["event"] else "censored") for row in _truth(task)]
+    groups = {name: labels.count(name) for name in sorted(set(labels))}
     facts = {"task": task, "kind": TASKS[task]["kind"], "family": FAMILY.get(task, task), "level": "patient"}
     facts |= {"classes": CLASSES[task], "counts": groups, "n_slides": len(owners), "n_excluded": 4}
     facts |= {"excluded": {"no_label": 1, "not_usable": 3}, "splits_in_words": f"{REPEATS} x 5 folds"}
@@ -267,8 +268,20 @@ def _benchmark(root: Path, random) -> None:
         for name, (cell, own) in product([*REPRESENTATIONS, *AGAIN], jobs.items()):
             if set(own) & set(heads):
                 cells += _cell(root, task, name, cell, own, splits, random)
-    cells += mean_cells(cells, TRAININGS)
+    cells = mean_cells(cells, TRAININGS)
     write_benchmark(root, result_rows(cells, PRIMARY), comparison_rows(cells, PAIRS, PRIMARY))
+
+
+def with_a_clear_best(rows: list[dict], pairs: list[dict]) -> None:
+    """In task subtype slpd is made the best with both heads, shown to beat the second in a pair of each."""
+    values = dict(zip(REPRESENTATIONS, (0.6, 0.5, 0.9, 0.8), strict=True))
+    for row in rows:
+        if row["task"] == "subtype" and row["headline"] and not row["failure"]:
+            row["value"] = values[row["representation"]]
+    for pair in pairs:
+        if pair["verdict"]:
+            pair["verdict"] = "better" if (pair["first"], pair["second"]) == ("slpd", "dino") else "not shown"
+            pair["verdict"] = pair["verdict"] if pair["task"] == "subtype" else "not shown"
 
 
 def write_benchmark(root: Path, rows: list[dict], pairs: list[dict]) -> None:

@@ -1,81 +1,238 @@
+"""Tables, claims and facts of planted predictions that the benchmark's own functions scored."""
+
 import math
 
 import pytest
 
-from workflow_scripts.config import Task
-from workflow_scripts.core.tasks import METRICS, Metric
-from workflow_scripts.report.results import (
-    headline_lines,
-    interval,
-    number,
-    result_tables,
-    sentences,
-    smaller_is_better,
-    verdict,
+from tests.unit.report.results_folder import (
+    FAILURE,
+    HEADS,
+    PAIRS,
+    PATIENTS,
+    PERMUTED,
+    REPEATS,
+    REPRESENTATIONS,
+    TASKS,
 )
+from workflow_scripts.core.tasks import METRICS
+from workflow_scripts.report.claims import family_text, pairs_of, sentence, shown_best
+from workflow_scripts.report.facts import denominators, spread_lines
+from workflow_scripts.report.inputs import Results
+from workflow_scripts.report.results import control, in_order, missing_value, smaller_is_better, task_tables
 
-TASKS = {"subtype": Task(kind="classification", label="subtype")}
-
-
-def _row(representation, pooled, low=None, high=None, **changes):
-    compared = representation != "mean"
-    row = {"task": "subtype", "kind": "classification", "representation": representation, "pretrained_on": "x"}
-    row |= {"head": "knn", "metric": "auc", "pooled": pooled, "ci_low": pooled - 0.1, "ci_high": pooled + 0.1}
-    row |= {"mean": pooled, "sd": 0.1, "n_patients": 60, "n_excluded": 4, "baseline": "mean" if compared else None}
-    return row | {"difference": 0.1 if compared else None, "difference_low": low, "difference_high": high} | changes
+NAN = math.nan
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [(0.01, 0.2, "better"), (-0.2, -0.01, "worse"), (-0.01, 0.2, "none"), (0.0, 0.2, "none"), (math.nan, math.nan, "")],
-)
-def test_a_claim_needs_an_interval_without_zero(low, high, expected):
-    assert verdict(_row("slpd", 0.8, low, high)) == expected
+@pytest.fixture(scope="module")
+def inputs(results_folder):
+    return Results(results_folder)
 
 
-def test_of_an_error_the_smaller_value_is_the_better(monkeypatch):
-    monkeypatch.setitem(METRICS, "mae", Metric("mean absolute error", larger_is_better=False))
-    rows = [_row("mean", 9.0, metric="mae"), _row("slpd", 7.0, -3.0, -1.0, metric="mae")]
-    assert verdict(rows[1]) == "better"
-    assert verdict(_row("slpd", 11.0, 1.0, 3.0, metric="mae")) == "worse"
-    assert result_tables(rows, TASKS, ["mean", "slpd"])[0]["lines"][0]["best"] == "slpd"
-    assert smaller_is_better([*rows, _row("mean", 0.5)]) == ["mean absolute error"]
+@pytest.fixture
+def rows(inputs):
+    return inputs.benchmark()
 
 
-def test_the_baseline_is_compared_with_nothing():
-    assert verdict(_row("mean", 0.8)) == ""
+@pytest.fixture
+def comparisons(inputs):
+    return inputs.comparisons()[0]
 
 
-def test_the_highest_is_marked_only_where_it_is_shown_to_be_better():
-    def best(*rows):
-        return result_tables(list(rows), TASKS, ["mean", "slpd", "dino"])[0]["lines"][0]["best"]
-
-    assert best(_row("mean", 0.7), _row("slpd", 0.8, 0.01, 0.2), _row("dino", 0.75, 0.01, 0.1)) == "slpd"
-    assert best(_row("mean", 0.7), _row("slpd", 0.8, -0.01, 0.2), _row("dino", 0.75, 0.01, 0.1)) is None
-    assert best(_row("mean", 0.9), _row("slpd", 0.8, -0.2, -0.1)) is None
-    assert best(_row("mean", 0.7), _row("slpd", math.nan, math.nan, math.nan)) is None
+def tables_of(rows):
+    return {table.name: table for table in task_tables(rows, TASKS, REPRESENTATIONS)}
 
 
-def test_columns_follow_the_settings_and_gaps_stay_gaps():
-    rows = [_row("dino", 0.7, -1, 1), _row("mean", 0.6), _row("mean", 0.5, head="abmil")]
-    table = result_tables(rows, TASKS, ["mean", "slpd", "dino"])[0]
-    assert [name for name, _ in table["representations"]] == ["mean", "dino"]
-    assert [line["head"] for line in table["lines"]] == ["knn", "abmil"]
-    assert table["lines"][1]["cells"][1] is None
-    assert table["baseline"] == "mean"
+def _among(rows, **wanted):
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
 
-def test_the_headline_metric_is_fixed_by_the_kind():
-    rows = [_row("slpd", 0.99, 0.1, 0.2, metric="accuracy"), _row("slpd", 0.6, -0.1, 0.2), _row("mean", 0.5)]
-    table = result_tables(rows, TASKS, ["mean", "slpd"])[0]
-    assert [line["metric"] for line in headline_lines(table)] == ["auc"]
-    told = sentences(table, ["slpd"])
-    assert [(t["name"], t["verdict"], t["base"]["pooled"]) for t in told] == [("slpd", "none", 0.5)]
+def test_tables_are_in_the_order_of_the_configuration_with_the_primary_head_first(rows):
+    tables = tables_of(rows)
+    assert list(tables) == list(TASKS)
+    for name, table in tables.items():
+        assert table.representations == REPRESENTATIONS
+        assert table.heads == HEADS[name] and table.primary == HEADS[name][0]
+    assert tables["grade"].budgets == ["50%", "all"] and tables["grade"].headline == "quadratic_kappa"
+    assert in_order("baa", "abca") == ["a", "b"]
 
 
-def test_numbers_are_printed_with_a_true_minus_and_no_minus_zero():
-    assert number(-0.1234) == "−0.123"
-    assert number(0.1234, sign=True) == "+0.123"
-    assert number(-0.0001) == "0.000" and number(-0.0001, sign=True) == "0.000"
-    assert number(None) == number(math.nan) == "–"
-    assert interval(-0.5, 1) == "[−0.500, 1.000]" and interval(None, 1) == ""
+def test_budgets_rise(rows):
+    grade = [row for row in rows if row["task"] == "grade"]
+    names = ["all", "50%", "8/class", "25%", "16/class"]
+    more = [row | {"budget": name} for name in names for row in grade if row["budget"] == "all"]
+    assert tables_of(more)["grade"].budgets == ["8/class", "16/class", "25%", "50%", "all"]
+
+
+def test_trainings_by_several_seeds_are_one_row_and_the_cells_are_those_of_the_table(rows):
+    for table in tables_of(rows).values():
+        for (name, head, budget, metric), cell in table.rows.items():
+            found = _among(rows, task=table.name, representation=name, head=head, budget=budget, metric=metric)
+            assert [cell] == found
+            assert cell["trainings"] == (["slpd", "slpd-seed1"] if name == "slpd" else [name])
+
+
+def test_a_failed_cell_has_its_reason_and_an_undefined_one_too(rows):
+    table = tables_of(rows)["subtype"]
+    assert table.failures() == [("colour", "abmil", FAILURE)]
+    assert missing_value(table.cell("colour", "abmil")) == f"failed: {FAILURE}"
+    assert missing_value(table.cell("mean", "abmil")) == ""
+    undefined = table.cell("mean", "abmil") | {"value": NAN, "n_defined": 0}
+    assert missing_value(undefined) == f"not defined in any of {REPEATS} repeats"
+
+
+def test_metrics_of_which_less_is_better_are_named(rows):
+    assert smaller_is_better(rows) == [METRICS["brier"].label, METRICS["calibration_error"].label]
+
+
+def test_the_control_counts_the_intervals_that_hold_chance(rows):
+    table = tables_of(rows)[PERMUTED]
+    cells = [table.cell(name, "logistic") for name in REPRESENTATIONS]
+    holding = sum(cell["ci_low"] <= 0.5 <= cell["ci_high"] for cell in cells)
+    assert f"holds chance (0.5) in {holding} of 4 cells" in control(table)
+    for name in REPRESENTATIONS[:2]:
+        table.cell(name, "logistic").update(ci_low=0.51, ci_high=0.9)
+    table.cell("dino", "logistic").update(ci_low=NAN, ci_high=NAN)
+    holding = table.cell("slpd", "logistic")["ci_low"] <= 0.5 <= table.cell("slpd", "logistic")["ci_high"]
+    assert f"in {int(holding)} of 3 cells" in control(table)
+
+
+def test_pairs_are_those_asked_for_by_the_headline_and_all_training_patients(rows, comparisons):
+    table = tables_of(rows)["grade"]
+    pairs = pairs_of(table, "logistic", comparisons, PAIRS)
+    assert [pair[:2] for pair in pairs] == PAIRS
+    for pair in pairs:
+        (row,) = _among(
+            comparisons, task="grade", budget="all", metric="quadratic_kappa", first=pair.first, second=pair.second
+        )
+        assert pair.row == row
+    assert [pair[:2] for pair in pairs_of(table, "logistic", comparisons, [])] == PAIRS
+
+
+def test_a_pair_with_a_failed_cell_is_not_compared_and_says_why(rows, comparisons):
+    table = tables_of(rows)["subtype"]
+    pair = pairs_of(table, "abmil", comparisons, PAIRS)[-1]
+    assert pair.row is None and pair.verdict == "not compared" and pair.why == f"colour failed: {FAILURE}"
+    told = sentence(table, "abmil", pair)
+    assert told.says == "slpd and colour are not compared" and told.numbers == pair.why
+    (absent,) = pairs_of(table, "logistic", [], [("slpd", "titan")])
+    assert absent.why == "titan has no result"
+
+
+@pytest.mark.parametrize(("verdict", "says"), [
+    ("better", "dino is better than mean"), ("worse", "dino is worse than mean"),
+    ("not shown", "no difference shown between dino and mean"),
+])  # fmt: skip
+def test_a_sentence_says_what_the_verdict_says(rows, comparisons, verdict, says):
+    table = tables_of(rows)["survival"]
+    (row,) = _among(comparisons, task="survival", metric="c_index", first="dino", second="mean")
+    row |= {"verdict": verdict, "difference": 0.1234, "low": -0.2, "high": 0.3, "p_holm": 0.0312, "comparisons": 4}
+    pair = next(pair for pair in pairs_of(table, "cox", comparisons, PAIRS) if pair[:2] == ("dino", "mean"))
+    told = sentence(table, "cox", pair)
+    assert (told.verdict, told.says) == (verdict, says)
+    assert "difference +0.123 [−0.200,\u00a0+0.300], p\u00a0=\u00a00.031 corrected for 4 comparisons" in told.numbers
+    row |= {"low": NAN, "high": NAN, "p_holm": NAN}
+    assert sentence(table, "cox", pair).numbers.endswith("whose interval and p value are not defined")
+
+
+def test_the_family_is_named_with_all_its_tasks(rows, comparisons):
+    tables = tables_of(rows)
+    assert "8 pairs of representations with head logistic by the headline metrics of grade and subtype" in family_text(
+        tables["subtype"], "logistic", comparisons
+    )
+    assert "4 pairs of representations with head cox by C-index in task survival" in family_text(
+        tables["survival"], "cox", comparisons
+    )
+    assert "3 pairs" in family_text(tables["subtype"], "abmil", comparisons)  # one cell failed
+    assert family_text(tables["subtype"], "logistic", []) == ""
+
+
+def test_the_best_is_marked_only_where_it_beats_the_second_in_a_named_pair(rows, comparisons):
+    table = tables_of(rows)["subtype"]
+    for name, value in zip(REPRESENTATIONS, (0.7, 0.5, 0.9, 0.8), strict=True):  # slpd before dino before mean
+        table.cell(name, "logistic")["value"] = value
+    for row in comparisons:
+        row["verdict"] = "not shown"
+
+    def marked():
+        return shown_best(table, "logistic", pairs_of(table, "logistic", comparisons, []))
+
+    (between,) = _among(comparisons, task="subtype", head="logistic", metric="auc", first="slpd", second="dino")
+    (other,) = _among(comparisons, task="subtype", head="logistic", metric="auc", first="slpd", second="mean")
+    assert marked() is None
+    other["verdict"] = "better"
+    assert marked() is None  # it beats the third, not the second
+    between["verdict"] = "better"
+    assert marked() == "slpd"
+    between |= {"first": "dino", "second": "slpd", "verdict": "worse"}
+    assert marked() == "slpd"
+    between["verdict"] = "better"  # against what the values say
+    assert marked() is None
+    comparisons.remove(between)
+    assert marked() is None
+
+
+def test_of_an_error_the_smallest_is_the_best(rows, comparisons):
+    table = tables_of(rows)["subtype"]
+    table = type(table)(**{**vars(table), "headline": "brier"})
+    cells = table.cells("logistic")
+    for row in comparisons:
+        row |= {"headline": row["metric"] == "brier", "verdict": "not shown"}
+    for name, value in zip(REPRESENTATIONS, (0.3, 0.4, 0.1, 0.2), strict=True):
+        cells[name]["value"] = value
+    (between,) = _among(comparisons, task="subtype", head="logistic", metric="brier", first="slpd", second="dino")
+    between["verdict"] = "better"
+    assert shown_best(table, "logistic", pairs_of(table, "logistic", comparisons, PAIRS)) == "slpd"
+
+
+def test_denominators_stand_beside_the_numbers(rows, inputs):
+    table, splits = tables_of(rows)["subtype"], inputs.splits("subtype")
+    seen = {name: inputs.embedding_facts(name)["saw"] for name in REPRESENTATIONS}
+    facts = dict(denominators(table, splits.facts, seen, splits.tested_slides))
+    slides = PATIENTS + math.ceil(PATIENTS / 10)
+    tested = f"{PATIENTS} patients (adeno {PATIENTS // 2}, squamous {PATIENTS // 2}), {slides} slides"
+    assert facts == {
+        "Tested": f"{tested}; smallest group {PATIENTS // 2} patients",
+        "Left out": "4 slides: no label 1, not usable 3",
+        "Scored by": "patient; predictions of its slides averaged",
+        "Splits": f"{REPEATS} × 5 folds",
+        "Folds put together": "pooled over folds (logistic); within folds (abmil)",
+        "Repeats in which it is defined": f"all {REPEATS} repeats in every cell",
+        "Seeds": "heads 1 (logistic); 2 (abmil); pretraining slpd 2, else 1",
+        "Test slides that pretraining saw": (
+            f"0 of {slides} unless its encoder did (mean, colour); {slides} of {slides} (slpd, dino)"
+        ),
+    }
+
+
+def test_leaks_unknown_slides_and_undefined_repeats_are_told(rows, inputs):
+    table = tables_of(rows)["subtype"]
+    for row in table.rows.values():
+        row["level"] = "slide"
+    table.cell("mean", "abmil")["n_defined"] = 1
+    leak = {"patients": 12, "in_validation": 0}
+    splits = inputs.splits("subtype").facts | {
+        "leaks": {"policy": "report", "splits": [leak, {"patients": 0, "in_validation": 0}]},
+        "unknown": {"count": 7, "first": []},
+    }
+    facts = dict(denominators(table, splits, {"mean": ""}, None))
+    assert "patients in two parts of 1 of 2 splits, up to 12 in train and test: left in" in facts["Splits"]
+    assert facts["Left out"].endswith("7 in the splits and not in the manifest")
+    assert facts["Repeats in which it is defined"] == f"1 of {REPEATS} (mean, abmil); all in the other cells"
+    assert facts["Scored by"].startswith("slide; folds, intervals and p values are by patient")
+    assert facts["Test slides that pretraining saw"] == "not recorded"
+
+
+def test_a_task_of_which_all_failed_has_facts(rows):
+    failed = [row for row in rows if row["failure"]]
+    facts = dict(denominators(tables_of(failed)["subtype"], {}, {}, None))
+    assert facts["Tested"] == facts["Repeats in which it is defined"] == "not recorded"
+
+
+def test_spreads_are_apart(rows):
+    lines = {(line["head"], line["representation"]): line for line in spread_lines(tables_of(rows)["subtype"])}
+    assert set(lines) == {(h, r) for h in ("logistic", "abmil") for r in REPRESENTATIONS} - {("abmil", "colour")}
+    seeds = {key: math.isfinite(line["cell"]["sd_seeds"]) for key, line in lines.items()}
+    trainings = {key: math.isfinite(line["cell"]["sd_trainings"]) for key, line in lines.items()}
+    assert {key for key, there in seeds.items() if there} == {key for key in lines if key[0] == "abmil"}
+    assert {key for key, there in trainings.items() if there} == {key for key in lines if key[1] == "slpd"}
+    assert lines["logistic", "slpd"]["trainings"] == "slpd and slpd-seed1"

@@ -55,7 +55,7 @@ def test_the_command_leaves_the_features_where_they_are(tmp_path):
     embed_patches.main([*files, *outputs])
     assert len(read_table(folder / "regions.parquet")) == 0
     meta = read_meta(folder / "regions.parquet")
-    assert (meta["pretrained_on"], meta["dim"]) == (PRETRAINED_ON, DIM)
+    assert (meta["pretrained_on"], meta["saw"], meta["dim"]) == (PRETRAINED_ON, "none", DIM)
     bags = PatchBags(folder / meta["features"], ["a", "b"])
     for row, bag, name in zip(read_table(folder / "slides.parquet").to_pylist(), bags, "ab", strict=True):
         assert row["slide_id"] == name

@@ -69,5 +69,5 @@ def test_the_command_writes_regions_and_slides(tmp_path, baseline):
         np.testing.assert_allclose([r["vector"] for r in rows if r["slide_id"] == slide], pooled.regions, rtol=1e-6)
     stated = "nothing" if baseline == "colour" else PRETRAINED_ON
     assert read_meta(slides) | {"schema_version": ""} == {
-        "pretrained_on": stated, "dim": 6 if baseline == "colour" else DIM, "schema_version": ""
+        "pretrained_on": stated, "saw": "none", "dim": 6 if baseline == "colour" else DIM, "schema_version": ""
     }  # fmt: skip

@@ -11,6 +11,8 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.representations.prototype_sets import canonical_order, prototype_means
 
+SEEN = {"pretrained_on": "this cohort", "saw": "all"}
+
 
 def test_means_are_those_of_the_regions_of_each_prototype():
     random = np.random.default_rng(0)
@@ -64,7 +66,7 @@ def _write(folder, prototypes):
         for slide, kinds in (("a", [0, 0, 1, 1]), ("b", [1, 1, 1, 0]), ("small", [0, 1]))
         for i, k in enumerate(kinds)
     ]
-    write_table(folder / "regions.parquet", rows, schemas.REGION_EMBEDDINGS, {"pretrained_on": "this cohort"})
+    write_table(folder / "regions.parquet", rows, schemas.REGION_EMBEDDINGS, SEEN)
     assigned = [
         {"slide_id": slide, "region_id": f"{i}_0", "prototype": k}
         for slide, kinds in prototypes.items()
@@ -92,7 +94,8 @@ def test_the_command_writes_sets_and_concatenations(tmp_path):
     for row in rows:
         place = int(row["region_id"][-1])
         np.testing.assert_allclose(row["vector"], slides[row["slide_id"]][place])
-    assert read_meta(tmp_path / "slides.parquet")["pretrained_on"] == "this cohort"
+    meta = read_meta(tmp_path / "slides.parquet")
+    assert {key: meta[key] for key in SEEN} == SEEN
 
 
 def test_tables_of_different_slides_are_refused(tmp_path):

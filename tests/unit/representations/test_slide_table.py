@@ -111,4 +111,5 @@ def test_the_command_makes_bags_of_one_vector(tmp_path):
         rows = read_table(tmp_path / f"{file}.parquet").to_pylist()
         assert [row["slide_id"] for row in rows] == [name for name, _ in SLIDES]
         np.testing.assert_array_equal(np.array([row["vector"] for row in rows], np.float32), VECTORS[[2, 0, 1]])
-        assert read_meta(tmp_path / f"{file}.parquet")["pretrained_on"] == "335,645 slides"
+        meta = read_meta(tmp_path / f"{file}.parquet")
+        assert (meta["pretrained_on"], meta["saw"]) == ("335,645 slides", "none")
