@@ -19,7 +19,7 @@ def project(finished: Path, tmp_path: Path) -> Path:
 
 
 def test_the_run_ends_with_an_empty_table_and_a_report_that_says_why(project: Path) -> None:
-    assert planned(project) == {"collect_results": 1, "write_report": 1}
+    assert planned(project) == {"collect_results": 1, "export_results": 1, "write_report": 1}
     result = snakemake(project)
     assert result.returncode == 0, result.stdout[-3000:]
     table = read_table(project / "results/tiny/benchmark/results.parquet")
@@ -33,4 +33,4 @@ def test_a_manifest_without_any_label_is_planned(project: Path) -> None:
     (project / "slides.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
     jobs = planned(project, "--forceall")
     assert "fit_head" not in jobs and "split_patients" not in jobs
-    assert jobs["collect_results"] == jobs["write_report"] == 1
+    assert jobs["collect_results"] == jobs["export_results"] == jobs["write_report"] == 1

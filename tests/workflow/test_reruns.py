@@ -8,9 +8,10 @@ import pytest
 from tests.workflow.tiny import CONFIG, changed, copy_project, copy_workflow, planned, snakemake, write_config
 from workflow_scripts.core.tables import read_table
 
-HEADS = {"fit_head", "collect_results", "write_report"}
+RESULTS = {"collect_results", "export_results", "write_report"}
+HEADS = {"fit_head"} | RESULTS
 BENCHMARK = HEADS | {"split_patients"}
-EMBED = {"export_model", "embed_regions", "fit_head", "collect_results", "write_report"}
+EMBED = {"export_model", "embed_regions"} | HEADS
 ROUNDS = {"cluster_regions", "assign_neighbours", "distill_round"}
 AFTER_FEATURES = {"summarise_cohort", "warm_up", "embed_baseline"} | ROUNDS | EMBED | BENCHMARK
 
@@ -29,7 +30,10 @@ def test_nothing_to_do(project: Path) -> None:
     ("key", "value", "rules"),
     [
         ("report.title", "another", {"write_report"}),
-        ("benchmark.bootstraps", 200, {"collect_results", "write_report"}),
+        ("report.spread", "folds", {"export_results", "write_report"}),
+        ("benchmark.compare", [["slpd", "mean"]], RESULTS),
+        ("benchmark.primary_heads", {"classification": "knn"}, RESULTS),
+        ("benchmark.seeds", 2, {"write_report"}),  # no head of the project has chance in it
         ("benchmark.folds", 3, BENCHMARK),
         ("benchmark.repeats", 3, BENCHMARK),
         ("benchmark.few_shot.patients", [1], BENCHMARK),
@@ -131,6 +135,7 @@ def code(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Code:
         ("assign_neighbours.py", ROUNDS | EMBED),
         ("fit_head.py", HEADS),
         ("report/figures.py", {"write_report"}),
+        ("report/paper_tables.py", {"export_results"}),
     ],
 )
 def test_edited_code_reruns_what_runs_it_and_what_follows(code: Code, module: str, rules: set[str]) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from workflow_scripts.core.tables import read_table
+from workflow_scripts.core.tables import read_meta, read_table
 
 
 def test_every_good_slide_reaches_embeddings_and_the_missing_one_keeps_its_row(finished: Path) -> None:
@@ -27,6 +27,25 @@ def test_results_state_what_each_representation_was_pretrained_on(finished: Path
     stated = {row["representation"]: row["pretrained_on"] for row in rows}
     assert "ImageNet" in stated["mean"]
     assert "cohort tiny" in stated["slpd"] and "cohort tiny" in stated["dino"]
+
+
+def test_embeddings_state_whether_pretraining_saw_the_slides(finished: Path) -> None:
+    folder = finished / "results" / "tiny" / "embeddings"
+    seen = {name: read_meta(folder / name / "slides.parquet")["saw"] for name in ("mean", "slpd", "dino")}
+    assert seen == {"mean": "none", "slpd": "all", "dino": "all"}
+
+
+def test_the_page_and_the_exported_tables_tell_of_every_pair_and_representation(finished: Path) -> None:
+    results = finished / "results" / "tiny"
+    html = (results / "report.html").read_text(encoding="utf-8")
+    pairs = read_table(results / "benchmark" / "comparisons.parquet").to_pylist()
+    assert {(row["first"], row["second"]) for row in pairs} == {("slpd", "dino"), ("slpd", "mean"), ("dino", "mean")}
+    for row in pairs:
+        for head in ("knn", "logistic"):
+            assert f'data-pair="subtype|{head}|{row["first"]}|{row["second"]}"' in html
+    for name in ("results.csv", "results.md", "results.tex"):
+        text = (results / "benchmark" / name).read_text(encoding="utf-8")
+        assert all(representation in text for representation in ("mean", "slpd", "dino"))
 
 
 def test_no_patient_is_in_two_parts_of_a_fold(finished: Path) -> None:
