@@ -35,6 +35,8 @@ class Scores:
             `held_out`: one training and one test part.
         learnt_per_left: patients that a model learns from over those that it does not, K - 1 for K folds; of draws, all
             others over the tested ones.
+        group: int64 `[G]`: number of each patient's group: its class, or with or without an event; all 0 where there
+            are none.
         smallest: patients in the smallest group that the metric needs, such as the rarer class or those with an event.
         strata: folds whose cases are ranked apart; 1 where all are ranked together.
         ranking_noise: what of the spread of `influence` over repeats, summed over patients, comes from the cases that
@@ -47,6 +49,7 @@ class Scores:
     influence: np.ndarray
     design: Design
     learnt_per_left: float
+    group: np.ndarray
     smallest: int
     strata: int = 1
     ranking_noise: float = 0.0
@@ -59,6 +62,7 @@ class Scores:
             self.influence - other.influence,
             self.design,
             self.learnt_per_left,
+            self.group,
             self.smallest,
             max(self.strata, other.strata),
             self.ranking_noise + other.ranking_noise,
@@ -72,11 +76,21 @@ class Scores:
         return float(kept.mean()) if len(kept) else math.nan
 
     @property
-    def degrees(self) -> int:
-        """Degrees of freedom of `variance`, at least 1."""
-        if self.design == "draws":
-            return max(int(np.isfinite(self.values).sum()) - 1, 1)
-        return max(self.smallest - self.strata, 1)
+    def degrees(self) -> float:
+        """Degrees of freedom of `variance`, at least 1.
+
+        Of folds, Welch's and Satterthwaite's for what the groups add each, but half of the patients at most, for half
+        of the variance is told by the same patients again; and less one for each further fold that is ranked apart.
+        """
+        kept = np.isfinite(self.values)
+        if self.design == "draws" or not kept.any():
+            return max(int(kept.sum()) - 1, 1)
+        squares = self.influence[kept].mean(axis=0) ** 2
+        sizes, parts = np.bincount(self.group), np.bincount(self.group, squares)
+        total = float(parts.sum())
+        welch = total**2 / (parts**2 / np.maximum(sizes - 1, 1)).sum() if total > 0 else self.smallest - 1
+        most = len(self.group) - len(sizes)
+        return max(min(welch, most / 2 if self.design == "folds" else most) - (self.strata - 1), 1)
 
 
 @dataclass(frozen=True)
@@ -155,7 +169,7 @@ def _paired(first: Scores, second: Scores) -> tuple[np.ndarray, ...]:
 
 
 def interval(scores: Scores, bounds: tuple[float, float]) -> Interval:
-    """95 % interval of a metric, within its bounds; on the logit scale where it has two of them.
+    """95 % interval of a metric, within its bounds: on the logit scale where it has two, on a log scale where one.
 
     Args:
         scores: of one procedure.
@@ -168,7 +182,7 @@ def interval(scores: Scores, bounds: tuple[float, float]) -> Interval:
     error, degrees = _error(scores, span)
     width = _quantile(degrees) * error
     if not math.isfinite(span):
-        return Interval(value, max(value - width, low), min(value + width, high), error)
+        return Interval(value, *_one_sided(value, width, low, high), error)
     margin = 1 / (2 * max(scores.smallest, 1))
     share = min(max((value - low) / span, margin), 1 - margin)
     centre, reach = math.log(share / (1 - share)), width / span / (share * (1 - share))
@@ -180,6 +194,17 @@ def interval(scores: Scores, bounds: tuple[float, float]) -> Interval:
         ends[1] if value <= high - margin * span else high,
         error,
     )
+
+
+def _one_sided(value: float, width: float, low: float, high: float) -> tuple[float, float]:
+    """Limits by the distance to the one finite bound on a log scale; plain ones where there is none, or no distance."""
+    if math.isfinite(high) and value < high:
+        gap = high - value
+        return high - gap * math.exp(min(width / gap, 700)), high - gap * math.exp(-width / gap)
+    if math.isfinite(low) and value > low:
+        gap = value - low
+        return low + gap * math.exp(-width / gap), low + gap * math.exp(min(width / gap, 700))
+    return max(value - width, low), min(value + width, high)
 
 
 def difference(scores: Scores, other: Scores, bounds: tuple[float, float]) -> tuple[Interval, float]:

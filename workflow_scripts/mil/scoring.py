@@ -33,6 +33,15 @@ class Scored:
     patient_ids: list[str]
 
 
+def group_numbers(kind: Kind, tested: Tested) -> np.ndarray:
+    """Number of the group of each patient, int64 `[G]`: of its first case; all 0 for kinds of numbers."""
+    if not (kind.has_classes or kind.in_every_fold):
+        return np.zeros(len(tested.patient_ids), dtype=np.int64)
+    _, first = np.unique(tested.patients, return_index=True)
+    _, number = np.unique(np.array(kind.groups(tested.labels))[first], return_inverse=True)
+    return number
+
+
 def smallest_group(kind: Kind, tested: Tested) -> int:
     """Patients in the smallest group that a metric needs: of the rarest class, with an event, or all."""
     groups = kind.groups(tested.labels)
@@ -72,6 +81,7 @@ def score(
         np.array(influences),
         design,
         learnt_per_left,
+        group_numbers(kind, tested),
         smallest_group(kind, tested),
         len(np.unique(tested.rounds[0].fold)) if apart else 1,
         float(np.mean(noise)) if apart else 0.0,

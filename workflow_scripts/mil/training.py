@@ -25,6 +25,7 @@ from workflow_scripts.mil.objectives import Objective
 from workflow_scripts.mil.packing import Cohort, deal_parts, pack
 
 STACK = {"cpu": 2048, "cuda": 400_000}  # instances of a step of all jobs of a stack together, about
+PAIRED = 64  # instances in a bag from which on the pairs of self-attention take more room than all else
 PREDICTED = 4096  # instances predicted together
 AHEAD = 16  # steps for which dropout is drawn together
 
@@ -253,7 +254,7 @@ def train_jobs(
 ) -> list[np.ndarray]:
     """Train a network for every job and predict its test bags: logits float64 `[n_test, C]` of each job."""
     found: list[np.ndarray] = [np.empty(0)] * len(jobs)
-    for members in _stacks(cohort, jobs, schedules):
+    for members in _stacks(plan.net.padded, cohort, jobs, schedules):
         stack = _Stack(plan, cohort, bags, [jobs[i] for i in members], [schedules[i] for i in members])
         lr, steps = schedules[members[0]].lr, max(schedules[i].steps for i in members)
         adam = torch.optim.Adam(stack.net.parameters(), lr=lr, weight_decay=plan.weight_decay, fused=True)
@@ -265,13 +266,13 @@ def train_jobs(
     return found
 
 
-def _stacks(cohort: Cohort, jobs: Sequence[Job], schedules: Sequence[Schedule]) -> Iterator[list[int]]:
+def _stacks(paired: bool, cohort: Cohort, jobs: Sequence[Job], schedules: Sequence[Schedule]) -> Iterator[list[int]]:
     """Jobs that are trained together: equal in batch size and rate, alike in steps, and not more than fit."""
     order = sorted(range(len(jobs)), key=lambda i: (schedules[i].batch, schedules[i].lr, schedules[i].steps, i))
     members: list[int] = []
     for i in order:
         first = schedules[members[0]] if members else schedules[i]
-        a_step = max(1.0, schedules[i].batch * float(cohort.counts[jobs[i].train].mean()))
+        a_step = max(1.0, schedules[i].batch * _size(cohort.counts[jobs[i].train], paired))
         room = max(1, math.floor(STACK[cohort.x.device.type] / a_step))
         alike = (schedules[i].batch, schedules[i].lr) == (first.batch, first.lr)
         if members and (not alike or len(members) >= room):
@@ -280,3 +281,8 @@ def _stacks(cohort: Cohort, jobs: Sequence[Job], schedules: Sequence[Schedule]) 
         members.append(i)
     if members:
         yield members
+
+
+def _size(counts: np.ndarray, paired: bool) -> float:
+    """Instances that a bag of the given counts int64 `[n]` takes the room of; of pairs, by the largest bag."""
+    return max(float(counts.mean()), float(counts.max()) ** 2 / PAIRED) if paired else float(counts.mean())

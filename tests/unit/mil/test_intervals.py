@@ -13,8 +13,25 @@ from workflow_scripts.mil.metrics import METRICS, Outcomes, jackknife
 UNIT = (0.0, 1.0)
 
 
-def scores(values, influences, design="folds", ratio=4.0, smallest=30, **more):
-    return Scores(np.array(values, float), np.array(influences, float), design, ratio, smallest, **more)
+def scores(values, influences, design="folds", ratio=4.0, smallest=30, group=None, **more):
+    moved = np.array(influences, float)
+    group = np.zeros(moved.shape[1], int) if group is None else group
+    return Scores(np.array(values, float), moved, design, ratio, group, smallest, **more)
+
+
+def test_degrees_of_freedom_are_welchs_up_to_half_of_the_patients():
+    """Of two groups, those of the t test of unequal variances (scipy's `ttest_ind`)."""
+    random = np.random.default_rng(9)
+    one, two = random.normal(size=12), random.normal(size=50) * 0.2
+    welch = stats.ttest_ind(one, two, equal_var=False).df
+    moved = np.concatenate([(x - x.mean()) / np.sqrt(len(x) * (len(x) - 1)) for x in (one, two)])
+    group = np.repeat([0, 1], [12, 50])
+    assert scores([0.7], moved[None], group=group).degrees == pytest.approx(welch)
+    assert scores([0.7], moved[None], group=group, strata=4).degrees == pytest.approx(welch - 3)
+    alike = np.tile([0.1, -0.1], 20)
+    assert scores([0.7], alike[None]).degrees == 39 / 2
+    assert scores([0.7], alike[None], "held_out").degrees == pytest.approx(39)
+    assert scores([0.7], alike[None] * 0, smallest=12).degrees == 11
 
 
 def test_jackknife_influence_gives_the_variance_of_a_mean():
@@ -99,8 +116,9 @@ def test_difference_is_a_t_test_on_the_same_patients():
     assert found.value == pytest.approx(0.0)
     second = scores([0.7, 0.71], second.influence, smallest=20)
     found, p = difference(first, second, UNIT)
-    assert p == pytest.approx(2 * stats.t.sf(0.1 / error, 19))
-    assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, 19, loc=0.1, scale=error))
+    degrees = first.minus(second).degrees
+    assert p == pytest.approx(2 * stats.t.sf(0.1 / error, degrees))
+    assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, degrees, loc=0.1, scale=error))
     swapped, same = difference(second, first, UNIT)
     assert (swapped.low, swapped.high, same) == pytest.approx((-found.high, -found.low, p))
 
@@ -121,7 +139,7 @@ def test_trainings_enter_by_their_spread():
     patients, seeds = variance(ones[0]), 0.1**2 / 3
     found = interval(both, (-math.inf, math.inf))
     assert found.error == pytest.approx(math.sqrt(patients + seeds))
-    degrees = (patients + seeds) ** 2 / (patients**2 / 19 + seeds**2 / 2)
+    degrees = (patients + seeds) ** 2 / (patients**2 / ones[0].degrees + seeds**2 / 2)
     assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, degrees) * found.error)
     assert mean_of(ones[:1]) is ones[0]
     other = scores([0.7] * 3, moved, smallest=20)

@@ -42,6 +42,8 @@ def test_a_job_does_not_know_of_the_others(name, kind):
     together = make_head(name, kind, settings).predict(bags, jobs)
     for job, found in zip(jobs, together, strict=True):
         alone = make_head(name, kind, settings).predict(bags, [job])[0]
+        if kind == "survival":  # the partial likelihood leaves the level of the risks open, and rounding moves it
+            found, alone = found - found.mean(), alone - alone.mean()
         np.testing.assert_allclose(found, alone, rtol=2e-3, atol=2e-4)
 
 
