@@ -68,7 +68,9 @@ def budget_facts(splits: pa.Table, patient_of: dict[str, str], design: str) -> d
     ratios: dict[str, list[float]] = {}
     for budget, _, _, parts in _by_split(splits, by_patient):
         everyone = np.unique(np.concatenate(list(parts.values())))
-        learnt = np.unique(np.concatenate([parts.get(name, np.empty(0, np.int64)) for name in ("train", "val")]))
+        # of a fraction, the whole training part: less is learnt from, and what the repeats show is no less for it
+        pool = [parts.get(name, np.empty(0, np.int64)) for name in ("train", "val", "unused")]
+        learnt = np.unique(np.concatenate(pool))
         tested = np.unique(parts.get("test", np.empty(0, np.int64)))
         ours, others = len(learnt), len(everyone) - len(learnt)
         if design == "draws" or budget.endswith(_FEW_SHOT):

@@ -29,8 +29,8 @@ def _value(row: Row) -> str:
 
 
 def _told(row: Row) -> str:
-    """A comparison in words; empty where no difference is shown."""
-    if row.get("verdict") not in ("better", "worse"):
+    """A comparison in words; empty where no difference is shown, or where no claim is made of the head."""
+    if not row["primary"] or row.get("verdict") not in ("better", "worse"):
         return ""
     metric = METRICS[row["metric"]].label
     return (

@@ -192,8 +192,9 @@ def comparison_rows(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]], pri
             families.setdefault((row["family"], row["head"]), []).append(row)
     for family in families.values():
         adjusted = holm(np.array([row["p"] for row in family]))
+        counted = int(np.isfinite(adjusted).sum())
         for row, p in zip(family, adjusted, strict=True):
-            row |= {"p_holm": float(p), "comparisons": len(family), "verdict": verdict(row, float(p))}
+            row |= {"p_holm": float(p), "comparisons": counted, "verdict": verdict(row, float(p))}
     return rows
 
 

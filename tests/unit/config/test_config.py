@@ -158,7 +158,7 @@ def test_unknown_key_inside_a_run_and_a_task():
         ({"benchmark": {"compare": [["slpd", "slpd"]]}}, "benchmark.compare: slpd is compared with itself"),
         (
             {"benchmark": {"primary_heads": {"survival": "knn"}}},
-            "benchmark.primary_heads.survival: knn is none of heads.survival",
+            "benchmark: primary_heads.survival: knn is none of heads.survival",
         ),
         (
             {"benchmark": {"tasks": {"t": {"kind": "ordinal"}}}},
