@@ -25,6 +25,11 @@ if CFG.source.kind:
     include: "rules/source.smk"
 
 
+if CFG.cohort.test_manifest:
+
+    include: "rules/test_cohort.smk"
+
+
 # Targets: `snakemake tissue` runs everything up to that stage; without one, everything.
 
 
@@ -52,7 +57,7 @@ rule regions:
 
 rule features:
     input:
-        "<cohort>/slides.parquet",
+        ALL_SLIDES,
 
 
 rule export:

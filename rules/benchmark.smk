@@ -9,7 +9,8 @@ rule split_patients:
     input:
         label_and_split_files,
         manifest=MANIFEST,
-        slides="<cohort>/slides.parquet",
+        test_manifest=TEST_MANIFEST or [],
+        slides=ALL_SLIDES,
     output:
         labels="<cohort>/benchmark/{task}/labels.parquet",
         splits="<cohort>/benchmark/{task}/splits.parquet",
@@ -26,8 +27,8 @@ rule split_patients:
         code=code("split_patients"),
     shell:
         "python -m workflow_scripts.split_patients --config {params.cfg:q} --task {wildcards.task}"
-        " --manifest {input.manifest:q} --slides {input.slides} --labels {output.labels}"
-        " --output {output.splits} --log {log}"
+        " --manifest {input.manifest:q} --test-manifest {input.test_manifest:q} --slides {input.slides}"
+        " --labels {output.labels} --output {output.splits} --log {log}"
 
 
 # Fits a head, or all heads on slide vectors, on one representation in every split and predicts the test patients.
@@ -83,8 +84,8 @@ rule collect_results:
 # Compares the prototypes of a run with maps of the true tissue classes.
 rule score_textures:
     input:
-        checks=per_slide("check/{slide}.parquet"),
-        regions=per_slide("regions/{slide}.parquet"),
+        checks=per_slide("check/{slide}.parquet", ROWS),
+        regions=per_slide("regions/{slide}.parquet", ROWS),
         truth=truth_maps,
         assignments=last_assignments,
     output:

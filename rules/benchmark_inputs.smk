@@ -32,5 +32,5 @@ def truth_maps(wildcards):
     """Maps that the workflow itself makes; maps given by the user are read as they are."""
     if CFG.benchmark.region_truth != f"{CFG.demo.directory}/truth":
         return []
-    files = [os.path.basename(row.path) for row in SLIDES.values() if is_demo(row.path)]
+    files = [os.path.basename(row.path) for row in ROWS if is_demo(row.path)]
     return [f"{CFG.benchmark.region_truth}/{name}.npz" for name in files]

@@ -76,9 +76,9 @@ rule check_slide:
 # Gathers the status of every slide of the manifest, and stops the run when too many are excluded.
 rule summarise_cohort:
     input:
-        checks=per_slide("check/{slide}.parquet"),
+        checks=per_slide("check/{slide}.parquet", ROWS),
         # features of another tool come without pixels to look at
-        tissue=[] if CFG.source.kind else per_slide("tissue/{slide}.parquet"),
+        tissue=[] if CFG.source.kind else per_slide("tissue/{slide}.parquet", ROWS),
         features=SHARD_FILES,
     output:
         slides="<cohort>/slides.parquet",
@@ -94,13 +94,11 @@ rule summarise_cohort:
         max_failed_fraction=str(CFG.cohort.max_failed_fraction),  # numbers must be whole, text may be any
     params:
         manifest=MANIFEST,
-        patients=value_digest([(row.slide_id, row.patient_id) for row in SLIDES.values()]),
+        patients=patients_of(ROWS),
         code=code("summarise_cohort"),
         checks=check_folder,
         tissue="" if CFG.source.kind else f"--tissue-folder {COHORT}/tissue",
-        features=feature_folder,
-        shards=len(SHARDS),
     shell:
         "python -m workflow_scripts.summarise_cohort --manifest {params.manifest:q} --check-folder {params.checks}"
-        " {params.tissue} --features-folder {params.features} --shards {params.shards}"
+        " {params.tissue} --indices {input.features}"
         " --max-failed-fraction {resources.max_failed_fraction} --output {output.slides} --log {log}"

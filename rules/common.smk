@@ -10,10 +10,11 @@ include: "package.smk"
 
 from workflow_scripts.config import load_config, stages
 from workflow_scripts.config.refusals import refuse
+from workflow_scripts.core.cohorts import read_cohorts
 from workflow_scripts.core.digest import code_digest, value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote
-from workflow_scripts.core.manifest import read_manifest, shard_of
+from workflow_scripts.core.manifest import shard_of
 from workflow_scripts.encoders.hub import require_cached
 from workflow_scripts.interchange.places import find_files
 from workflow_scripts.representations.slide_table import has_vectors
@@ -32,10 +33,11 @@ def source_files(row):
 
 try:
     CFG = load_config(config)
-    MANIFEST = CFG.cohort.manifest
-    SLIDES = {row.slide_id: row for row in read_manifest(MANIFEST)}
+    MANIFEST, TEST_MANIFEST = CFG.cohort.manifest, CFG.cohort.test_manifest
+    ROWS, TEST_ROWS = read_cohorts(MANIFEST, TEST_MANIFEST)
+    SLIDES = {row.slide_id: row for row in [*ROWS, *TEST_ROWS]}
     if workflow.is_main_process and "--unlock" not in sys.argv:  # its jobs need not be checked again
-        refuse(CFG, list(SLIDES.values()), source_files, require_cached, has_vectors)
+        refuse(CFG, ROWS, source_files, require_cached, has_vectors, TEST_ROWS)
     MASKS, ORPHANS = find_masks(CFG.tissue.masks, SLIDES)
 except UserError as error:  # an exception would be told with the lines of the rule files that it came through
     logger.error(f"error: {error}")
@@ -50,6 +52,13 @@ if CFG.cohort.allow_network:
 ENCODER = CFG.features.encoder
 SHARDS = range(CFG.features.shards)
 SHARD_FILES = [f"<cohort>/features/{ENCODER}/shard_{shard}.parquet" for shard in SHARDS]
+
+# Tables of what is usable and of features, of all slides and not only of those that are pretrained on.
+ALL_SLIDES, ALL_SHARD_FILES = ["<cohort>/slides.parquet"], [*SHARD_FILES]
+if TEST_MANIFEST:
+    TEST_SHARD_FILES = [f"<cohort>/features/{ENCODER}/test_shard_{shard}.parquet" for shard in SHARDS]
+    ALL_SLIDES.append("<cohort>/test_slides.parquet")
+    ALL_SHARD_FILES += TEST_SHARD_FILES
 
 # The cohort's folder: `<cohort>` in paths, COHORT where a path is handed over as a param.
 COHORT = f"results/{CFG.cohort.name}"
@@ -105,9 +114,14 @@ def feature_folder(wildcards):
     return f"{COHORT}/features/{ENCODER}"
 
 
-def per_slide(pattern):
-    """Files of all slides of the manifest, under the cohort's results."""
-    return expand(f"<cohort>/{pattern}", slide=SLIDES)
+def per_slide(pattern, rows=None):
+    """Files of the slides of some rows of a manifest, of all slides by default, under the cohort's results."""
+    return expand(f"<cohort>/{pattern}", slide=SLIDES if rows is None else [row.slide_id for row in rows])
+
+
+def patients_of(rows):
+    """Param: digest of whose slides these are."""
+    return value_digest([(row.slide_id, row.patient_id) for row in rows])
 
 
 def run_of(wildcards):

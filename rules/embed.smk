@@ -7,8 +7,8 @@ include: "embed_inputs.smk"
 # Embeds regions and slides with the exported teacher of a run.
 rule embed_regions:
     input:
-        slides="<cohort>/slides.parquet",
-        features=SHARD_FILES,
+        slides=ALL_SLIDES,
+        features=ALL_SHARD_FILES,
         model="<cohort>/pretrain/{run}/model/model.safetensors",
     output:
         regions="<cohort>/embeddings/{run}/regions.parquet",
@@ -35,8 +35,8 @@ rule embed_regions:
 # Embeds regions and slides without pretraining: patch features pooled, or colour.
 rule embed_baseline:
     input:
-        slides="<cohort>/slides.parquet",
-        features=SHARD_FILES,
+        slides=ALL_SLIDES,
+        features=ALL_SHARD_FILES,
     output:
         regions="<cohort>/embeddings/{baseline}/regions.parquet",
         slides="<cohort>/embeddings/{baseline}/slides.parquet",
@@ -59,8 +59,8 @@ rule embed_baseline:
 # Embeds slides as bags of their patches, which stay in the files of the features.
 rule embed_patches:
     input:
-        slides="<cohort>/slides.parquet",
-        features=SHARD_FILES,
+        slides=ALL_SLIDES,
+        features=ALL_SHARD_FILES,
     output:
         regions="<cohort>/embeddings/patches/regions.parquet",
         slides="<cohort>/embeddings/patches/slides.parquet",
@@ -84,7 +84,7 @@ rule embed_patches:
 rule embed_prototypes:
     input:
         regions="<cohort>/embeddings/{run}/regions.parquet",
-        assignments=last_assignments,
+        assignments=assignments_of_all,
     output:
         regions="<cohort>/embeddings/{run}-prototypes/regions.parquet",
         slides="<cohort>/embeddings/{run}-prototypes/slides.parquet",
@@ -107,7 +107,7 @@ rule embed_prototypes:
 # Takes another tool's vectors of slides.
 rule embed_table:
     input:
-        slides="<cohort>/slides.parquet",
+        slides=ALL_SLIDES,
         table=table_file,
     output:
         regions="<cohort>/embeddings/{table}/regions.parquet",

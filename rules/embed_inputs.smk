@@ -6,6 +6,12 @@ def last_assignments(wildcards):
     return clustered_tables(wildcards.run, run_of(wildcards).rounds, "assignments")
 
 
+def assignments_of_all(wildcards):
+    """The same of all slides; those of the test cohort are clustered apart, as the same teacher sees them."""
+    tests = ["<cohort>/pretrain/{run}/test_cohort/assignments.parquet"] if TEST_MANIFEST else []
+    return last_assignments(wildcards) + tests
+
+
 def prototype_count(wildcards):
     return run_of(wildcards).prototypes.count
 

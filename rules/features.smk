@@ -7,8 +7,8 @@ include: "features_inputs.smk"
 # Encodes the patches of one shard of slides; a slide that is already done is not encoded again.
 rule extract_features:
     input:
-        checks=of_shard("check/{slide}.parquet"),
-        regions=of_shard("regions/{slide}.parquet"),
+        checks=of_shard("check/{slide}.parquet", ROWS),
+        regions=of_shard("regions/{slide}.parquet", ROWS),
         weights=weights_file,
     output:
         index="<cohort>/features/{encoder}/shard_{shard}.parquet",
@@ -24,6 +24,7 @@ rule extract_features:
         # cannot change a result, so not a param
         batch_size=CFG.features.batch_size or 0,
         keep_fetched=int(CFG.slides.keep_fetched),
+        other_manifest=TEST_MANIFEST or "",
     params:
         cfg=settings("extract_features"),
         regions_cfg=settings("extract_features", "regions"),
@@ -35,7 +36,8 @@ rule extract_features:
         region_folder=region_folder,
     shell:
         "python -m workflow_scripts.extract_features --config {params.cfg:q} --regions-config {params.regions_cfg:q}"
-        " --manifest {params.manifest:q} --shard {wildcards.shard} --code {params.code}"
+        " --manifest {params.manifest:q} --other-manifest {resources.other_manifest:q}"
+        " --shard {wildcards.shard} --code {params.code}"
         " --check-folder {params.check_folder} --regions-folder {params.region_folder}"
         " --output {output.index} --batch-size {resources.batch_size} --gpu {resources.gpu}"
         " --readers {threads} --keep-fetched {resources.keep_fetched} --cohort {params.cohort} --log {log}"
@@ -44,8 +46,8 @@ rule extract_features:
 # Writes the patch features of all usable slides in the layouts of other tools.
 rule export_features:
     input:
-        slides="<cohort>/slides.parquet",
-        features=SHARD_FILES,
+        slides=ALL_SLIDES,
+        features=ALL_SHARD_FILES,
         regions=per_slide("regions/{slide}.parquet"),
     output:
         index="<cohort>/export/{encoder}/index.parquet",

@@ -5,12 +5,12 @@ from workflow_scripts.encoders.hub import own_weights
 from workflow_scripts.encoders.plug_in import plug_in_digest
 
 
-def of_shard(pattern):
-    """Input function: files of the slides of the wildcard `shard`."""
+def of_shard(pattern, rows):
+    """Input function: files of the slides of the wildcard `shard`, among some rows of a manifest."""
 
     def files(wildcards):
-        mine = [s for s in SLIDES if shard_of(s, CFG.features.shards) == int(wildcards.shard)]
-        return expand(f"<cohort>/{pattern}", slide=mine)
+        mine = [row for row in rows if shard_of(row.slide_id, CFG.features.shards) == int(wildcards.shard)]
+        return per_slide(pattern, mine)
 
     return files
 

@@ -17,8 +17,12 @@ def start_file(wildcards):
 
 
 def previous_state(wildcards):
-    """State that a round starts from: the warm-up's, or the previous round's."""
-    number = int(wildcards.round)
+    """State that a round starts from."""
+    return state_before(wildcards, int(wildcards.round))
+
+
+def state_before(wildcards, number):
+    """State that round `number` starts from: the warm-up's, or the previous round's."""
     first = stages.warm_up_folder(run_of(wildcards))
     folder = first if number == 1 else f"{wildcards.run}/round_{number - 1:02d}"
     return f"<cohort>/pretrain/{folder}/state.safetensors"

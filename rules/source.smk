@@ -37,7 +37,7 @@ rule import_features:
 # Lists the imported features of all slides by shard, without those that differ in width or encoder.
 rule index_features:
     input:
-        features=per_slide(f"features/{ENCODER}/slides/{{slide}}.parquet"),
+        features=per_slide(f"features/{ENCODER}/slides/{{slide}}.parquet", ROWS),
     output:
         index=SHARD_FILES,
     log:
@@ -52,7 +52,6 @@ rule index_features:
         code=code("index_features"),
         manifest=MANIFEST,
         folder=lambda wildcards, output: os.path.dirname(output[0]),
-        shards=len(SHARDS),
     shell:
         "python -m workflow_scripts.index_features --manifest {params.manifest:q} --features {params.folder}"
-        " --shards {params.shards} --log {log}"
+        " --outputs {output.index} --log {log}"

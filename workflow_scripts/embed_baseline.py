@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--slides-output", required=True, help="output: slides.parquet")
     args = parse_entry(parser, argv)
     column = "colour" if args.baseline == "colour" else "features"
-    slides, pooled, regions, counts = usable_slides(args.slides), [], [], []
+    slides, pooled, regions, counts = usable_slides(*args.slides), [], [], []
     for slide in slides:  # one slide at a time: the features of a cohort need not fit in memory
         table = read_table(slide_file(args.features, slide), ["region_id", "read_ok", column])
         pooled.append(POOLS[args.baseline](from_column(table, column), from_column(table, "read_ok")))

@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--regions-output", type=Path, required=True, help="output: regions.parquet, which has no rows")
     parser.add_argument("--slides-output", required=True, help="output: slides.parquet")
     args = parse_entry(parser, argv)
-    slides = usable_slides(args.slides)
+    slides = usable_slides(*args.slides)
     vectors = [tissue_patches(args.features, name).mean(axis=0, dtype=np.float64).astype(np.float32) for name in slides]
     meta = {
         "pretrained_on": feature_facts(args.features, slides[0])["encoder"]["pretrained_on"],

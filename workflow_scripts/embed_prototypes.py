@@ -10,22 +10,24 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_meta, read_table
 from workflow_scripts.representations.prototype_sets import canonical_order, prototype_means
 
+_ASSIGNED = ["slide_id", "region_id", "prototype"]
+
 
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     parser.add_argument("--regions", type=Path, required=True, help="regions.parquet of the run's embeddings")
-    parser.add_argument("--assignments", type=Path, required=True, help="assignments.parquet of its last clustering")
+    parser.add_argument("--assignments", nargs="+", required=True, help="assignments.parquet of its last clustering")
     parser.add_argument("--count", type=int, required=True, help="prototypes a slide")
     parser.add_argument("--regions-output", required=True, help="output: regions.parquet, a row a prototype")
     parser.add_argument("--slides-output", required=True, help="output: slides.parquet")
     args = parse_entry(parser, argv)
     regions = read_table(args.regions)
-    assigned = read_table(args.assignments, ["slide_id", "region_id", "prototype"]).to_pydict()
-    key = dict(zip(zip(assigned["slide_id"], assigned["region_id"], strict=True), assigned["prototype"], strict=True))
+    assigned = [row for path in args.assignments for row in read_table(path, _ASSIGNED).to_pylist()]
+    key = {(row["slide_id"], row["region_id"]): row["prototype"] for row in assigned}
     owners = regions["slide_id"].to_pylist()
     slide_ids = list(dict.fromkeys(owners))
-    if not set(assigned["slide_id"]) <= set(slide_ids):
-        raise UserError(f"{args.assignments} and {args.regions} are of different slides; run embed again")
+    if not {row["slide_id"] for row in assigned} <= set(slide_ids):
+        raise UserError(f"{args.assignments[0]} and {args.regions} are of different slides; run embed again")
     number = {name: place for place, name in enumerate(slide_ids)}
     slide = np.array([number[name] for name in owners])
     prototype = np.array([key.get(pair, -1) for pair in zip(owners, regions["region_id"].to_pylist(), strict=True)])

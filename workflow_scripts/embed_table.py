@@ -12,11 +12,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     parser.add_argument("--table", required=True, help="Parquet or CSV table, or folder of {slide}.h5")
     parser.add_argument("--pretrained-on", required=True, help="data that its encoder has seen")
-    parser.add_argument("--slides", required=True, help="slides.parquet")
+    parser.add_argument("--slides", nargs="+", required=True, help="slides.parquet of one cohort or several")
     parser.add_argument("--regions-output", required=True, help="output: regions.parquet, a row a slide")
     parser.add_argument("--slides-output", required=True, help="output: slides.parquet")
     args = parse_entry(parser, argv)
-    rows = read_table(args.slides, ["slide_id", "status", "path"]).to_pylist()
+    rows = [row for path in args.slides for row in read_table(path, ["slide_id", "status", "path"]).to_pylist()]
     slides = [(row["slide_id"], row["path"] or "") for row in rows if row["status"] == "ok"]
     vectors, ids = read_vectors(args.table, slides), [slide_id for slide_id, _ in slides]
     one = np.ones(len(ids), dtype=np.int64)

@@ -74,12 +74,12 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--features", type=Path, required=True, help="folder features/{encoder}")
     parser.add_argument("--regions-folder", type=Path, required=True, help="folder of regions/{slide}.parquet")
-    parser.add_argument("--slides", type=Path, required=True, help="slides.parquet")
+    parser.add_argument("--slides", type=Path, nargs="+", required=True, help="slides.parquet of one cohort or several")
     parser.add_argument("--output", type=Path, required=True, help="list of what was written, Parquet, beside it")
     args = parse_entry(parser, argv)
     if args.regions_config.stride_fraction < 1:
         raise UserError("regions.stride_fraction is below 1, so patches stand more than once; set it to 1 to export")
-    rows = [row for row in read_table(args.slides).to_pylist() if row["status"] == "ok"]
+    rows = [row for path in args.slides for row in read_table(path).to_pylist() if row["status"] == "ok"]
     index = []
     for row in rows:
         slide = collect(row, args.features, args.regions_folder)

@@ -46,9 +46,9 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.slpd.model import save_model
     from workflow_scripts.slpd.state import load_state
 
-    cfg, slides = args.config, usable_slides(args.slides)
-    table = read_table(args.slides, ["slide_id", "n_regions"]).to_pylist()
-    regions = sum(row["n_regions"] or 0 for row in table if row["slide_id"] in set(slides))
+    cfg, slides = args.config, usable_slides(*args.slides)
+    table = [row for path in args.slides for row in read_table(path, ["status", "n_regions"]).to_pylist()]
+    regions = sum(row["n_regions"] or 0 for row in table if row["status"] == "ok")
     source = feature_facts(args.features, slides[0])
     dim, encoder = source["dim"], source["encoder"]
     state, _ = load_state(args.state, cfg, dim, torch.device("cpu"))

@@ -43,6 +43,7 @@ def _arguments(argv: list[str] | None) -> Namespace:
         "--regions-config", type=Regions.model_validate_json, required=True, help="JSON: section regions"
     )
     parser.add_argument("--manifest", type=Path, required=True, help="slides.csv")
+    parser.add_argument("--other-manifest", nargs="?", help="of another cohort, whose features are beside and stay")
     parser.add_argument("--shard", type=int, required=True, help="which shard, from 0")
     parser.add_argument("--check-folder", type=Path, required=True, help="tables of check_slide")
     parser.add_argument("--regions-folder", type=Path, required=True, help="tables of tile_regions")
@@ -68,7 +69,8 @@ def main(argv: list[str] | None = None) -> None:
         *(args.manifest, args.shard, settings.shards, args.check_folder, args.regions_folder, folder),
         common_digest(settings, regions, args.code),
     )
-    for slide_id in remove_leftovers(jobs, folder, args.shard, settings.shards):
+    others = {row.slide_id for row in read_manifest(args.other_manifest)} if args.other_manifest else set()
+    for slide_id in remove_leftovers(jobs, folder, args.shard, settings.shards, others):
         log.info("slide %s has left the manifest; its features are removed", slide_id)
     lease_devices(args.gpu)
     from workflow_scripts.encoders.shard import ShardRun  # torch comes with it, after the lease

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     parser.add_argument("--manifest", type=Path, required=True, help="slides.csv")
     parser.add_argument("--features", type=Path, required=True, help="folder features/{encoder}")
-    parser.add_argument("--shards", type=int, required=True, help="number of shards, one output each")
+    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="an index a shard")
     args = parse_entry(parser, argv)
     slide_ids = [row.slide_id for row in read_manifest(args.manifest)]
     lost = [name for name in slide_ids if not slide_file(args.features, name).is_file()]
@@ -57,11 +57,11 @@ def main(argv: list[str] | None = None) -> None:
     odd = odd_ones(metas)
     for name, why in odd.items():
         log.warning("slide %s is excluded: bad_features, %s", name, why)
-    for shard in range(args.shards):
-        mine = [name for name in slide_ids if shard_of(name, args.shards) == shard]
+    for shard, output in enumerate(args.outputs):
+        mine = [name for name in slide_ids if shard_of(name, len(args.outputs)) == shard]
         rows = [index_row(name, metas[name], odd.get(name)) for name in mine]
         facts = {"slides": {name: metas[name]["slide"] for name in mine}}
-        write_table(args.features / f"shard_{shard}.parquet", rows, schemas.FEATURE_INDEX, facts)
+        write_table(output, rows, schemas.FEATURE_INDEX, facts)
 
 
 if __name__ == "__main__":

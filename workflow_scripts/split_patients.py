@@ -9,10 +9,10 @@ from workflow_scripts.config import Section, Task
 from workflow_scripts.config.base import Count
 from workflow_scripts.core import schemas
 from workflow_scripts.core.cells import first_few
+from workflow_scripts.core.cohorts import read_cohorts
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.feature_store import usable_slides
 from workflow_scripts.core.given_splits import GivenSplits
-from workflow_scripts.core.manifest import read_manifest
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.core.task_splits import read_to_split, require_splits
 from workflow_scripts.mil.dealing import Dealing, cohort_of, make_splits, split_facts
@@ -56,13 +56,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: task, folds ...")
     parser.add_argument("--task", required=True, help="name of the task")
     parser.add_argument("--manifest", type=Path, required=True, help="slides.csv with the label columns")
-    parser.add_argument("--slides", type=Path, required=True, help="slides.parquet, which says what is usable")
+    parser.add_argument("--test-manifest", nargs="?", help="the same of the test cohort; none where there is none")
+    parser.add_argument("--slides", type=Path, nargs="+", required=True, help="slides.parquet of each: what is usable")
     parser.add_argument("--labels", type=Path, required=True, help="output: labels.parquet")
     parser.add_argument("--output", type=Path, required=True, help="splits.parquet")
     args = parse_entry(parser, argv)
     settings, task, manifest = args.config, args.config.task, str(args.manifest)
 
-    found = read_to_split(read_manifest(manifest), task, manifest, usable_slides(args.slides))
+    rows, tests = read_cohorts(manifest, args.test_manifest)
+    found = read_to_split(rows, task, manifest, usable_slides(*args.slides), tests, args.test_manifest)
     require_splits(found, settings.folds, settings.few_shot, manifest)
     cohort = cohort_of(found.labels, found.sites)
     splits = make_splits(cohort, found, settings.dealing, task.splits.leaks)

@@ -91,16 +91,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--manifest", type=Path, required=True, help="slides.csv")
     parser.add_argument("--check-folder", type=Path, required=True, help="tables of check_slide")
     parser.add_argument("--tissue-folder", help="tables of segment_tissue; none for features of another tool")
-    parser.add_argument("--features-folder", type=Path, required=True, help="folder features/{encoder}")
-    parser.add_argument("--shards", type=int, required=True, help="number of shards")
+    parser.add_argument("--indices", type=Path, nargs="+", required=True, help="feature index of each shard")
     parser.add_argument("--max-failed-fraction", type=float, required=True, help="largest share excluded, 0..1")
     parser.add_argument("--output", type=Path, required=True, help="slides.parquet")
     args = parse_entry(parser, argv)
 
     manifest = read_manifest(args.manifest)
     checks = _rows_by_slide([args.check_folder / f"{slide.slide_id}.parquet" for slide in manifest], "check_slide")
-    indices = [args.features_folder / f"shard_{shard}.parquet" for shard in range(args.shards)]
-    features = _rows_by_slide(indices, "extract_features")
+    features = _rows_by_slide(args.indices, "extract_features")
     found = {name: row | _artefacts(args.tissue_folder, name) for name, row in features.items()}
     rows = join_slides(manifest, checks, found)
     for row in rows:

@@ -228,6 +228,18 @@ def test_slides_that_left_are_removed_from_their_shard_alone(cohort):
     assert all(cohort.file(name).exists() for name in cohort.rows)
 
 
+def test_the_slides_of_another_manifest_keep_their_features(cohort):
+    for name in ("a", "b"):
+        cohort.add(name, _pixels(3), [(0, 0)], [np.ones((2, 2))])
+    cohort.run()
+    others = cohort.folder / "theirs.csv"
+    others.write_text(f"slide_id,path\na,{cohort.rows.pop('a')}\n")
+    cohort.run(more=["--other-manifest", str(others)])
+    assert cohort.file("a").exists() and cohort.file("b").exists()
+    cohort.run(more=["--other-manifest"])  # as the rule writes it where there is none
+    assert not cohort.file("a").exists()
+
+
 def test_excluded_slides_have_empty_files(cohort):
     cohort.add("x", _pixels(4), [], [], status=excluded("x", "no_tissue", "only glass"))
     cohort.add("y", _pixels(4), [(0, 0)], [np.ones((2, 2))])

@@ -60,11 +60,12 @@ class Cohort:
             import_features.main([str(part) for key, value in arguments.items() for part in (f"--{key}", value)])
         lines = [f"{name},{name}.svs" for name in self.mpp]
         (self.folder / "slides.csv").write_text("\n".join(["slide_id,path", *lines]))
-        common = ["--manifest", str(self.folder / "slides.csv"), "--shards", str(self.shards)]
-        index_features.main([*common, "--features", str(self.features)])
+        common = ["--manifest", str(self.folder / "slides.csv")]
+        indices = [str(self.features / f"shard_{shard}.parquet") for shard in range(self.shards)]
+        index_features.main([*common, "--features", str(self.features), "--outputs", *indices])
         summarise_cohort.main(
             [
-                *(*common, "--check-folder", str(self.folder / "check"), "--features-folder", str(self.features)),
+                *(*common, "--check-folder", str(self.folder / "check"), "--indices", *indices),
                 *("--max-failed-fraction", "1", "--output", str(self.folder / "slides.parquet")),
             ]
         )
@@ -336,7 +337,10 @@ def test_an_index_of_slides_that_were_not_imported(cohort):
     (cohort.features / "slides/a.parquet").unlink()
     with pytest.raises(UserError, match="import_features for a"):
         index_features.main(
-            ["--manifest", str(cohort.folder / "slides.csv"), "--shards", "2", "--features", str(cohort.features)]
+            [
+                *("--manifest", str(cohort.folder / "slides.csv"), "--features", str(cohort.features)),
+                *("--outputs", str(cohort.features / "shard_0.parquet")),
+            ]
         )
 
 

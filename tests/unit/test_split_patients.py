@@ -31,6 +31,8 @@ def cohort(tmp_path):
 def _split(folder, task, **settings):
     config = json.dumps({"task": TASK | task, "folds": 3, "repeats": 2, "seed": 0, **settings})
     files = ["--manifest", f"{folder}/slides.csv", "--slides", f"{folder}/slides.parquet"]
+    if (folder / "theirs.csv").exists():
+        files += [f"{folder}/theirs.parquet", "--test-manifest", f"{folder}/theirs.csv"]
     options = [
         "--labels",
         f"{folder}/labels.parquet",
@@ -85,6 +87,54 @@ def test_an_external_cohort_with_validation_from_the_training_cohort(cohort):
     assert _tested(rows) == {(0, 0): {f"p{patient}" for patient in range(18, 24)}}
     of_part = Counter(part for _, part in {(row["patient_id"], row["part"]) for row in rows})
     assert of_part == {"train": 14, "val": 4, "test": 6}
+
+
+@pytest.fixture
+def two_cohorts(cohort):
+    """The cohort, and eight slides of four patients of another, one of them unusable."""
+    lines, slides = ["slide_id,path,patient_id,mpp,grade"], []
+    for number in range(8):
+        name, patient = f"t{number}", f"q{number // 2}"
+        lines.append(f"{name},{name}.svs,{patient},0.5,{'xy'[number // 2 % 2]}")
+        slides.append({"slide_id": name, "patient_id": patient, "status": "excluded" if number == 7 else "ok"})
+    (cohort / "theirs.csv").write_text("\n".join(lines) + "\n")
+    write_table(cohort / "theirs.parquet", slides, schemas.SLIDES)
+    return cohort
+
+
+def test_the_cohort_of_a_second_manifest_is_tested_alone(two_cohorts):
+    rows, meta = _split(two_cohorts, {"splits": {"kind": "external"}}, validation_fraction=0.2, few_shot=[2], draws=2)
+    _require_patients_apart(rows)
+    assert (meta["design"], meta["n_patients"], meta["n_slides"]) == ("held_out", 28, 43)
+    assert meta["excluded"] == {"not_usable": 1, "no_label": 0}
+    for row in rows:
+        assert (row["part"] == "test") == row["patient_id"].startswith("q")
+    tested = {(row["budget"], row["slide_id"]) for row in rows if row["part"] == "test"}
+    assert tested == {(budget, f"t{number}") for budget in ("all", "2/class") for number in range(7)}
+
+
+def test_other_splits_do_not_know_the_second_cohort(two_cohorts):
+    for splits in ({}, {"kind": "leave_one_out", "column": "site"}):
+        rows, meta = _split(two_cohorts, {"splits": splits})
+        assert not any(row["patient_id"].startswith("q") for row in rows)
+        assert meta["n_excluded"] == 0
+    (two_cohorts / "theirs.csv").unlink()
+    assert _split(two_cohorts, {"splits": splits})[0] == rows
+
+
+@pytest.mark.parametrize(
+    ("header", "cell", "words"),
+    [
+        ("slide_id,path,patient_id,mpp,grad", "x", "theirs.csv has no column 'grade' that the task asks for (did you"),
+        ("slide_id,path,patient_id,mpp,grade", "", "split test_manifest has no labelled slide left in test"),
+    ],
+)
+def test_a_second_cohort_without_labels(two_cohorts, header, cell, words):
+    lines = [f"t{number},t{number}.svs,q{number},0.5,{cell}" for number in range(8)]
+    (two_cohorts / "theirs.csv").write_text("\n".join([header, *lines, ""]))
+    with pytest.raises(UserError) as error:
+        _split(two_cohorts, {"splits": {"kind": "external"}})
+    assert words in str(error.value)
 
 
 def test_a_given_file_with_budgets(cohort):

@@ -41,7 +41,8 @@ def _run(folder: Path, limit: float = 0.5) -> list[dict]:
         [
             *("--manifest", str(folder / "slides.csv"), "--check-folder", str(folder / "check")),
             *("--tissue-folder", str(folder / "tissue")),
-            *("--features-folder", str(folder / "features"), "--shards", str(SHARDS)),
+            "--indices",
+            *(str(folder / f"features/shard_{shard}.parquet") for shard in range(SHARDS)),
             *("--max-failed-fraction", str(limit), "--output", str(output), "--log", str(folder / "log.txt")),
         ]
     )

@@ -74,6 +74,8 @@ class Cohort(Section):
     """Name of the cohort; results go to results/{name}/."""
     manifest: str = "slides.csv"
     """CSV with the columns slide_id and path, and optionally patient_id, mpp and label columns."""
+    test_manifest: str | None = None
+    """The same of a second cohort that nothing is pretrained on, tested by tasks with splits of kind external."""
     max_failed_fraction: Fraction = free(0.5)
     """The run stops after the features when more than this fraction of the slides is excluded."""
     allow_network: bool = free(False)
@@ -203,6 +205,16 @@ class Config(Section):
             if size > self.regions.grid:
                 raise ValueError(
                     f"pretrain run {name}: crops.global_size ({size}) exceeds regions.grid ({self.regions.grid})"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _external_cohort_is_named(self) -> "Config":
+        for name, task in self.benchmark.tasks.items():
+            if task.splits.test_manifest and self.cohort.test_manifest is None:
+                raise ValueError(
+                    f"benchmark.tasks.{name}: splits of kind external test the slides of cohort.test_manifest, which "
+                    "names no file; set it, or give the splits column and value"
                 )
         return self
 

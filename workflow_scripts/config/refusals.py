@@ -41,6 +41,7 @@ def refuse(
     source_files: FindFiles | None = None,
     require_cached: RequireCached | None = None,
     has_vectors: HasVectors | None = None,
+    tests: Sequence[SlideRow] = (),
 ) -> None:
     """Refuse what is sure to end the run later.
 
@@ -50,17 +51,16 @@ def refuse(
         source_files: finds the files of a slide's features by another tool; None leaves them unasked for.
         require_cached: refuses a model of the hub that is not in its cache; None leaves the cache unasked.
         has_vectors: whether a table of `embed.tables` has any slide of the manifest; None leaves tables unread.
+        tests: rows of the test cohort.
 
     Raises:
         UserError: the first problem, in one sentence.
     """
-    _labels(config, rows)
-    if config.source.kind:
-        if source_files:
-            _source_files(config, rows, source_files)
-    else:
-        _slide_files(config, rows)
-        _network(config, rows)
+    _labels(config, rows, tests)
+    for manifest, cohort in ((config.cohort.manifest, rows), (config.cohort.test_manifest, [*tests])):
+        if manifest and cohort:
+            _files(config, manifest, cohort, source_files)
+    if not config.source.kind:
         _encoder(config)
         _weights(config, require_cached)
     _prototypes(config)
@@ -68,45 +68,53 @@ def refuse(
     _truth_maps(config, rows)
 
 
-def _labels(config: Config, rows: list[SlideRow]) -> None:
+def _files(config: Config, manifest: str, rows: list[SlideRow], source_files: FindFiles | None) -> None:
+    """Slides of one cohort, or another tool's features in their place."""
+    if not config.source.kind:
+        _slide_files(config, manifest, rows)
+        _network(config, manifest, rows)
+    elif source_files:
+        _source_files(config, manifest, rows, source_files)
+
+
+def _labels(config: Config, rows: list[SlideRow], tests: Sequence[SlideRow]) -> None:
     manifest = config.cohort.manifest
     for name, task in config.benchmark.tasks.items():
         try:
             dealing = config.benchmark.dealing(name)
-            found = read_to_split(rows, task, manifest)
+            found = read_to_split(rows, task, manifest, None, tests, config.cohort.test_manifest)
             require_splits(found, dealing["folds"], dealing["few_shot"], manifest, "patients")
         except UserError as error:
             raise UserError(f"benchmark.tasks.{name}: {error}") from None
 
 
-def _source_files(config: Config, rows: list[SlideRow], source_files: FindFiles) -> None:
+def _source_files(config: Config, manifest: str, rows: list[SlideRow], source_files: FindFiles) -> None:
     """The slides themselves may be gone, but not the features of all of them."""
     if any(source_files(row).features for row in rows):
         return
-    kind, manifest = config.source.kind, config.cohort.manifest
     raise UserError(
-        f"source.folder: none of the {len(rows)} slides of {manifest} has a file of {kind}, the first looked for is "
-        f"{source_files(rows[0]).looked[0]}; check source.folder and the slide_ids"
+        f"source.folder: none of the {len(rows)} slides of {manifest} has a file of {config.source.kind}, the first "
+        f"looked for is {source_files(rows[0]).looked[0]}; check source.folder and the slide_ids"
     )
 
 
-def _network(config: Config, rows: list[SlideRow]) -> None:
+def _network(config: Config, manifest: str, rows: list[SlideRow]) -> None:
     """Remote slides that are not fetched yet need the config's leave."""
     cohort = config.cohort
     remote = [row for row in rows if is_remote(row.path)]
     wanted = [row for row in remote if read_record(local_path(cohort.name, row.slide_id, row.path)) is None]
     if wanted and not cohort.allow_network:
         raise UserError(
-            f"{len(wanted)} slides of the manifest {cohort.manifest} are remote, the first is {wanted[0].path}; "
+            f"{len(wanted)} slides of the manifest {manifest} are remote, the first is {wanted[0].path}; "
             "set cohort.allow_network: true to fetch them"
         )
 
 
-def _slide_files(config: Config, rows: list[SlideRow]) -> None:
+def _slide_files(config: Config, manifest: str, rows: list[SlideRow]) -> None:
     """A missing file is an excluded slide; of these there may be no more than the cohort allows, nor may all miss."""
     local = [row for row in rows if not (config.demo.makes(row.path) or is_remote(row.path))]
     missing = [row for row in local if not exists(row.path)]
-    most, manifest = config.cohort.max_failed_fraction, config.cohort.manifest
+    most = config.cohort.max_failed_fraction
     if len(missing) == len(rows):
         raise UserError(
             f"none of the {len(rows)} slide files of the manifest {manifest} exists, the first is {missing[0].path}; "

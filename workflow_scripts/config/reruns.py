@@ -20,6 +20,7 @@ _INDEX = "index_features where source is set"
 _WIRING = {
     "cohort": "all rules, into a new folder",
     "cohort.manifest": f"extract_features, summarise_cohort, split_patients, fit_head; {_INDEX}",
+    "cohort.test_manifest": "extract_features and summarise_cohort of its slides, embeddings, split_patients, fit_head",
     "cohort.fetch_attempt": "fetch_slide and all after it, for what could not be fetched",
     "tissue.masks": "segment_tissue of the slides whose mask comes, goes or changes",
     "features.encoder": "extract_features and all after it; import_features where source is set",

@@ -25,7 +25,7 @@ _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "folds": ((), ("folds", "repeats", "preserve")),
     "leave_one_out": (("column",), ()),
     "column": ((), ("column",)),
-    "external": (("column", "value"), ()),
+    "external": ((), ("column", "value")),
     "file": (("file",), ()),
     "hipt": (("folder",), ("as_published",)),
 }
@@ -34,7 +34,8 @@ _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 class Splits(Section):
     kind: Literal["folds", "leave_one_out", "column", "external", "file", "hipt"] = "folds"
     """folds dealt by patient; leave_one_out tests each site of `column` once; column has the parts in the manifest;
-    external tests one cohort of `column`; file and hipt read parts from a `file` or from HIPT's published `folder`."""
+    external tests cohort.test_manifest, or one cohort of `column`; file and hipt read parts from a `file` or from
+    HIPT's published `folder`."""
     folds: Folds | None = None
     """As benchmark.folds, for this task; null takes that (folds)."""
     repeats: Count | None = None
@@ -43,7 +44,7 @@ class Splits(Section):
     """Column of the manifest, such as the site, whose slides of one value are tested together (folds)."""
     column: str | None = None
     """Column of the manifest with the site (leave_one_out), with train, val and test (column; null is `part`), or with
-    the cohort (external)."""
+    the cohort (external; null tests the slides of cohort.test_manifest)."""
     value: str | None = None
     """Value of `column` whose patients are tested; all others are learnt from (external)."""
     file: str | None = None
@@ -66,7 +67,14 @@ class Splits(Section):
                 raise ValueError(f"splits of kind {self.kind} need the key {key}")
             if key not in (*needed, *other) and value:
                 raise ValueError(f"{key} is no key of splits of kind {self.kind}; drop it, or name another kind")
+        if self.kind == "external" and bool(self.column) != bool(self.value):
+            raise ValueError("column and value of external splits belong together; give both, or neither")
         return self
+
+    @property
+    def test_manifest(self) -> bool:
+        """Whether the slides of `cohort.test_manifest` are tested, by what those of `cohort.manifest` teach."""
+        return self.kind == "external" and self.column is None
 
 
 class FewShot(Section):

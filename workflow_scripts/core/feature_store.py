@@ -164,14 +164,14 @@ def load_features(folder: Path | str, slide_ids: list[str]) -> FeatureStore:
     )
 
 
-def usable_slides(slides_parquet: Path | str) -> list[str]:
-    """Ids of the slides with status ok, in manifest order."""
-    table = read_table(slides_parquet, ["slide_id", "status"])
-    return [i for i, s in zip(table["slide_id"].to_pylist(), table["status"].to_pylist(), strict=True) if s == "ok"]
+def usable_slides(*tables: Path | str) -> list[str]:
+    """Ids of the slides with status ok, in the order of the manifests, from slides.parquet of one cohort or several."""
+    rows = [row for table in tables for row in read_table(table, ["slide_id", "status"]).to_pylist()]
+    return [row["slide_id"] for row in rows if row["status"] == "ok"]
 
 
 def add_feature_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of every command that reads features: where they are, which slides, and how many GPUs."""
     parser.add_argument("--features", required=True, help="folder features/{encoder}")
-    parser.add_argument("--slides", required=True, help="slides.parquet")
+    parser.add_argument("--slides", nargs="+", required=True, help="slides.parquet of one cohort or several")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted; 0 means CPU")

@@ -6,7 +6,7 @@ runs. Who leaks in them, and what is done about it, is in `core/leaks.py`.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple, Protocol
 
 from workflow_scripts.core.cells import SlideNames, first_few, is_missing
@@ -34,6 +34,8 @@ class SplitSource(Protocol):
     def column(self) -> str | None: ...
     @property
     def value(self) -> str | None: ...
+    @property
+    def test_manifest(self) -> bool: ...
     @property
     def file(self) -> str | None: ...
     @property
@@ -68,13 +70,16 @@ class GivenSplits(NamedTuple):
         return {slide for split in self.splits for slide in split.parts}
 
 
-def read_given(rows: list[SlideRow], source: SplitSource, manifest: str) -> GivenSplits | None:
+def read_given(
+    rows: list[SlideRow], source: SplitSource, manifest: str, tests: Collection[str] = ()
+) -> GivenSplits | None:
     """The given splits of a task; None where its splits are dealt.
 
     Args:
-        rows: the manifest's rows.
+        rows: the manifest's rows; with those of the test cohort where the splits test that.
         source: section `splits` of the task.
         manifest: the manifest's path, for messages.
+        tests: slide ids of the test cohort.
 
     Raises:
         UserError: the source cannot be read, names no slide of the manifest, puts a slide in two parts of one split,
@@ -82,6 +87,9 @@ def read_given(rows: list[SlideRow], source: SplitSource, manifest: str) -> Give
     """
     if source.kind == "folds":
         return None
+    if source.test_manifest:
+        parts = {row.slide_id: "test" if row.slide_id in tests else "train" for row in rows}
+        return GivenSplits([GivenSplit(0, 0, "test_manifest", parts)], [], "held_out")
     readers: dict[str, Callable[[], GivenSplits]] = {
         "leave_one_out": lambda: _leave_one_out(rows, source.column or "", manifest),
         "column": lambda: _by_column(rows, source.column or "part", manifest),

@@ -3,7 +3,7 @@
 Standard library only.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from workflow_scripts.core.cells import is_missing
@@ -49,7 +49,12 @@ class ToSplit(NamedTuple):
 
 
 def read_to_split(
-    rows: list[SlideRow], task: SplitTask, manifest: str, usable: Collection[str] | None = None
+    rows: list[SlideRow],
+    task: SplitTask,
+    manifest: str,
+    usable: Collection[str] | None = None,
+    tests: Sequence[SlideRow] = (),
+    test_manifest: str | None = None,
 ) -> ToSplit:
     """Labels and given splits of a task.
 
@@ -58,11 +63,18 @@ def read_to_split(
         task: with its labels and splits.
         manifest: the manifest's path, for messages.
         usable: slide ids with status ok; None takes all.
+        tests: rows of the test cohort, of which only splits that test it take any.
+        test_manifest: its path, for messages.
 
     Raises:
         UserError: labels or splits cannot be used.
     """
-    given = read_given(rows, task.splits, manifest)
+    if task.splits.test_manifest:
+        if not task.table:
+            require_columns(list(tests[0].labels) if tests else [], task.columns, str(test_manifest))
+            require_columns(list(rows[0].labels) if rows else [], task.columns, manifest)
+        rows, manifest = [*rows, *tests], f"{manifest} and {test_manifest}"
+    given = read_given(rows, task.splits, manifest, {row.slide_id for row in tests})
     site_of = _site_of(rows, task.splits.preserve, manifest)
     in_parts = given.slides() if given else site_of
     labels = read_labels(rows, task, manifest, usable, in_parts)

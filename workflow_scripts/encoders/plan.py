@@ -1,5 +1,6 @@
 """What a shard has to do: which slides are its own and which are up to date. No torch here."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,8 +161,17 @@ def plan_shard(
     return [_job(slide_id, check_folder, regions_folder, features_folder, common) for slide_id in slide_ids]
 
 
-def remove_leftovers(jobs: list[SlideJob], features_folder: Path, shard: int, shards: int) -> list[str]:
+def remove_leftovers(
+    jobs: list[SlideJob], features_folder: Path, shard: int, shards: int, kept: Collection[str] = ()
+) -> list[str]:
     """Remove feature files of slides of this shard that are no longer in the manifest, and what a killed job left.
+
+    Args:
+        jobs: of the shard's slides.
+        features_folder: `features/{encoder}`.
+        shard: which shard, from 0.
+        shards: how many there are.
+        kept: ids of slides of another manifest, whose files stay.
 
     Returns:
         Ids of the slides whose files were removed.
@@ -170,7 +180,7 @@ def remove_leftovers(jobs: list[SlideJob], features_folder: Path, shard: int, sh
     removed = []
     for file in sorted((features_folder / "slides").glob("*.parquet")):
         slide_id = file.name.removesuffix(".parquet")
-        if file.name not in wanted and shard_of(slide_id, shards) == shard:
+        if file.name not in wanted and slide_id not in kept and shard_of(slide_id, shards) == shard:
             file.unlink()
             speed_file(file).unlink(missing_ok=True)
             removed.append(slide_id)

@@ -41,10 +41,10 @@ def open_session(args: argparse.Namespace, mask_glass: bool = False) -> Session:
     keep_freed_memory()
     workers = join_workers()
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    store, data = open_tokens(args.features, usable_slides(args.slides), device, mask_glass)
+    store, data = open_tokens(args.features, usable_slides(*args.slides), device, mask_glass)
     log.info(
         "%d slides, %d regions of %d x %d tokens of %d values, on %s",
         *(len(store.slide_ids), len(store.region_ids), store.grid, store.grid, store.dim, device),
     )
-    sources = [args.slides, *sorted(map(str, Path(args.features).glob("shard_*.parquet")))]
+    sources = [*args.slides, *sorted(map(str, Path(args.features).glob("shard_*.parquet")))]
     return Session(device, workers, store, data, sources)

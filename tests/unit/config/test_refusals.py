@@ -58,6 +58,16 @@ def test_what_is_right_is_accepted():
     refuse(load_config({"features": GOOD["features"]}), cohort())  # no task
 
 
+def test_the_second_cohort_is_looked_at_too(folder):
+    theirs = [row._replace(slide_id=f"{row.slide_id}2", path=f"{row.slide_id}2.svs") for row in cohort()]
+    config = load_config(merge(GOOD, {"cohort": {"test_manifest": "theirs.csv"}}))
+    with pytest.raises(UserError, match="none of the 5 slide files of the manifest theirs"):
+        refuse(config, cohort(), tests=theirs)
+    for row in theirs:
+        (folder / row.path).touch()
+    refuse(config, cohort(), tests=theirs)
+
+
 def test_the_demo_is_accepted(monkeypatch):
     monkeypatch.chdir(ROOT)
     config = load_config(yaml.safe_load((ROOT / "config/config.yaml").read_text()))

@@ -18,7 +18,7 @@ def _task(**keys):
         ({"splits": {"kind": "file"}}, "splits of kind file need the key file"),
         ({"splits": {"kind": "hipt"}}, "splits of kind hipt need the key folder"),
         ({"splits": {"kind": "leave_one_out"}}, "splits of kind leave_one_out need the key column"),
-        ({"splits": {"kind": "external", "column": "cohort"}}, "splits of kind external need the key value"),
+        ({"splits": {"kind": "external", "column": "cohort"}}, "column and value of external splits belong together"),
         ({"splits": {"column": "site"}}, "column is no key of splits of kind folds; drop it, or name another kind"),
         ({"splits": {"kind": "column", "folds": 5}}, "folds is no key of splits of kind column"),
         (
@@ -48,6 +48,16 @@ def test_keys_that_do_not_go_together(keys, words):
     with pytest.raises(UserError) as error:
         _task(**keys)
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_external_task_names_its_cohort():
+    with pytest.raises(UserError, match="which names no file; set it, or give the splits column and value"):
+        _task(splits={"kind": "external"})
+    benchmark = {"tasks": {"t": TASK | {"splits": {"kind": "external"}}}}
+    config = load_config({"cohort": {"test_manifest": "theirs.csv"}, "benchmark": benchmark})
+    assert config.benchmark.tasks["t"].splits.test_manifest
+    by_column = {"kind": "external", "column": "cohort", "value": "theirs"}
+    assert not _task(splits=by_column).splits.test_manifest
 
 
 def test_published_splits_are_by_slide_with_their_leaks():

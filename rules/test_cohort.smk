@@ -1,0 +1,90 @@
+"""A second cohort that nothing is pretrained on: only where cohort.test_manifest is set.
+
+Its features have shards of their own, so that adding it, or a slide to it, trains nothing anew.
+"""
+
+
+# Encodes the patches of one shard of the test cohort's slides.
+use rule extract_features as extract_test_features with:
+    input:
+        checks=of_shard("check/{slide}.parquet", TEST_ROWS),
+        regions=of_shard("regions/{slide}.parquet", TEST_ROWS),
+        weights=weights_file,
+    output:
+        index="<cohort>/features/{encoder}/test_shard_{shard}.parquet",
+    log:
+        "<cohort>/logs/features/{encoder}/test_shard_{shard}.log",
+    resources:  # replaced as a whole, unlike params
+        gpu=1,
+        mem_mb=16000,
+        runtime=720,
+        batch_size=CFG.features.batch_size or 0,
+        keep_fetched=int(CFG.slides.keep_fetched),
+        other_manifest=MANIFEST,
+    params:
+        manifest=TEST_MANIFEST,
+
+
+# Gathers the status of every slide of the test cohort.
+use rule summarise_cohort as summarise_test_cohort with:
+    input:
+        checks=per_slide("check/{slide}.parquet", TEST_ROWS),
+        tissue=[] if CFG.source.kind else per_slide("tissue/{slide}.parquet", TEST_ROWS),
+        features=TEST_SHARD_FILES,
+    output:
+        slides="<cohort>/test_slides.parquet",
+    log:
+        "<cohort>/logs/summarise_test_cohort.log",
+    params:
+        manifest=TEST_MANIFEST,
+        patients=patients_of(TEST_ROWS),
+
+
+def last_clustered(wildcards):
+    """Number of the round whose prototypes the last round of a run distils."""
+    return run_of(wildcards).clustered_in(run_of(wildcards).rounds)
+
+
+# Clusters the regions of the test cohort's slides as the last clustering of a run did its own, for embed_prototypes.
+rule cluster_test_cohort:
+    input:
+        slides="<cohort>/test_slides.parquet",
+        features=TEST_SHARD_FILES,
+        state=lambda wildcards: state_before(wildcards, last_clustered(wildcards)),
+    output:
+        prototypes="<cohort>/pretrain/{run}/test_cohort/prototypes.parquet",
+        assignments="<cohort>/pretrain/{run}/test_cohort/assignments.parquet",
+    log:
+        "<cohort>/logs/pretrain/{run}/cluster_test_cohort.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=120,
+    params:
+        cfg=settings("cluster_regions"),
+        code=code("cluster_regions"),
+        features=feature_folder,
+        round=last_clustered,
+    shell:
+        "python -m workflow_scripts.cluster_regions --config {params.cfg:q} --features {params.features}"
+        " --slides {input.slides} --state {input.state} --round {params.round} --threads {threads}"
+        " --prototypes {output.prototypes} --assignments {output.assignments} --gpu {resources.gpu} --log {log}"
+
+
+if CFG.source.kind:
+
+    ruleorder: index_test_features > extract_test_features
+
+    # Lists the imported features of the test cohort's slides by shard.
+    use rule index_features as index_test_features with:
+        input:
+            features=per_slide(f"features/{ENCODER}/slides/{{slide}}.parquet", TEST_ROWS),
+        output:
+            index=TEST_SHARD_FILES,
+        log:
+            "<cohort>/logs/import/test_index.log",
+        params:
+            manifest=TEST_MANIFEST,
