@@ -30,6 +30,11 @@ if CFG.cohort.test_manifest:
     include: "rules/test_cohort.smk"
 
 
+if CFG.pretrain.by_fold:
+
+    include: "rules/train_only.smk"
+
+
 # Targets: `snakemake tissue` runs everything up to that stage; without one, everything.
 
 
@@ -72,7 +77,7 @@ rule pretrain:
 
 rule embed:
     input:
-        expand("<cohort>/embeddings/{representation}/slides.parquet", representation=CFG.representations),
+        expand("<cohort>/embeddings/{representation}/slides.parquet", representation=EMBEDDED),
 
 
 rule benchmark:

@@ -36,8 +36,8 @@ rule fit_head:
     input:
         labels="<cohort>/benchmark/{task}/labels.parquet",
         splits="<cohort>/benchmark/{task}/splits.parquet",
-        regions="<cohort>/embeddings/{representation}/regions.parquet",
-        slides="<cohort>/embeddings/{representation}/slides.parquet",
+        regions=embeddings_of("regions.parquet"),
+        slides=embeddings_of("slides.parquet"),
     output:
         predictions="<cohort>/benchmark/{task}/{representation}/{cell}/predictions.parquet",
     log:
@@ -52,10 +52,11 @@ rule fit_head:
     params:
         cfg=cell_settings,
         code=code("fit_head"),
-        embeddings=subpath(input.slides, parent=True),
+        embeddings=embedding_folders,
     shell:
         "python -m workflow_scripts.fit_head --config {params.cfg:q} --labels {input.labels} --splits {input.splits}"
-        " --embeddings {params.embeddings} --output {output.predictions} --gpu {resources.gpu} --log {log}"
+        " --representation {wildcards.representation} --embeddings {params.embeddings}"
+        " --output {output.predictions} --gpu {resources.gpu} --log {log}"
 
 
 # Computes the metrics of all predictions, with intervals of the expected performance and corrected pairs.

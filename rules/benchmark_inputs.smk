@@ -6,9 +6,22 @@ from workflow_scripts.core.hipt_splits import hipt_files
 PREDICTIONS = [
     f"<cohort>/benchmark/{task}/{representation}/{cell}/predictions.parquet"
     for task, spec in CFG.benchmark.tasks.items()
-    for representation in CFG.representations
+    for representation in CFG.representations_of(task)
     for cell in stages.cells(CFG, spec.kind)
 ]
+
+
+def embeddings_of(table):
+    """Input function: a table of a representation's embeddings, or of each fold's."""
+
+    def files(wildcards):
+        return expand(f"<cohort>/embeddings/{{name}}/{table}", name=CFG.embeddings_of(wildcards.representation))
+
+    return files
+
+
+def embedding_folders(wildcards):
+    return expand(f"{COHORT}/embeddings/{{name}}", name=CFG.embeddings_of(wildcards.representation))
 
 
 def cell_settings(wildcards):

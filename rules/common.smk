@@ -43,6 +43,13 @@ except UserError as error:  # an exception would be told with the lines of the r
     logger.error(f"error: {error}")
     raise SystemExit(1) from None
 
+if workflow.is_main_process:
+    for RUN, TRAININGS in CFG.pretrain.by_fold.items():
+        logger.warning(
+            f"pretrain run {RUN} is trained {len(TRAININGS)} times, once for each split of task "
+            f"{CFG.pretrain.run(TRAININGS[0]).train_only}, and costs as much as {len(TRAININGS)} runs"
+        )
+
 if ORPHANS:
     logger.warning(orphan_warning(ORPHANS))
 
@@ -59,6 +66,9 @@ if TEST_MANIFEST:
     TEST_SHARD_FILES = [f"<cohort>/features/{ENCODER}/test_shard_{shard}.parquet" for shard in SHARDS]
     ALL_SLIDES.append("<cohort>/test_slides.parquet")
     ALL_SHARD_FILES += TEST_SHARD_FILES
+
+# Names of all folders of embeddings.
+EMBEDDED = [name for representation in CFG.representations for name in CFG.embeddings_of(representation)]
 
 # The cohort's folder: `<cohort>` in paths, COHORT where a path is handed over as a param.
 COHORT = f"results/{CFG.cohort.name}"

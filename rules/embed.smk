@@ -10,6 +10,7 @@ rule embed_regions:
         slides=ALL_SLIDES,
         features=ALL_SHARD_FILES,
         model="<cohort>/pretrain/{run}/model/model.safetensors",
+        pretrained=pretrain_slides,
     output:
         regions="<cohort>/embeddings/{run}/regions.parquet",
         slides="<cohort>/embeddings/{run}/slides.parquet",
@@ -28,7 +29,8 @@ rule embed_regions:
         model=subpath(input.model, parent=True),
     shell:
         "python -m workflow_scripts.embed_regions --model {params.model} --features {params.features}"
-        " --slides {input.slides} --regions-output {output.regions} --slides-output {output.slides}"
+        " --slides {input.slides} --pretrained {input.pretrained} --regions-output {output.regions}"
+        " --slides-output {output.slides}"
         " --gpu {resources.gpu} --log {log}"
 
 

@@ -8,8 +8,8 @@ def last_assignments(wildcards):
 
 def assignments_of_all(wildcards):
     """The same of all slides; those of the test cohort are clustered apart, as the same teacher sees them."""
-    tests = ["<cohort>/pretrain/{run}/test_cohort/assignments.parquet"] if TEST_MANIFEST else []
-    return last_assignments(wildcards) + tests
+    tables = ["assignments", "test_assignments"] if TEST_MANIFEST else ["assignments"]
+    return clustered_tables(wildcards.run, run_of(wildcards).rounds, *tables)
 
 
 def prototype_count(wildcards):

@@ -12,7 +12,7 @@ include: "pretrain_inputs.smk"
 # Trains student and teacher by self-distillation alone.
 rule warm_up:
     input:
-        slides="<cohort>/slides.parquet",
+        slides=pretrain_slides,
         features=SHARD_FILES,
         init=start_file,
     output:
@@ -44,7 +44,7 @@ rule warm_up:
 # Clusters the regions of every slide into its prototypes.
 checkpoint cluster_regions:
     input:
-        slides="<cohort>/slides.parquet",
+        slides=pretrain_slides,
         features=SHARD_FILES,
         state=previous_state,
         previous=previous_clustering,
@@ -74,7 +74,7 @@ checkpoint cluster_regions:
 # Finds the nearest slides of every slide and matches their prototypes.
 checkpoint assign_neighbours:
     input:
-        slides="<cohort>/slides.parquet",
+        slides=pretrain_slides,
         prototypes="<cohort>/pretrain/{run}/round_{round}/prototypes.parquet",
     output:
         neighbours="<cohort>/pretrain/{run}/round_{round}/neighbours.parquet",
@@ -97,7 +97,7 @@ checkpoint assign_neighbours:
 # Distils the round's prototypes into the student for a number of epochs.
 checkpoint distill_round:
     input:
-        slides="<cohort>/slides.parquet",
+        slides=pretrain_slides,
         features=SHARD_FILES,
         state=previous_state,
         tables=round_tables,
@@ -131,7 +131,7 @@ checkpoint distill_round:
 # Exports the last round's teacher as safetensors with its config and model card.
 rule export_model:
     input:
-        slides="<cohort>/slides.parquet",
+        slides=pretrain_slides,
         features=SHARD_FILES,
         state=last_state,
     output:

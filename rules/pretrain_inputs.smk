@@ -3,12 +3,24 @@
 import json
 
 
-def warm_up_settings(wildcards):
+def run_of_warm_up(wildcards):
+    """One of the runs that start with a warm-up."""
     for name in CFG.pretrain.runs:
         run = CFG.pretrain.run(name)
         if stages.warm_up_folder(run) == wildcards.warm_up:
-            return stages.as_json(stages.BY_RUN["warm_up"](run))
+            return run
     raise WorkflowError(f"no run of pretrain.runs has the warm-up {wildcards.warm_up}")
+
+
+def warm_up_settings(wildcards):
+    return stages.as_json(stages.BY_RUN["warm_up"](run_of_warm_up(wildcards)))
+
+
+def pretrain_slides(wildcards):
+    """Table of the slides that a run is pretrained on: all of the cohort, or those that one fold learns from."""
+    run = run_of(wildcards) if wildcards.get("run") else run_of_warm_up(wildcards)
+    chosen = f"pretrain/slides/{run.train_only}_fold{run.fold}.parquet" if run.train_only else "slides.parquet"
+    return f"<cohort>/{chosen}"
 
 
 def start_file(wildcards):
@@ -17,12 +29,8 @@ def start_file(wildcards):
 
 
 def previous_state(wildcards):
-    """State that a round starts from."""
-    return state_before(wildcards, int(wildcards.round))
-
-
-def state_before(wildcards, number):
-    """State that round `number` starts from: the warm-up's, or the previous round's."""
+    """State that a round starts from: the warm-up's, or the previous round's."""
+    number = int(wildcards.round)
     first = stages.warm_up_folder(run_of(wildcards))
     folder = first if number == 1 else f"{wildcards.run}/round_{number - 1:02d}"
     return f"<cohort>/pretrain/{folder}/state.safetensors"

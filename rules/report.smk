@@ -17,7 +17,7 @@ rule write_report:
             for number in range(1, CFG.pretrain.run(run).rounds + 1)
         ],
         tables=report_tables,
-        embeddings=expand("<cohort>/embeddings/{name}/slides.parquet", name=CFG.representations),
+        embeddings=expand("<cohort>/embeddings/{name}/slides.parquet", name=EMBEDDED),
         predictions=PREDICTIONS,
         splits=expand("<cohort>/benchmark/{task}/splits.parquet", task=CFG.benchmark.tasks),
         results="<cohort>/benchmark/results.parquet",

@@ -40,38 +40,18 @@ use rule summarise_cohort as summarise_test_cohort with:
         patients=patients_of(TEST_ROWS),
 
 
-def last_clustered(wildcards):
-    """Number of the round whose prototypes the last round of a run distils."""
-    return run_of(wildcards).clustered_in(run_of(wildcards).rounds)
-
-
-# Clusters the regions of the test cohort's slides as the last clustering of a run did its own, for embed_prototypes.
-rule cluster_test_cohort:
+# Clusters the regions of the test cohort's slides as a run's clustering did those of its own, for embed_prototypes.
+use rule cluster_regions as cluster_test_regions with:
     input:
         slides="<cohort>/test_slides.parquet",
         features=TEST_SHARD_FILES,
-        state=lambda wildcards: state_before(wildcards, last_clustered(wildcards)),
+        state=previous_state,
+        previous=[],
     output:
-        prototypes="<cohort>/pretrain/{run}/test_cohort/prototypes.parquet",
-        assignments="<cohort>/pretrain/{run}/test_cohort/assignments.parquet",
+        prototypes="<cohort>/pretrain/{run}/round_{round}/test_prototypes.parquet",
+        assignments="<cohort>/pretrain/{run}/round_{round}/test_assignments.parquet",
     log:
-        "<cohort>/logs/pretrain/{run}/cluster_test_cohort.log",
-    conda:
-        "../envs/conda.yaml"
-    threads: 8
-    resources:
-        gpu=1,
-        mem_mb=32000,
-        runtime=120,
-    params:
-        cfg=settings("cluster_regions"),
-        code=code("cluster_regions"),
-        features=feature_folder,
-        round=last_clustered,
-    shell:
-        "python -m workflow_scripts.cluster_regions --config {params.cfg:q} --features {params.features}"
-        " --slides {input.slides} --state {input.state} --round {params.round} --threads {threads}"
-        " --prototypes {output.prototypes} --assignments {output.assignments} --gpu {resources.gpu} --log {log}"
+        "<cohort>/logs/pretrain/{run}/cluster_test_{round}.log",
 
 
 if CFG.source.kind:

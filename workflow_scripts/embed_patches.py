@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from workflow_scripts.core.embeddings import seen_facts
 from workflow_scripts.core.entry import entry_parser, parse_entry, run_entry
 from workflow_scripts.core.feature_store import add_feature_arguments, feature_facts, usable_slides
 from workflow_scripts.core.schemas import REGION_EMBEDDINGS, SLIDE_EMBEDDINGS
@@ -22,8 +23,8 @@ def main(argv: list[str] | None = None) -> None:
     vectors = [tissue_patches(args.features, name).mean(axis=0, dtype=np.float64).astype(np.float32) for name in slides]
     meta = {
         "pretrained_on": feature_facts(args.features, slides[0])["encoder"]["pretrained_on"],
-        "saw": "none",
         "dim": len(vectors[0]),
+        **seen_facts([], slides),
         "features": os.path.relpath(args.features, args.regions_output.parent),
     }
     write_table(args.regions_output, [], REGION_EMBEDDINGS, meta)

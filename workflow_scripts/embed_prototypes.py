@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.core.embeddings import save_embeddings
+from workflow_scripts.core.embeddings import SEEN, save_embeddings
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_meta, read_table
@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--regions-output", required=True, help="output: regions.parquet, a row a prototype")
     parser.add_argument("--slides-output", required=True, help="output: slides.parquet")
     args = parse_entry(parser, argv)
-    regions = read_table(args.regions)
+    regions, meta = read_table(args.regions), read_meta(args.regions)
     assigned = [row for path in args.assignments for row in read_table(path, _ASSIGNED).to_pylist()]
     key = {(row["slide_id"], row["region_id"]): row["prototype"] for row in assigned}
     owners = regions["slide_id"].to_pylist()
@@ -39,7 +39,6 @@ def main(argv: list[str] | None = None) -> None:
     there = np.take_along_axis(there, order, axis=1)
     small = ~there.any(axis=1)
     there[small, 0] = True  # the mean over its regions, once
-    facts = read_meta(args.regions)
     log.info("%d slides, of which %d have too few regions for prototypes", len(slide_ids), small.sum())
     save_embeddings(
         args.regions_output,
@@ -48,7 +47,9 @@ def main(argv: list[str] | None = None) -> None:
         slide_ids,
         there.sum(axis=1),
         [f"prototype_{place}" for place in np.nonzero(there)[1]],
-        *(facts["pretrained_on"], sets.reshape(len(slide_ids), -1), facts["saw"]),
+        meta["pretrained_on"],
+        sets.reshape(len(slide_ids), -1),
+        {name: meta[name] for name in SEEN},
     )
 
 

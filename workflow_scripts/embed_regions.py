@@ -1,8 +1,8 @@
 """Embed regions and slides with the exported teacher of a pretraining run."""
 
-from workflow_scripts.core.embeddings import save_embeddings
+from workflow_scripts.core.embeddings import save_embeddings, seen_facts
 from workflow_scripts.core.entry import entry_parser, parse_entry, run_entry
-from workflow_scripts.core.feature_store import add_feature_arguments
+from workflow_scripts.core.feature_store import add_feature_arguments, usable_slides
 from workflow_scripts.core.gpu import lease_devices
 
 
@@ -10,6 +10,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     parser.add_argument("--model", required=True, help="folder of the exported model")
     add_feature_arguments(parser)
+    parser.add_argument("--pretrained", required=True, help="slides.parquet of what the run was pretrained on")
     parser.add_argument("--regions-output", required=True, help="output: regions.parquet")
     parser.add_argument("--slides-output", required=True, help="output: slides.parquet")
     args = parse_entry(parser, argv)
@@ -32,9 +33,11 @@ def main(argv: list[str] | None = None) -> None:
             for tokens, valid in session.data.batches(256)
         ]
     ).numpy()
-    outputs = (args.regions_output, args.slides_output)
-    trained_on = encoder.facts["pretrained_on"]
-    save_embeddings(*outputs, vectors, store.slide_ids, store.counts, store.region_ids, trained_on, saw="all")
+    save_embeddings(
+        *(args.regions_output, args.slides_output, vectors, store.slide_ids, store.counts, store.region_ids),
+        encoder.facts["pretrained_on"],
+        seen=seen_facts(usable_slides(args.pretrained), store.slide_ids),
+    )
 
 
 if __name__ == "__main__":

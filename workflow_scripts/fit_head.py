@@ -12,14 +12,13 @@ from workflow_scripts.config import Section
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.gpu import lease_devices
-from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.mil.bags import pair_embeddings, slide_vectors
-from workflow_scripts.mil.crossval import predict_jobs
-from workflow_scripts.mil.jobs import budget_facts, fits
-from workflow_scripts.mil.predictions import PREDICTIONS, Predicted, prediction_table
-from workflow_scripts.mil.units import Units, make_units
+from workflow_scripts.mil.crossval import Part, by_fold, predict_parts
+from workflow_scripts.mil.jobs import budget_facts, require_unseen, seen_in_tests
+from workflow_scripts.mil.predictions import PREDICTIONS
+from workflow_scripts.mil.units import make_units
 from workflow_scripts.representations.patch_bags import PatchBags
 
 
@@ -32,23 +31,12 @@ class Settings(Section):
     """Seed from which theirs are derived."""
 
 
-def _fitted(head: str, settings: Settings, kind: str, units: Units, splits: pa.Table) -> pa.Table:
-    """Predictions of one head; ValueError where one is no finite number."""
-    wanted = fits(head, splits, units.bag_of, settings.seed, settings.seeds if HEADS[head].seeded else 1)
-    values, _ = predict_jobs(head, kind, units.bags, [one.job for one in wanted], settings.heads[head])
-    bad = sum(not np.isfinite(one).all() for one in values)
-    if bad:
-        raise ValueError(f"the predictions of {bad} of {len(values)} fits are no finite numbers")
-    predicted = [Predicted(*one[:4], one.job.test, value) for one, value in zip(wanted, values, strict=True)]
-    return prediction_table(head, KINDS[kind], units.truth, predicted)
-
-
-def _all_heads(settings: Settings, kind: str, units: Units, splits: pa.Table) -> tuple[list[pa.Table], dict[str, str]]:
+def _all_heads(settings: Settings, kind: str, parts: list[Part]) -> tuple[list[pa.Table], dict[str, str]]:
     """Predictions of the heads that could be fitted, and why the others could not."""
     tables, failures = [], {}
     for head in settings.heads:
         try:
-            tables.append(_fitted(head, settings, kind, units, splits))
+            tables.append(predict_parts(head, kind, parts, settings.heads[head], settings.seed, settings.seeds))
         except Exception as error:  # one head's failure is a line of the results, and costs no other head anything
             log.exception("head %s failed", head)
             failures[head] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
@@ -69,24 +57,30 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: heads, seeds, seed")
     parser.add_argument("--labels", type=Path, required=True, help="labels.parquet of the task")
     parser.add_argument("--splits", type=Path, required=True, help="splits.parquet of the task")
-    parser.add_argument("--embeddings", type=Path, required=True, help="folder with slides.parquet and regions.parquet")
+    parser.add_argument("--representation", required=True, help="its name")
+    parser.add_argument("--embeddings", type=Path, nargs="+", required=True, help="its folder, or one for each fold")
     parser.add_argument("--output", type=Path, required=True, help="predictions.parquet")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 runs on the CPU")
     args = parse_entry(parser, argv)
     lease_devices(args.gpu)
 
     facts, labels, splits = read_meta(args.splits), read_table(args.labels), read_table(args.splits)
-    by_patient = facts["slides_of_patient"] == "bag"
-    embeddings = _embeddings(args.embeddings, labels["slide_id"].to_pylist())
-    units = make_units(labels, KINDS[facts["kind"]], facts["classes"], by_patient, *embeddings)
-    tables, failures = _all_heads(args.config, facts["kind"], units, splits)
+    trained = [read_meta(folder / "slides.parquet") for folder in args.embeddings]
+    saw = seen_in_tests(splits, [meta["saw"] for meta in trained])
+    if args.embeddings[0].name != args.representation:  # trained for each fold
+        require_unseen(args.representation, saw)
+    by_patient, kind = facts["slides_of_patient"] == "bag", KINDS[facts["kind"]]
+    embedded = [_embeddings(folder, labels["slide_id"].to_pylist()) for folder in args.embeddings]
+    units = [make_units(labels, kind, facts["classes"], by_patient, *one) for one in embedded]
+    tables, failures = _all_heads(args.config, facts["kind"], by_fold(units, splits))
     patient_of = dict(zip(labels["slide_id"].to_pylist(), labels["patient_id"].to_pylist(), strict=True))
     copied = ("task", "kind", "family", "level", "classes", "counts", "n_slides", "n_excluded", "excluded")
     meta = {name: facts[name] for name in copied} | {
         "heads": list(args.config.heads),
         "failures": failures,
-        "representation": args.embeddings.name,
-        "pretrained_on": read_meta(args.embeddings / "slides.parquet").get("pretrained_on", ""),
+        "representation": args.representation,
+        "pretrained_on": trained[0]["pretrained_on"] + (" (for fold 0, others alike)" if len(trained) > 1 else ""),
+        "saw": saw,
         "splits": facts["splits_in_words"],
         "budgets": budget_facts(splits, patient_of, facts["design"]),
         "settings": args.config.model_dump(mode="json"),

@@ -41,7 +41,7 @@ def _cohort(folder):
     (folder / "slides.csv").write_text("\n".join(lines) + "\n")
     write_table(folder / "slides.parquet", slides, schemas.SLIDES)
     for representation, bags in embeddings.items():
-        meta = {"pretrained_on": "this cohort"}
+        meta = {"pretrained_on": "this cohort", "saw": "all"}
         regions = [
             {"slide_id": name, "region_id": f"{name}_{i}", "vector": vector.tolist()}
             for name, bag in bags
@@ -60,12 +60,13 @@ def _split(folder, task=SUBTYPE, **settings):
     return folder / "splits.parquet"
 
 
-def _fit(folder, *heads, representation="good", output=None, **settings):
+def _fit(folder, *heads, representation="good", output=None, folders=None, **settings):
     output = output or folder / f"{representation}-{heads[0]}.parquet"
     known = {head: HeadSettings().of(head) for head in heads}
     config = json.dumps({"heads": known, "seed": 0, **settings})
     files = ["--labels", f"{folder}/labels.parquet", "--splits", f"{folder}/splits.parquet"]
-    options = ["--embeddings", f"{folder}/{representation}", "--output", str(output), "--gpu", "0"]
+    embeddings = [f"{folder}/{name}" for name in folders or [representation]]
+    options = ["--representation", representation, "--embeddings", *embeddings, "--output", str(output), "--gpu", "0"]
     fit_head.main(["--config", config, *files, *options])
     return output
 
@@ -159,6 +160,54 @@ def test_every_labelled_slide_is_predicted_once(cohort, head):
     found = sum(meta["classes"][int(np.argmax(row["probabilities"]))] == row["label"] for row in rows)
     assert found >= 27
     assert _fit(cohort, head, output=cohort / "again.parquet").read_bytes() == path.read_bytes()
+
+
+def _copy(folder, name, saw, zero=False):
+    """Embeddings of another name, whose pretraining saw some slides; `zero` takes their content away."""
+    for table in ("regions", "slides"):
+        rows = read_table(folder / "good" / f"{table}.parquet").to_pylist()
+        rows = [row | {"vector": [0.0] * 6} if zero else row for row in rows]
+        schema = schemas.REGION_EMBEDDINGS if table == "regions" else schemas.SLIDE_EMBEDDINGS
+        write_table(folder / name / f"{table}.parquet", rows, schema, {"pretrained_on": "a fold", "saw": saw})
+
+
+def test_embeddings_by_fold_are_each_used_in_their_fold(cohort):
+    splits = read_table(_split(cohort, few_shot=[2], draws=4, train_fractions=[1.0, 0.5])).to_pylist()
+    learnt = [[row["slide_id"] for row in splits if (row["part"], row["fold"]) == ("train", k)] for k in range(3)]
+    folders = [f"clean-fold{fold}" for fold in range(3)]
+    for fold, name in enumerate(folders):
+        _copy(cohort, name, learnt[fold], zero=fold == 1)
+    path = _fit(cohort, "logistic", representation="clean", folders=folders)
+    meta, whole = read_meta(path), _fit(cohort, "logistic")
+    tested = [len({row["slide_id"] for row in splits if (row["part"], row["fold"]) == ("test", k)}) for k in range(3)]
+    assert meta["saw"] == [[0, count] for count in tested]
+    assert (meta["representation"], meta["pretrained_on"]) == ("clean", "a fold (for fold 0, others alike)")
+    assert read_meta(whole)["saw"] == [[count, count] for count in tested]
+
+    def by_case(file):
+        keys = ("budget", "repeat", "fold", "slide_id")
+        return {tuple(row[key] for key in keys): row["probabilities"] for row in read_table(file).to_pylist()}
+
+    found, expected = by_case(path), by_case(whole)
+    assert found.keys() == expected.keys() and {key[0] for key in found} == {"all", "50%", "2/class"}
+    for (budget, repeat, fold, slide), values in found.items():
+        if fold == 1:  # of embeddings without content, so all alike
+            same = [v for key, v in found.items() if key[:3] == (budget, repeat, fold)]
+            assert all(v == pytest.approx(values) for v in same)
+        else:
+            assert values == expected[budget, repeat, fold, slide]
+    rows, _, _ = _collect(cohort, path, whole, compare=[("clean", "good")])
+    seen = {row["representation"]: (row["n_test_seen"], row["n_tested"]) for row in rows}
+    assert seen == {"clean": (0, 30), "good": (30, 30)}
+
+
+def test_embeddings_by_fold_that_saw_a_test_slide_are_refused(cohort):
+    splits = read_table(_split(cohort)).to_pylist()
+    learnt = [[row["slide_id"] for row in splits if (row["part"], row["fold"]) == ("train", k)] for k in range(3)]
+    for fold in range(3):
+        _copy(cohort, f"clean-fold{fold}", learnt[2 - fold])
+    with pytest.raises(UserError, match="clean is pretrained for each fold, yet for fold 0 on"):
+        _fit(cohort, "logistic", representation="clean", folders=[f"clean-fold{fold}" for fold in range(3)])
 
 
 def test_heads_that_share_a_job_predict_what_they_predict_alone(cohort):

@@ -112,10 +112,11 @@ def cohort(tmp_path_factory) -> Path:
     (folder / "slides.csv").write_text("\n".join(["slide_id,path,patient_id,age", *rows, ""]))
     slides = [{"slide_id": name, "patient_id": f"p{name}", "status": "ok"} for name in names]
     write_table(folder / "slides.parquet", slides, schemas.SLIDES)
+    seen = {"pretrained_on": "nothing", "saw": "none"}
     for representation, signal in (("slpd", 1.0), ("mean", 0.0)):
         vectors = random.normal(size=(N_PATIENTS, 4)) + signal * age[:, None] / 5
         rows = [{"slide_id": n, "vector": v.tolist()} for n, v in zip(names, vectors, strict=True)]
-        write_table(folder / representation / "slides.parquet", rows, schemas.SLIDE_EMBEDDINGS)
+        write_table(folder / representation / "slides.parquet", rows, schemas.SLIDE_EMBEDDINGS, seen)
         regions = [{**row, "region_id": "0_0"} for row in rows]
         write_table(folder / representation / "regions.parquet", regions, schemas.REGION_EMBEDDINGS)
     return folder
@@ -133,7 +134,8 @@ def predictions(package, cohort) -> list[Path]:
     written = []
     for name in ("slpd", "mean"):
         written.append(cohort / f"{name}.parquet")
-        run(package, *fit, "--splits", splits, "--embeddings", cohort / name, "--output", written[-1])
+        embedded = ["--representation", name, "--embeddings", cohort / name]
+        run(package, *fit, "--splits", splits, *embedded, "--output", written[-1])
     return written
 
 

@@ -36,7 +36,7 @@ def test_it_is_embedded_and_tested_and_nothing_is_trained(project: Path) -> None
         "extract_test_features": CONFIG["features"]["shards"],
         "summarise_test_cohort": 1,
     }
-    assert jobs["cluster_test_cohort"] == 1 and jobs["split_patients"] == 2
+    assert jobs["cluster_test_regions"] == 1 and jobs["split_patients"] == 2
     result = snakemake(project, "benchmark")
     assert result.returncode == 0, result.stdout[-3000:]
     results = project / "results/tiny"

@@ -30,10 +30,10 @@ from workflow_scripts.config.pretrain import (
     Model,
     Neighbours,
     Optimiser,
-    Pretrain,
     PretrainRun,
     Prototypes,
 )
+from workflow_scripts.config.runs import Pretrain
 from workflow_scripts.config.slides import Export, Features, Regions, Slides, Source, Tissue
 from workflow_scripts.core.errors import UserError
 
@@ -123,7 +123,8 @@ class Config(Section):
     def prototype_runs(self) -> list[str]:
         """Runs whose prototypes are representations of their own."""
         runs = {name: self.pretrain.run(name) for name in self.pretrain.runs} if self.embed.prototypes else {}
-        return [name for name, run in runs.items() if run.uses_prototypes and run.prototypes.level == "slide"]
+        whole = {name: run for name, run in runs.items() if run.fold is None}
+        return [name for name, run in whole.items() if run.uses_prototypes and run.prototypes.level == "slide"]
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -131,7 +132,8 @@ class Config(Section):
         if self.benchmark.compare is not None:
             return self.benchmark.compare
         rivals = [name for name in ("dino", "mean") if name in self.compared]
-        return [(run, rival) for run in self.pretrain.runs for rival in rivals if run in self.compared and run != rival]
+        runs = [run for run in self.pretrain.named if run in self.compared]
+        return [(run, rival) for run in runs for rival in rivals if run != rival]
 
     @property
     def compared(self) -> list[str]:
@@ -143,13 +145,48 @@ class Config(Section):
     def representations(self) -> list[str]:
         """Names of what is compared: what is not trained here, then the pretraining runs, then their prototypes."""
         sets = [prototypes_of(name) for name in self.prototype_runs]
-        return [*self.embed.representations, *self.pretrain.runs, *sets]
+        return [*self.embed.representations, *self.pretrain.named, *sets]
+
+    def representations_of(self, task: str) -> list[str]:
+        """Names of what is compared in a task: runs that are trained for the folds of another have no place in it."""
+        folds = {name: self.pretrain.run(runs[0]).train_only for name, runs in self.pretrain.by_fold.items()}
+        return [name for name in self.representations if folds.get(name, task) == task]
+
+    def embeddings_of(self, representation: str) -> list[str]:
+        """Names of the folders of its embeddings: its own, or one for each fold."""
+        return self.pretrain.by_fold.get(representation, [representation])
+
+    @model_validator(mode="after")
+    def _train_by_fold(self) -> "Config":
+        for name in list(self.pretrain.runs):
+            run = self.pretrain.run(name)
+            if run.train_only is not None and run.fold is None:
+                self.pretrain.train_by_fold(name, self._folds_of(run.train_only, f"pretrain run {name}: train_only"))
+        return self
+
+    def _folds_of(self, task: str, key: str) -> int:
+        """Number of splits of a task, of whose folds there is one deal."""
+        tasks = self.benchmark.tasks
+        if task not in tasks:
+            raise ValueError(f"{key}: {task} is none of benchmark.tasks ({', '.join(tasks) or 'none'}); name one")
+        kind, dealing = tasks[task].splits.kind, self.benchmark.dealing(task)
+        if kind in ("external", "column"):
+            return 1
+        if kind != "folds":
+            raise ValueError(f"{key} takes splits of kind folds, external or column, and {task} has {kind}")
+        if dealing["repeats"] > 1:
+            raise ValueError(
+                f"{key}: the folds of {task} are dealt {dealing['repeats']} times, and each would be pretrained for; "
+                f"name a task with splits.repeats: 1, for {dealing['folds']} pretrainings"
+            )
+        return int(dealing["folds"])
 
     @model_validator(mode="after")
     def _names_of_representations(self) -> "Config":
         taken = {**dict.fromkeys(BASELINES, "a baseline"), PATCHES: "the bags of patches"}
         taken |= {prototypes_of(run): f"the prototypes of {run}" for run in self.pretrain.runs}
-        for key, names in (("embed.tables", self.embed.tables), ("pretrain: runs", self.pretrain.runs)):
+        runs = dict.fromkeys([*self.pretrain.named, *self.pretrain.runs])
+        for key, names in (("embed.tables", self.embed.tables), ("pretrain: runs", runs)):
             for name in names:
                 if name in taken:
                     raise ValueError(f"{key}: {name} is the name of {taken[name]}; choose another")

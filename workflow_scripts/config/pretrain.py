@@ -1,38 +1,12 @@
-"""Settings of pretraining: the model, the crops, the losses, the rounds, and the named runs."""
+"""Settings of one pretraining run: the model, the crops, the losses, the rounds."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from workflow_scripts.config.base import (
-    Count,
-    Fraction,
-    Name,
-    Positive,
-    Section,
-    first_problem,
-    free,
-    merge,
-    without_dropped,
-)
+from workflow_scripts.config.base import Count, Fraction, Name, Positive, Section
 from workflow_scripts.core.digest import value_digest
 from workflow_scripts.core.loss_terms import SELF, TERMS, LossTerm, Targets
-
-# What `preset: official` replaces: the published code's arithmetic where the defaults correct it (docs/method.md).
-OFFICIAL: dict[str, Any] = {
-    "loss": {"skip_same_index": True, "proto_center": "shared"},
-    "prototypes": {"level": "slide", "features": "bottleneck", "kmeans": "euclidean", "view": "centre"},
-    "neighbours": {"matching": "argmax", "exclude_same_patient": False},
-    "mask_glass": False,
-    "recluster_every": 1,
-    "stop_agreement": None,
-}
-
-# The method, and the same budget without prototypes: what every cohort is asked first.
-_RUNS: dict[str, dict[str, Any]] = {
-    "slpd": {},
-    "dino": {"loss": {SELF.weight: 1} | {term.weight: 0 for term in TERMS if term.on_prototypes}},
-}
 
 
 class Model(Section):
@@ -161,6 +135,11 @@ class PretrainRun(Section):
     seeds: Annotated[int, Field(ge=1, le=99)] = 1
     """Trainings by as many seeds, from `seed` on; the benchmark gives their mean, and their spread enters its
     intervals."""
+    train_only: Name | None = None
+    """Task for each of whose folds the run is trained anew, on the slides of the fold's training patients alone; it is
+    benchmarked in that task. Costs as many pretrainings as there are folds."""
+    fold: Annotated[int, Field(ge=0)] | None = None
+    """Which fold of that task; train_only sets it."""
     init: str | None = None
     """Where training starts: null (from scratch), the state.safetensors or model.safetensors of an earlier run, or
     HIPT's vit4k_xs_dino.pth."""
@@ -202,6 +181,8 @@ class PretrainRun(Section):
             raise ValueError("crops.local_size must not exceed crops.global_size")
         if not self.loss.uses("crops") and not self.uses_prototypes:
             raise ValueError("loss: at least one weight must be above 0 (prototypes.level global has no L_inter)")
+        if self.train_only is not None and self.seeds > 1:
+            raise ValueError("train_only and seeds above 1 are not offered together; drop one of the two")
         if self.optimiser.lr_warmup_epochs > self.schedule_epochs:
             raise ValueError(
                 f"optimiser.lr_warmup_epochs ({self.optimiser.lr_warmup_epochs}) must not exceed "
@@ -232,7 +213,8 @@ class PretrainRun(Section):
         unused = {term.weight for term in TERMS if term.on_prototypes or term == SELF}
         unused |= {"proto_center", "skip_same_index"}
         settings["loss"] = {key: value for key, value in settings["loss"].items() if key not in unused}
-        return settings
+        # of other slides; left out elsewhere, for the warm-ups of runs on all slides are named without them
+        return settings | ({"train_only": self.train_only, "fold": self.fold} if self.train_only else {})
 
     def cluster_settings(self) -> dict[str, Any]:
         """Settings on which the clustering of a round depends, besides the state."""
@@ -249,57 +231,3 @@ class PretrainRun(Section):
     def warm_up_key(self) -> str:
         """Name of the warm-up's folder."""
         return value_digest(self.warm_up_settings())[:8]
-
-
-class Pretrain(Section):
-    preset: Literal["corrected", "official"] = "corrected"
-    """`official` reproduces the published code's arithmetic, errors included; a run may name its own preset."""
-    micro_batch: Count | None = free(None)
-    """Regions a device holds at once in training; null chooses. A step's gradients are summed over such parts."""
-    defaults: PretrainRun = PretrainRun()
-    """Settings of every run."""
-    _trained_again: dict[str, list[str]] = PrivateAttr(default_factory=dict)
-    runs: dict[Name, dict[str, Any]] = Field(_RUNS, min_length=1)
-    """Named runs beside slpd and dino; each is the defaults with the keys given here replaced. null drops a run."""
-
-    @field_validator("runs", mode="before")
-    @classmethod
-    def _add_to_default_runs(cls, value: Any) -> Any:
-        return without_dropped(merge(_RUNS, value or {}) if isinstance(value, dict | None) else value)
-
-    @model_validator(mode="after")
-    def _runs_are_valid(self) -> "Pretrain":
-        for name in list(self.runs):
-            try:
-                run = self.run(name)
-            except ValidationError as error:
-                raise ValueError(f"run {name}: {first_problem(error)}") from None
-            for other in self._other_seeds(name, run.seeds):
-                if other in self.runs:
-                    raise ValueError(f"run {other} is the name of a training of {name} by another seed; rename it")
-        for name in list(self.runs):
-            run = self.run(name)
-            for number, other in enumerate(self._other_seeds(name, run.seeds), start=1):
-                self.runs[other] = {**self.runs[name], "seed": run.seed + number, "seeds": 1}
-                self._trained_again.setdefault(name, []).append(other)
-        return self
-
-    @staticmethod
-    def _other_seeds(name: str, seeds: int) -> list[str]:
-        return [f"{name}-seed{number}" for number in range(1, seeds)]
-
-    @property
-    def trainings(self) -> dict[str, list[str]]:
-        """Runs of several seeds: names of all their trainings, the first of which has the run's own name."""
-        return {name: [name, *others] for name, others in self._trained_again.items()}
-
-    def run(self, name: str) -> PretrainRun:
-        """Settings of one run: the defaults, under the preset, under the run's own keys."""
-        own = dict(self.runs[name])
-        preset = own.pop("preset", self.preset)
-        if preset not in ("corrected", "official"):
-            raise ValueError(f"run {name}: preset: {preset} is none of corrected, official")
-        base = merge(self.defaults.model_dump(), OFFICIAL) if preset == "official" else self.defaults.model_dump()
-        # null stands for a section whose lines are all commented out, which replaces nothing
-        own = {key: value for key, value in own.items() if value is not None or not isinstance(base.get(key), dict)}
-        return PretrainRun.model_validate(merge(base, own))

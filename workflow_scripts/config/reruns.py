@@ -28,6 +28,8 @@ _WIRING = {
     "source.kind": "import_features and index_features in place of tile_regions and extract_features",
     f"{_RUN}.recluster_every": "distill_round of the rounds whose prototypes change",
     f"{_RUN}.rounds": "new rounds only",
+    f"{_RUN}.train_only": "the run's trainings, on other slides, and all after them",
+    f"{_RUN}.fold": "what names it, which is the workflow itself",
     f"{_RUN}.seeds": "trainings by new seeds only, fit_head on them, collect_results",
     "pretrain.preset": "as the keys that it replaces",
     "pretrain.runs": "as the keys that a run replaces",

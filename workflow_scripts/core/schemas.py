@@ -147,6 +147,8 @@ RESULTS = pa.schema(
         pa.field("smallest_group", pa.int64()),  # patients of the rarest class, or with an event
         pa.field("n_slides", pa.int64()),
         pa.field("n_excluded", pa.int64()),
+        pa.field("n_test_seen", pa.int64()),  # test slides of the first repeat that pretraining here saw, unlabelled
+        pa.field("n_tested", pa.int64()),  # of so many
     ]
 )
 COMPARISONS = pa.schema(

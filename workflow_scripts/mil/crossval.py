@@ -1,13 +1,66 @@
 """A head over all fits of a task."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from workflow_scripts.core.entry import log
+from workflow_scripts.core.heads import HEADS
+from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.mil.bags import Bags
 from workflow_scripts.mil.head import Job, Settings
 from workflow_scripts.mil.heads import make_head
+from workflow_scripts.mil.jobs import fits
+from workflow_scripts.mil.predictions import Predicted, prediction_table
+from workflow_scripts.mil.units import Units
+
+
+class Part(NamedTuple):
+    """Bags, and the rows of `schemas.SPLITS` in which they are used."""
+
+    units: Units
+    splits: pa.Table
+
+
+def by_fold(units: Sequence[Units], splits: pa.Table) -> list[Part]:
+    """One part for all splits; or, where every fold has bags of its own, as many parts as folds.
+
+    Args:
+        units: bags for all folds, or for each in their order.
+        splits: rows of `schemas.SPLITS`.
+    """
+    if len(units) == 1:
+        return [Part(units[0], splits)]
+    return [Part(one, splits.filter(pc.equal(splits["fold"], fold))) for fold, one in enumerate(units)]
+
+
+def predict_parts(head: str, kind: str, parts: Sequence[Part], settings: Settings, seed: int, seeds: int) -> pa.Table:
+    """Rows of `PREDICTIONS` of one head over all splits.
+
+    Args:
+        head: name of the registry.
+        kind: kind of the task.
+        parts: from `by_fold`.
+        settings: of the head.
+        seed: seed of the benchmark.
+        seeds: number of head seeds; heads without chance in them take one.
+
+    Raises:
+        ValueError: a prediction is no finite number.
+    """
+    tables = []
+    for units, splits in parts:
+        wanted = fits(head, splits, units.bag_of, seed, seeds if HEADS[head].seeded else 1)
+        values, _ = predict_jobs(head, kind, units.bags, [one.job for one in wanted], settings)
+        bad = sum(not np.isfinite(one).all() for one in values)
+        if bad:
+            raise ValueError(f"the predictions of {bad} of {len(values)} fits are no finite numbers")
+        predicted = [Predicted(*one[:4], one.job.test, value) for one, value in zip(wanted, values, strict=True)]
+        tables.append(prediction_table(head, KINDS[kind], units.truth, predicted))
+    return pa.concat_tables(tables)
 
 
 def predict_jobs(

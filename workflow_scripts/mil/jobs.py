@@ -1,13 +1,16 @@
 """From splits to fits: which bags a head learns from and predicts, for every split and head seed."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.mil.head import Job
 
+WHOLE = "all"  # the budget of all training patients
 _FEW_SHOT = "/class"  # how the names of few-shot budgets end
 
 
@@ -51,6 +54,44 @@ def fits(head: str, splits: pa.Table, bag_of: dict[str, int], seed: int, seeds: 
             chance = derive_seed(seed, "head", head, budget, repeat, fold, number)
             found.append(Fit(budget, repeat, fold, number, Job(train, validation, test, chance)))
     return found
+
+
+def seen_in_tests(splits: pa.Table, saw: Sequence[str | Sequence[str]]) -> list[list[int]]:
+    """Slides that pretraining saw and slides that are tested, `[seen, tested]` for each fold of the first repeat.
+
+    Args:
+        splits: rows of `schemas.SPLITS`.
+        saw: as the metadata of embeddings tells it (`core.embeddings.seen_facts`); one for all folds, or one each.
+    """
+    found = []
+    slides = sorted(set(splits["slide_id"].to_pylist()))
+    numbers = {slide: number for number, slide in enumerate(slides)}
+    for budget, repeat, fold, parts in _by_split(splits, numbers):
+        if budget != WHOLE or repeat != 0:
+            continue
+        told = saw[fold if len(saw) > 1 else 0]
+        tested = [slides[number] for number in parts.get("test", [])]
+        known = set(tested) if told == "all" else set() if told == "none" else set(told)
+        found.append([len(known & set(tested)), len(tested)])
+    return found
+
+
+def require_unseen(representation: str, saw: Sequence[Sequence[int]]) -> None:
+    """Refuse embeddings that are trained for each fold, and have seen slides that it tests.
+
+    Args:
+        representation: its name.
+        saw: from `seen_in_tests`.
+
+    Raises:
+        UserError: some were seen.
+    """
+    for fold, (seen, _) in enumerate(saw):
+        if seen:
+            raise UserError(
+                f"{representation} is pretrained for each fold, yet for fold {fold} on {seen} of the slides that it "
+                "tests, for the splits have changed since; run again with --forcerun choose_slides"
+            )
 
 
 def budget_facts(splits: pa.Table, patient_of: dict[str, str], design: str) -> dict[str, dict[str, Any]]:

@@ -122,6 +122,8 @@ def _rows_of(cell: Cell, primary: dict[str, str]) -> list[Row]:
         "representation": cell.representation,
         "trainings": list(cell.trainings) or [cell.representation],
         "pretrained_on": cell.facts["pretrained_on"],
+        "n_test_seen": sum(seen for seen, _ in cell.facts["saw"]),
+        "n_tested": sum(tested for _, tested in cell.facts["saw"]),
         "head": cell.head,
         "primary": primary[cell.facts["kind"]] == cell.head,
         "failure": cell.failure or None,

@@ -46,7 +46,6 @@ def _section(
     pairs = {head: pairs_of(table, head, comparisons, wanted) for head in table.heads}
     own = pairs[table.primary]
     permuted = bool(task and task.permuted)
-    seen = {name: inputs.embedding_facts(name)["saw"] for name in table.representations}
     return {
         "table": table,
         "best": shown_best(table, table.primary, own),
@@ -55,7 +54,7 @@ def _section(
         "sentences": [sentence(table, table.primary, pair) for pair in own],
         "permuted": permuted,
         "control": control(table) if permuted else "",
-        "facts": denominators(table, splits.facts, seen, splits.tested_slides),
+        "facts": denominators(table, splits.facts),
         "spread": spread_lines(table),
         "forest": value_forest(table, table.primary, styles),
         "pair_forest": pair_forest(table, own),

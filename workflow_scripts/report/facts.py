@@ -9,14 +9,12 @@ Facts = list[tuple[str, str]]
 _NONE = "not recorded"
 
 
-def denominators(table: TaskTable, splits: dict[str, Any], seen: dict[str, str], tested_slides: int | None) -> Facts:
+def denominators(table: TaskTable, splits: dict[str, Any]) -> Facts:
     """Name and text of each fact of a task.
 
     Args:
         table: its results.
         splits: metadata of its splits.parquet; empty where there is none.
-        seen: by representation, how many of its slides pretraining saw: `all`, `none`, or empty where not recorded.
-        tested_slides: slides that are tested in some split; null where not known.
     """
     row = next((row for row in table.rows.values() if not row["failure"]), next(iter(table.rows.values())))
     return [
@@ -27,7 +25,7 @@ def denominators(table: TaskTable, splits: dict[str, Any], seen: dict[str, str],
         ("Folds put together", _by_head(table, "aggregation")),
         ("Repeats in which it is defined", _defined(table)),
         ("Seeds", _seeds(table)),
-        ("Test slides that pretraining saw", _seen(seen, tested_slides)),
+        ("Test slides that pretraining saw", _seen(table)),
     ]
 
 
@@ -104,11 +102,13 @@ def _seeds(table: TaskTable) -> str:
     return f"heads {_by_head(table, 'n_seeds')}; pretraining {', '.join(several) + ', else 1' if several else '1'}"
 
 
-def _seen(seen: dict[str, str], tested: int | None) -> str:
-    total = "all" if tested is None else f"{tested} of {tested}"
-    nothing = "none" if tested is None else f"0 of {tested}"
-    words = {"all": total, "none": f"{nothing} unless its encoder did", "": _NONE}
-    return _grouped({name: words.get(value, value) for name, value in seen.items()})
+def _seen(table: TaskTable) -> str:
+    """Of the test slides of one deal: seen in this workflow's pretraining; of other encoders it is not known."""
+    told = {}
+    for row in table.rows.values():
+        seen, tested = row["n_test_seen"], row["n_tested"]
+        told[row["representation"]] = f"{seen} of {tested}" + ("" if seen else " unless its encoder did")
+    return _grouped({name: told[name] for name in table.representations})
 
 
 def spread_lines(table: TaskTable) -> list[Row]:

@@ -29,12 +29,10 @@ class Splits(NamedTuple):
     Attributes:
         facts: metadata of their table; empty where there is none.
         tests: repeat and fold of each test part that is trained on everything, sorted.
-        tested_slides: how many slides are tested in any of these; null where there is no table.
     """
 
     facts: Row
     tests: list[tuple[int, int]]
-    tested_slides: int | None
 
 
 @dataclass(frozen=True)
@@ -110,9 +108,10 @@ class Results:
         return rows.to_pylist()
 
     def embedding_facts(self, representation: str) -> Row:
-        """Of a representation: its dimension, how many regions and slides have it, and what its training saw."""
+        """Of a representation, or its training for fold 0: dimension, how many regions and slides, what it has seen."""
         folder = self.root / "embeddings" / representation
-        facts: Row = {"dim": None, "n_regions": None, "n_slides": None, "saw": "", "pretrained_on": ""}
+        folder = folder if folder.is_dir() else folder.with_name(f"{representation}-fold0")
+        facts: Row = {"dim": None, "n_regions": None, "n_slides": None, "pretrained_on": ""}
         for name in ("regions", "slides"):
             path = folder / f"{name}.parquet"
             if path.is_file():
@@ -120,18 +119,18 @@ class Results:
                 facts[f"n_{name}"] = file.metadata.num_rows
                 first = next(file.iter_batches(batch_size=1, columns=["vector"]), None)
                 facts["dim"] = len(first["vector"][0]) if first is not None and len(first) else facts["dim"]
-                facts |= {key: read_meta(path).get(key, "") for key in ("saw", "pretrained_on")}
+                facts["pretrained_on"] = read_meta(path).get("pretrained_on", "")
         return facts
 
     def splits(self, task: str) -> Splits:
         """Splits of a task."""
         path = self.root / "benchmark" / task / "splits.parquet"
         if not path.is_file():
-            return Splits({}, [], None)
-        table = read_table(path, ["slide_id", "repeat", "fold", "budget", "part"])
+            return Splits({}, [])
+        table = read_table(path, ["repeat", "fold", "budget", "part"])
         tested = table.filter(pc.and_(pc.equal(table["part"], "test"), pc.equal(table["budget"], WHOLE)))
         tests = set(zip(tested["repeat"].to_pylist(), tested["fold"].to_pylist(), strict=True))
-        return Splits(read_meta(path), sorted(tests), len(pc.unique(tested["slide_id"])))
+        return Splits(read_meta(path), sorted(tests))
 
     def predictions(self, task: str, representation: str, cell: str, head: str) -> Predictions | None:
         """Test predictions of a head, which `cell` fits, trained on everything; none where the benchmark wrote none."""

@@ -35,6 +35,7 @@ def test_rows_have_the_schema_and_the_order_of_the_metrics():
         20,
     )
     assert [row["headline"] for row in rows if row["metric"] == "auc"] == [True, True]
+    assert {(row["n_test_seen"], row["n_tested"]) for row in rows} == {(17, 40)}
 
 
 def test_a_failed_head_is_a_row_with_its_reason_and_the_others_stand():

@@ -6,6 +6,7 @@ import pytest
 from tests.unit.representations.features import DIM, PRETRAINED_ON, write_features
 from workflow_scripts import embed_baseline
 from workflow_scripts.config.embed import BASELINES
+from workflow_scripts.core.digest import value_digest
 from workflow_scripts.core.tables import read_meta, read_table
 from workflow_scripts.representations.pooling import POOLS
 
@@ -69,5 +70,6 @@ def test_the_command_writes_regions_and_slides(tmp_path, baseline):
         np.testing.assert_allclose([r["vector"] for r in rows if r["slide_id"] == slide], pooled.regions, rtol=1e-6)
     stated = "nothing" if baseline == "colour" else PRETRAINED_ON
     assert read_meta(slides) | {"schema_version": ""} == {
-        "pretrained_on": stated, "saw": "none", "dim": 6 if baseline == "colour" else DIM, "schema_version": ""
+        "pretrained_on": stated, "dim": 6 if baseline == "colour" else DIM, "schema_version": "",
+        "saw": "none", "n_saw": 0, "saw_digest": value_digest([])
     }  # fmt: skip

@@ -7,11 +7,12 @@ import pytest
 
 from workflow_scripts import embed_prototypes
 from workflow_scripts.core import schemas
+from workflow_scripts.core.embeddings import seen_facts
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.representations.prototype_sets import canonical_order, prototype_means
 
-SEEN = {"pretrained_on": "this cohort", "saw": "all"}
+SEEN = {"pretrained_on": "this cohort", **seen_facts(["a", "b", "gone"], ["a", "b", "small"])}
 
 
 def test_means_are_those_of_the_regions_of_each_prototype():
@@ -73,7 +74,9 @@ def _write(folder, prototypes):
         for i, k in enumerate(kinds)
     ]
     write_table(folder / "assignments.parquet", assigned, schemas.ASSIGNMENTS)
-    files = ["--regions", f"{folder}/regions.parquet", "--assignments", f"{folder}/assignments.parquet"]
+    write_table(folder / "none.parquet", [], schemas.ASSIGNMENTS)
+    tables = [f"{folder}/{name}.parquet" for name in ("assignments", "none")]
+    files = ["--regions", f"{folder}/regions.parquet", "--assignments", *tables]
     outputs = ["--regions-output", f"{folder}/set.parquet", "--slides-output", f"{folder}/slides.parquet"]
     embed_prototypes.main([*files, "--count", "2", *outputs])
     return {row["slide_id"]: np.array(row["vector"]) for row in rows if row["region_id"] == "0_0"}

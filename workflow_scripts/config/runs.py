@@ -1,0 +1,110 @@
+"""The named pretraining runs: the defaults with each run's own keys, and the trainings that one run may stand for."""
+
+from typing import Any, Literal
+
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+
+from workflow_scripts.config.base import Count, Name, Section, first_problem, free, merge, without_dropped
+from workflow_scripts.config.pretrain import PretrainRun
+from workflow_scripts.core.loss_terms import SELF, TERMS
+
+# What `preset: official` replaces: the published code's arithmetic where the defaults correct it (docs/method.md).
+OFFICIAL: dict[str, Any] = {
+    "loss": {"skip_same_index": True, "proto_center": "shared"},
+    "prototypes": {"level": "slide", "features": "bottleneck", "kmeans": "euclidean", "view": "centre"},
+    "neighbours": {"matching": "argmax", "exclude_same_patient": False},
+    "mask_glass": False,
+    "recluster_every": 1,
+    "stop_agreement": None,
+}
+
+# The method, and the same budget without prototypes: what every cohort is asked first.
+_RUNS: dict[str, dict[str, Any]] = {
+    "slpd": {},
+    "dino": {"loss": {SELF.weight: 1} | {term.weight: 0 for term in TERMS if term.on_prototypes}},
+}
+
+
+class Pretrain(Section):
+    preset: Literal["corrected", "official"] = "corrected"
+    """`official` reproduces the published code's arithmetic, errors included; a run may name its own preset."""
+    micro_batch: Count | None = free(None)
+    """Regions a device holds at once in training; null chooses. A step's gradients are summed over such parts."""
+    defaults: PretrainRun = PretrainRun()
+    """Settings of every run."""
+    _trained_again: dict[str, list[str]] = PrivateAttr(default_factory=dict)
+    _by_fold: dict[str, list[str]] = PrivateAttr(default_factory=dict)
+    runs: dict[Name, dict[str, Any]] = Field(_RUNS, min_length=1)
+    """Named runs beside slpd and dino; each is the defaults with the keys given here replaced. null drops a run."""
+
+    @field_validator("runs", mode="before")
+    @classmethod
+    def _add_to_default_runs(cls, value: Any) -> Any:
+        return without_dropped(merge(_RUNS, value or {}) if isinstance(value, dict | None) else value)
+
+    @model_validator(mode="after")
+    def _runs_are_valid(self) -> "Pretrain":
+        for name in list(self.runs):
+            try:
+                run = self.run(name)
+            except ValidationError as error:
+                raise ValueError(f"run {name}: {first_problem(error)}") from None
+            if run.fold is not None:
+                raise ValueError(f"run {name}: fold is set by train_only, for all folds of a task; drop it")
+            for other in self._other_seeds(name, run.seeds):
+                if other in self.runs:
+                    raise ValueError(f"run {other} is the name of a training of {name} by another seed; rename it")
+        for name in list(self.runs):
+            run = self.run(name)
+            for number, other in enumerate(self._other_seeds(name, run.seeds), start=1):
+                self.runs[other] = {**self.runs[name], "seed": run.seed + number, "seeds": 1}
+                self._trained_again.setdefault(name, []).append(other)
+        return self
+
+    @staticmethod
+    def _other_seeds(name: str, seeds: int) -> list[str]:
+        return [f"{name}-seed{number}" for number in range(1, seeds)]
+
+    @property
+    def trainings(self) -> dict[str, list[str]]:
+        """Runs of several seeds: names of all their trainings, the first of which has the run's own name."""
+        return {name: [name, *others] for name, others in self._trained_again.items()}
+
+    def train_by_fold(self, name: str, folds: int) -> None:
+        """Replace a run with `train_only` by one for each fold, named `<run>-fold0` and so on.
+
+        Raises:
+            ValueError: another run has such a name.
+        """
+        names = [f"{name}-fold{fold}" for fold in range(folds)]
+        taken = next((other for other in names if other in self.runs), None)
+        if taken:
+            raise ValueError(f"pretrain run {taken} is the name of a training of {name} for one fold; rename it")
+        of_fold = {other: {**self.runs[name], "fold": fold} for fold, other in enumerate(names)}
+        runs = [of_fold if key == name else {key: own} for key, own in self.runs.items()]
+        self.runs.clear()
+        for part in runs:
+            self.runs.update(part)
+        self._by_fold[name] = names
+
+    @property
+    def by_fold(self) -> dict[str, list[str]]:
+        """Runs with `train_only`: names of their trainings, in the order of the folds."""
+        return dict(self._by_fold)
+
+    @property
+    def named(self) -> list[str]:
+        """Names of the runs as the configuration has them: trainings for the folds of one task are one run."""
+        run_of = {training: name for name, trainings in self._by_fold.items() for training in trainings}
+        return list(dict.fromkeys(run_of.get(name, name) for name in self.runs))
+
+    def run(self, name: str) -> PretrainRun:
+        """Settings of one run: the defaults, under the preset, under the run's own keys."""
+        own = dict(self.runs[name])
+        preset = own.pop("preset", self.preset)
+        if preset not in ("corrected", "official"):
+            raise ValueError(f"run {name}: preset: {preset} is none of corrected, official")
+        base = merge(self.defaults.model_dump(), OFFICIAL) if preset == "official" else self.defaults.model_dump()
+        # null stands for a section whose lines are all commented out, which replaces nothing
+        own = {key: value for key, value in own.items() if value is not None or not isinstance(base.get(key), dict)}
+        return PretrainRun.model_validate(merge(base, own))
