@@ -24,7 +24,7 @@ def test_each_label_is_a_task_of_two_classes_in_one_family():
 
 def test_the_stages_see_the_tasks_of_the_labels_alone():
     config = load_config({"benchmark": {"tasks": {"mutation": MUTATIONS}}})
-    settings = BY_TASK["fit_head"](config, "mutation-TP53")["task"]
+    settings = BY_TASK["split_patients"](config, "mutation-TP53")["task"]
     assert (settings["kind"], settings["label"], settings["labels"]) == ("classification", "TP53", None)
     assert load_config(config.model_dump(mode="json")) == config
 
