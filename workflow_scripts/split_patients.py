@@ -12,10 +12,9 @@ from workflow_scripts.core.cells import first_few
 from workflow_scripts.core.cohorts import read_cohorts
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.feature_store import usable_slides
-from workflow_scripts.core.given_splits import GivenSplits
 from workflow_scripts.core.tables import write_table
-from workflow_scripts.core.task_splits import read_to_split, require_splits
-from workflow_scripts.mil.dealing import Dealing, cohort_of, make_splits, split_facts
+from workflow_scripts.core.task_splits import ToSplit, read_to_split, require_splits
+from workflow_scripts.mil.dealing import Dealing, cohort_of, in_words, make_splits, split_facts
 from workflow_scripts.mil.splits import split_columns
 from workflow_scripts.mil.units import LABELS, label_columns
 
@@ -43,12 +42,12 @@ class Settings(Section):
         return Dealing(**{name: getattr(self, name) for name in Dealing._fields})
 
 
-def _in_words(given: GivenSplits | None, settings: Settings) -> str:
-    """How the splits were made, as a table says it."""
-    if given is None:
-        site = settings.task.splits.preserve
-        return f"{settings.repeats} x {settings.folds} folds" + (f", {site} kept together" if site else "")
-    return f"{settings.task.splits.kind}, {len(given.splits)} split{'s' if len(given.splits) > 1 else ''}"
+def read_cohort(settings: Settings, manifest: str, test_manifest: str | None, slides: list[Path]) -> ToSplit:
+    """Labels and given splits of the task, of usable slides; refused where nothing can be learnt or tested."""
+    rows, tests = read_cohorts(manifest, test_manifest)
+    found = read_to_split(rows, settings.task, manifest, usable_slides(*slides), tests, test_manifest)
+    require_splits(found, settings.folds, settings.few_shot, manifest)
+    return found
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -61,15 +60,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--labels", type=Path, required=True, help="output: labels.parquet")
     parser.add_argument("--output", type=Path, required=True, help="splits.parquet")
     args = parse_entry(parser, argv)
-    settings, task, manifest = args.config, args.config.task, str(args.manifest)
+    settings, task = args.config, args.config.task
 
-    rows, tests = read_cohorts(manifest, args.test_manifest)
-    found = read_to_split(rows, task, manifest, usable_slides(*args.slides), tests, args.test_manifest)
-    require_splits(found, settings.folds, settings.few_shot, manifest)
+    found = read_cohort(settings, str(args.manifest), args.test_manifest, args.slides)
     cohort = cohort_of(found.labels, found.sites)
     splits = make_splits(cohort, found, settings.dealing, task.splits.leaks)
     facts = {"task": args.task, "kind": task.kind, **split_facts(found, task.splits.leaks)}
-    facts |= {"family": task.family or args.task, "splits_in_words": _in_words(found.given, settings)}
+    facts |= {
+        "family": task.family or args.task,
+        "splits_in_words": in_words(found.given, task.splits, settings.dealing),
+    }
     meta = facts | {"settings": settings.model_dump(mode="json")}
     write_table(args.labels, label_columns(found.labels), LABELS, {"task": args.task})
     write_table(args.output, split_columns(cohort, splits), schemas.SPLITS, meta)

@@ -170,6 +170,8 @@ class Config(Section):
         if task not in tasks:
             raise ValueError(f"{key}: {task} is none of benchmark.tasks ({', '.join(tasks) or 'none'}); name one")
         kind, dealing = tasks[task].splits.kind, self.benchmark.dealing(task)
+        if tasks[task].splits.test_manifest:
+            raise ValueError(f"{key}: {task} tests cohort.test_manifest, which no run is pretrained on; drop it")
         if kind in ("external", "column"):
             return 1
         if kind != "folds":

@@ -43,6 +43,7 @@ _WIRING = {
 }
 # Said in words above the tables of config/README.md, for it holds for nearly every key.
 _ALWAYS = {"write_report", "export_results", "export_model"}
+_BY_FOLD = "choose_slides"  # runs only where a run names a task whose folds it is trained for
 _SOURCE = "import_features"  # runs only where the section `source` is set
 
 
@@ -101,7 +102,7 @@ def _settings(config: Config, run: PretrainRun) -> dict[str, Any]:
     return {
         **{rule: [section_settings(config, name) for name in names] for rule, names in SECTIONS.items()},
         **{rule: settings(run) for rule, settings in BY_RUN.items()},
-        **{rule: [settings(task, kind) for kind in KINDS] for rule, settings in BY_TASK.items()},
+        **{rule: [of(task, kind) for kind in KINDS] for rule, of in BY_TASK.items() if rule != _BY_FOLD},
         "fit_head": [cell_settings(task, kind, cell) for kind in KINDS for cell in cells(task, kind)],
         **{rule: settings(config) for rule, settings in BY_CONFIG.items() if rule not in _ALWAYS},
     }

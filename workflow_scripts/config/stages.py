@@ -84,6 +84,18 @@ def report_settings(config: Config) -> Settings:
     }
 
 
+def split_settings(config: Config, task: str) -> Settings:
+    """What decides the splits of a task."""
+    return {"task": task_settings(config, task), **config.benchmark.dealing(task)}
+
+
+def fold_settings(config: Config, task: str) -> Settings:
+    """What decides whom the folds of a task test: its splits without their budgets and validation part."""
+    dealing = config.benchmark.dealing(task)
+    whole: Settings = {"train_fractions": None, "few_shot": {}}
+    return {"task": task_settings(config, task) | whole, **{key: dealing[key] for key in ("folds", "repeats", "seed")}}
+
+
 # Settings of the other rules: of the whole configuration, of one task, and of one pretraining run.
 BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
     "collect_results": lambda config: {
@@ -100,10 +112,8 @@ BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
     "write_report": report_settings,
 }
 BY_TASK: dict[str, Callable[[Config, str], Settings]] = {
-    "split_patients": lambda config, task: {
-        "task": task_settings(config, task),
-        **config.benchmark.dealing(task),
-    },
+    "split_patients": split_settings,
+    "choose_slides": fold_settings,
 }
 BY_RUN: dict[str, Callable[[PretrainRun], Settings]] = {
     "warm_up": lambda run: run.warm_up_settings(),

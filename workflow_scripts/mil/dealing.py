@@ -1,13 +1,21 @@
 """All splits of a task: whole ones, dealt or given, and those of smaller budgets; and what is told of them."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from workflow_scripts.core.given_splits import GivenSplits
 from workflow_scripts.core.labels import Labels
 from workflow_scripts.core.task_splits import ToSplit
 from workflow_scripts.mil.budgets import few_shot, train_fractions
 from workflow_scripts.mil.splits import Cohort, Split, as_given, deal_folds, require_learnable, require_no_leak
+
+
+class _Source(Protocol):
+    @property
+    def kind(self) -> str: ...
+    @property
+    def preserve(self) -> str | None: ...
 
 
 class Dealing(NamedTuple):
@@ -82,3 +90,16 @@ def split_facts(found: ToSplit, leaks: str) -> dict[str, Any]:
         "unknown": {"count": len(given.unknown), "first": given.unknown[:5]} if given else {"count": 0, "first": []},
         "leaks": {"policy": leaks, "splits": [leak.counts() for leak in found.leaks]},
     }
+
+
+def in_words(given: GivenSplits | None, source: _Source, how: Dealing) -> str:
+    """How the splits were made, as a table says it.
+
+    Args:
+        given: given splits; None where they are dealt.
+        source: section `splits` of the task.
+        how: how they are dealt.
+    """
+    if given is None:
+        return f"{how.repeats} x {how.folds} folds" + (f", {source.preserve} kept together" if source.preserve else "")
+    return f"{source.kind}, {len(given.splits)} split{'s' if len(given.splits) > 1 else ''}"

@@ -90,7 +90,7 @@ def require_unseen(representation: str, saw: Sequence[Sequence[int]]) -> None:
         if seen:
             raise UserError(
                 f"{representation} is pretrained for each fold, yet for fold {fold} on {seen} of the slides that it "
-                "tests, for the splits have changed since; run again with --forcerun choose_slides"
+                "tests, so these are embeddings of other splits; run again with --forcerun choose_slides"
             )
 
 

@@ -76,13 +76,18 @@ def test_prototypes_of_runs_by_fold_are_no_representation():
             {"once": {**ONCE, "splits": {"kind": "leave_one_out", "column": "site"}}},
             "train_only takes splits of kind folds, external or column, and once has leave_one_out",
         ),
+        (
+            {"train_only": "once"},
+            {"once": {**ONCE, "splits": {"kind": "external"}}},
+            "once tests cohort.test_manifest, which no run is pretrained on; drop it",
+        ),
         ({"train_only": "once", "seeds": 2}, None, "train_only and seeds above 1 are not offered together"),
         ({"train_only": "once", "fold": 1}, None, "run clean: fold is set by train_only"),
     ],
 )
 def test_what_cannot_be_trained_by_fold(clean, tasks, words):
     with pytest.raises(UserError) as error:
-        _config(clean, tasks)
+        _config(clean, tasks, cohort={"test_manifest": "theirs.csv"})
     assert words in str(error.value) and "\n" not in str(error.value)
 
 

@@ -186,8 +186,7 @@ def test_of_an_error_the_smallest_is_the_best(rows, comparisons):
 
 def test_denominators_stand_beside_the_numbers(rows, inputs):
     table, splits = tables_of(rows)["subtype"], inputs.splits("subtype")
-    seen = {name: inputs.embedding_facts(name)["saw"] for name in REPRESENTATIONS}
-    facts = dict(denominators(table, splits.facts, seen, splits.tested_slides))
+    facts = dict(denominators(table, splits.facts))
     slides = PATIENTS + math.ceil(PATIENTS / 10)
     tested = f"{PATIENTS} patients (adeno {PATIENTS // 2}, squamous {PATIENTS // 2}), {slides} slides"
     assert facts == {
@@ -214,17 +213,16 @@ def test_leaks_unknown_slides_and_undefined_repeats_are_told(rows, inputs):
         "leaks": {"policy": "report", "splits": [leak, {"patients": 0, "in_validation": 0}]},
         "unknown": {"count": 7, "first": []},
     }
-    facts = dict(denominators(table, splits, {"mean": ""}, None))
+    facts = dict(denominators(table, splits))
     assert "patients in two parts of 1 of 2 splits, up to 12 in train and test: left in" in facts["Splits"]
     assert facts["Left out"].endswith("7 in the splits and not in the manifest")
     assert facts["Repeats in which it is defined"] == f"1 of {REPEATS} (mean, abmil); all in the other cells"
     assert facts["Scored by"].startswith("slide; folds, intervals and p values are by patient")
-    assert facts["Test slides that pretraining saw"] == "not recorded"
 
 
 def test_a_task_of_which_all_failed_has_facts(rows):
     failed = [row for row in rows if row["failure"]]
-    facts = dict(denominators(tables_of(failed)["subtype"], {}, {}, None))
+    facts = dict(denominators(tables_of(failed)["subtype"], {}))
     assert facts["Tested"] == facts["Repeats in which it is defined"] == "not recorded"
 
 
