@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflow.tiny import CONFIG, snakemake, write_config
-from workflow_scripts.core.heads import HEADS
+from workflow_scripts.config.stages import VECTORS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "workflow_scripts"
@@ -174,7 +174,6 @@ def test_a_dry_run_imports_nothing_heavy(tmp_path: Path, monkeypatch: pytest.Mon
     assert not (HEAVY - OF_SNAKEMAKE) & found
 
 
-def test_the_slurm_profile_sends_the_heads_that_want_a_gpu_to_one() -> None:
+def test_the_slurm_profile_knows_the_cell_that_never_asks_for_a_gpu() -> None:
     profile = (ROOT / "profiles" / "slurm" / "profile.v9+.yaml").read_text(encoding="utf-8")
-    named = [set(re.findall(r"\w+", names)) for names in re.findall(r"wildcards\.head in \(([^)]*)\)", profile)]
-    assert named == [{name for name, head in HEADS.items() if head.wants_gpu}] * 2
+    assert re.findall(r"wildcards\.(\w+) == '(\w+)'", profile) == [("cell", VECTORS)] * 2
