@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from workflow_scripts.config import Section
@@ -26,13 +27,12 @@ class Settings(Section):
     heads: dict[str, dict[str, Any]] = Field(min_length=1)
     """Settings of each head."""
     seeds: int = Field(1, ge=1)
-    """Seeds of the heads that have chance in them."""
+    """Seeds of the heads that have chance in them, derived from `seed`."""
     seed: int = 0
-    """Seed from which theirs are derived."""
 
 
 def _all_heads(settings: Settings, kind: str, parts: list[Part]) -> tuple[list[pa.Table], dict[str, str]]:
-    """Predictions of the heads that could be fitted, and why the others could not."""
+    """Predictions of the heads that could be fitted, and why others could not."""
     tables, failures = [], {}
     for head in settings.heads:
         try:
@@ -74,8 +74,9 @@ def main(argv: list[str] | None = None) -> None:
     units = [make_units(labels, kind, facts["classes"], by_patient, *one) for one in embedded]
     tables, failures = _all_heads(args.config, facts["kind"], by_fold(units, splits))
     patient_of = dict(zip(labels["slide_id"].to_pylist(), labels["patient_id"].to_pylist(), strict=True))
-    copied = ("task", "kind", "family", "level", "classes", "counts", "n_slides", "n_excluded", "excluded")
+    copied = ("task", "kind", "family", "level", "classes", "counts", "n_excluded", "excluded")
     meta = {name: facts[name] for name in copied} | {
+        "n_slides": pc.count_distinct(splits.filter(pc.equal(splits["part"], "test"))["slide_id"]).as_py(),
         "heads": list(args.config.heads),
         "failures": failures,
         "representation": args.representation,

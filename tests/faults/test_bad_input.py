@@ -69,7 +69,7 @@ def test_manifest(project: Path, manifest: str, words: list[str]) -> None:
         ("pretrain.defaults.crops.global_size", 5, ["crops.global_size (5)", "regions.grid (4)"]),
         ("pretrain.runs", {"slpd": {"los": 1}}, ["run slpd", "unknown key los"]),
         ("cohort.manifest", "nowhere.csv", ["nowhere.csv does not exist", "cohort.manifest"]),
-        ("benchmark.baseline", "mien", ["benchmark.baseline", "mien"]),
+        ("benchmark.compare", [["slpd", "mien"]], ["benchmark.compare", "mien"]),
         (
             "pretrain.defaults.init",
             "results/tiny/pretrain/slpd/model/model.safetensors",

@@ -292,7 +292,7 @@ def _struck(project: Path, number: signal.Signals) -> None:
 
 
 def test_a_project_that_was_ended_and_killed_equals_an_undisturbed_one(finished, tmp_path):
-    config = changed(changed(CONFIG, "pretrain.runs", {"slpd": {}}), "benchmark.baseline", "mean")
+    config = changed(CONFIG, "pretrain.runs", {"slpd": {}})
     for key, value in {"rounds": 1, "epochs_per_round": 40, "schedule_epochs": 50, "optimiser.lr": 0.001}.items():
         config = changed(config, f"pretrain.defaults.{key}", value)
     whole, ended = (copy_project(finished, tmp_path / name) for name in ("whole", "ended"))

@@ -103,7 +103,8 @@ def test_wheel_holds_the_whole_package_and_nothing_else(wheel):
     files = {path for path in (ROOT / "workflow_scripts").rglob("*") if path.is_file() and path.suffix != ".pyc"}
     package = {name for name in names(wheel) if not name.startswith(f"slpd_workflow-{__version__}.dist-info/")}
     assert package == {path.relative_to(ROOT).as_posix() for path in files}
-    assert {path.name for path in files if path.suffix != ".py"} == {"report.html", "report.css", "report.js"}
+    others = {path.name for path in files if path.suffix != ".py"}
+    assert others == {"report.html", "findings.html", "results.html", "report.css", "report.js"}
 
 
 def test_licence_and_notice_are_shipped(wheel):

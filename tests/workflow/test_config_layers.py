@@ -79,7 +79,14 @@ def expected_settings(config: Config) -> dict[tuple[str, str], set[str]]:
         for number in range(1, run.rounds + 1)
     }
     for rule, of_task in stages.BY_TASK.items():
+        if rule == "choose_slides":  # no run has train_only
+            continue
         found[rule, "--config"] = {stages.as_json(of_task(config, task)) for task in config.benchmark.tasks}
+    found["fit_head", "--config"] = {
+        stages.as_json(stages.cell_settings(config, name, cell))
+        for name, task in config.benchmark.tasks.items()
+        for cell in stages.cells(config, task.kind)
+    }
     for rule, of_config in stages.BY_CONFIG.items():
         if rule != "score_textures":  # there are no maps of true classes
             found[rule, "--config"] = {stages.as_json(of_config(config))}

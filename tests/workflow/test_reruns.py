@@ -53,7 +53,8 @@ def test_editing_a_key_reruns_what_depends_on_it(project: Path, key: str, value:
     assert set(planned(project)) == rules
 
 
-def test_an_edited_file_of_splits_is_read_again(project: Path) -> None:
+def test_an_edited_file_of_splits_is_read_again(finished: Path, tmp_path: Path) -> None:
+    project = copy_project(finished, tmp_path / "tiny")  # of its own, for it is run
     slides = [line.split(",")[0] for line in (project / "slides.csv").read_text().splitlines()[1:]]
     lines = [f"{slide},{part}" for number, slide in enumerate(slides) for part in [("train", "test")[number // 4 % 2]]]
     (project / "given.csv").write_text("\n".join(["slide_id,part", *lines]) + "\n")

@@ -133,7 +133,13 @@ class Config(Section):
             return self.benchmark.compare
         rivals = [name for name in ("dino", "mean") if name in self.compared]
         runs = [run for run in self.pretrain.named if run in self.compared]
-        return [(run, rival) for run in runs for rival in rivals if run != rival]
+        named = self.pretrain.by_fold  # what a run has seen of the test slides is alike within a pair
+        return [
+            (run, rival)
+            for run in runs
+            for rival in rivals
+            if run != rival and (rival == "mean" or (run in named) == (rival in named))
+        ]
 
     @property
     def compared(self) -> list[str]:
@@ -160,6 +166,11 @@ class Config(Section):
     def _train_by_fold(self) -> "Config":
         for name in list(self.pretrain.runs):
             run = self.pretrain.run(name)
+            if run.train_only is not None and self._made_by(run.init):
+                raise ValueError(
+                    f"pretrain run {name}: train_only starts from {run.init}, which another run has trained on slides "
+                    "that its folds test; drop init, or train_only"
+                )
             if run.train_only is not None and run.fold is None:
                 self.pretrain.train_by_fold(name, self._folds_of(run.train_only, f"pretrain run {name}: train_only"))
         return self

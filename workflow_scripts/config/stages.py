@@ -92,7 +92,7 @@ def split_settings(config: Config, task: str) -> Settings:
 def fold_settings(config: Config, task: str) -> Settings:
     """What decides whom the folds of a task test: its splits without their budgets and validation part."""
     dealing = config.benchmark.dealing(task)
-    whole: Settings = {"train_fractions": None, "few_shot": {}}
+    whole: Settings = {"train_fractions": None, "few_shot": {}, "family": None, "slides_of_patient": "average"}
     return {"task": task_settings(config, task) | whole, **{key: dealing[key] for key in ("folds", "repeats", "seed")}}
 
 

@@ -247,12 +247,18 @@ def _classes(
         count = sum(excluded.values()) - excluded["not_usable"]
         raise UserError(f"{where} is empty{rest} for all {count} {slides}; fill it in, or drop the task")
     if not KINDS[task.kind].has_classes:
+        if len(KINDS[task.kind].truth) == 1 and len(set(values)) == 1 < len(values):
+            told = f"holds only one value, {values[0]!r}, over {len(values)} {slides}"
+            raise UserError(f"{where} {told}; there is nothing to learn, so correct it or drop the task")
         return []
     found = _in_order({str(value) for value in values})
     if len(found) == 1:
         raise UserError(
             f"{where} holds only one class, {found[0]!r}, over {len(values)} {slides}; label slides of a second class"
         )
+    if task.kind == "ordinal" and not task.classes and not all(name.replace(".", "", 1).isdigit() for name in found):
+        told = f"holds grades that are no numbers, {', '.join(found)}"
+        raise UserError(f"{where} {told}; name them in order under classes")
     return list(task.classes or found)
 
 

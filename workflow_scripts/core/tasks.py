@@ -194,7 +194,7 @@ KINDS: dict[str, Kind] = {
         truth=(Column("value", "float64"),),
         prediction=Column("predicted", "float64"),
         metrics={
-            "r2": Metric("R squared", chance=0.0, bounds=(-math.inf, 1.0)),
+            "r2": Metric("R squared", bounds=(-math.inf, 1.0)),
             "mean_absolute_error": Metric("mean absolute error", larger_is_better=False, bounds=(0.0, math.inf)),
             "pearson": Metric("Pearson correlation", chance=0.0, bounds=(-1.0, 1.0)),
             "spearman": Metric("Spearman correlation", chance=0.0, ranks=True, bounds=(-1.0, 1.0)),

@@ -56,7 +56,10 @@ class Scores:
     replicates: tuple[np.ndarray, ...] = ()
 
     def minus(self, other: "Scores") -> "Scores":
-        """The difference to other scores on the same patients and splits."""
+        """The difference to other scores on the same patients and splits.
+
+        Both rank the same cases in the same folds, so that most of what comes from them is gone: none is taken off.
+        """
         return Scores(
             self.values - other.values,
             self.influence - other.influence,
@@ -65,8 +68,7 @@ class Scores:
             self.group,
             self.smallest,
             max(self.strata, other.strata),
-            self.ranking_noise + other.ranking_noise,
-            _paired(self, other),
+            replicates=_paired(self, other),
         )
 
     @property
@@ -157,7 +159,7 @@ def mean_of(trainings: list[Scores]) -> Scores:
         first,
         values=np.mean([one.values for one in trainings], axis=0),
         influence=np.mean([one.influence for one in trainings], axis=0),
-        ranking_noise=float(np.mean([one.ranking_noise for one in trainings])),
+        ranking_noise=float(np.mean([one.ranking_noise for one in trainings])) / len(trainings),  # if they had no more
         replicates=(np.array([one.value for one in trainings]),),
     )
 
@@ -182,6 +184,8 @@ def interval(scores: Scores, bounds: tuple[float, float]) -> Interval:
     error, degrees = _error(scores, span)
     width = _quantile(degrees) * error
     if not math.isfinite(span):
+        if error == 0:  # equal cases tell nothing of how sure it is
+            return Interval(value, math.nan, math.nan, math.nan)
         return Interval(value, *_one_sided(value, width, low, high), error)
     margin = 1 / (2 * max(scores.smallest, 1))
     share = min(max((value - low) / span, margin), 1 - margin)
@@ -219,9 +223,9 @@ def difference(scores: Scores, other: Scores, bounds: tuple[float, float]) -> tu
     value, span = change.value, bounds[1] - bounds[0]
     error, degrees = _error(change, span * math.sqrt(2))
     width = _quantile(degrees) * error
-    if not math.isfinite(value + width):
-        return Interval(value, math.nan, math.nan, error), math.nan
-    p = float(2 * student.sf(abs(value) / error, degrees)) if error else 1.0
+    if not math.isfinite(value + width) or error == 0:
+        return Interval(value, math.nan, math.nan, math.nan), math.nan
+    p = float(2 * student.sf(abs(value) / error, degrees))
     return Interval(value, max(value - width, -span), min(value + width, span), error), p
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.tasks import KINDS, METRICS
 from workflow_scripts.mil.intervals import Interval, difference, holm, interval, mean_of, spread
@@ -215,7 +216,10 @@ def _comparisons(one: Cell, two: Cell, primary: dict[str, str]) -> list[Row]:
             continue
         other = two.scored[budget, metric]
         if scored.patient_ids != other.patient_ids:
-            raise ValueError(f"{one.place}: {one.representation} and {two.representation} differ in their patients")
+            raise UserError(
+                "task {}, head {}: ".format(*one.place)
+                + f"{one.representation} and {two.representation} were tested on different patients; run fit_head again"
+            )
         change, p = difference(scored.scores, other.scores, METRICS[metric].bounds)
         rows.append(
             {

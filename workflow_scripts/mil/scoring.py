@@ -74,7 +74,7 @@ def score(
         by_seed.append([result.value for _, result in pairs])
         values.append(_mean(np.array(by_seed[-1])))
         influences.append(np.mean([_influence(*pair, tested, n_patients) for pair in pairs], axis=0))
-        noise.append(np.mean([result.ranking_noise for _, result in pairs]))
+        noise.append(np.mean([result.ranking_noise for _, result in pairs]) / len(pairs))  # seeds may share none of it
         by_fold.append(_by_fold(metric, [one for one, _ in pairs]))
     scores = Scores(
         np.array(values),

@@ -33,7 +33,8 @@ def _tested(row: Row, splits: dict[str, Any]) -> str:
     if row["n_patients"] is None:
         return _NONE
     counts = ", ".join(f"{name} {count}" for name, count in splits.get("counts", {}).items())
-    groups = f" ({counts})" if counts else ""
+    whole = sum(splits.get("counts", {}).values()) == row["n_patients"]  # else some are learnt from alone
+    groups = f" ({counts})" if counts and whole else ""
     return (
         f"{counted(row['n_patients'], 'patient')}{groups}, {counted(row['n_slides'], 'slide')}; smallest group "
         f"{counted(row['smallest_group'], 'patient')}"

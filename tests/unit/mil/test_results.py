@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.mil.planted import facts, predictions
 from workflow_scripts.core import schemas
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.mil.intervals import holm
 from workflow_scripts.mil.results import comparison_rows, mean_cells, result_rows, score_cells
 
@@ -95,5 +96,5 @@ def test_a_training_that_failed_fails_the_representation():
 
 def test_other_patients_are_never_compared():
     made = score_cells(predictions(1.0), facts("slpd")) + score_cells(predictions(1.0, n=38), facts("mean"))
-    with pytest.raises(ValueError, match="patients"):
+    with pytest.raises(UserError, match="different patients"):
         comparison_rows(made, [("slpd", "mean")], PRIMARY)
