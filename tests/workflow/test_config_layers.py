@@ -88,7 +88,7 @@ def expected_settings(config: Config) -> dict[tuple[str, str], set[str]]:
         for cell in stages.cells(config, task.kind)
     }
     for rule, of_config in stages.BY_CONFIG.items():
-        if rule != "score_textures":  # there are no maps of true classes
+        if rule not in ("score_textures", "export_results"):  # no maps of true classes, and not asked for here
             found[rule, "--config"] = {stages.as_json(of_config(config))}
     return found
 
