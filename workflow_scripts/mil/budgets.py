@@ -8,21 +8,12 @@ from collections.abc import Collection
 
 import numpy as np
 
+from workflow_scripts.core.budgets import fraction_name, shots_name
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
-from workflow_scripts.mil.splits import ALL, Cohort, Split, patient_strata
+from workflow_scripts.mil.splits import Cohort, Split, patient_strata
 
 _LEARNT = ("train", "val")
-
-
-def fraction_name(fraction: float) -> str:
-    """Budget of a fraction of the training patients: `all` of 1, `25%` of 0.25."""
-    return ALL if fraction == 1 else f"{100 * fraction:g}%"
-
-
-def shots_name(patients: int) -> str:
-    """Budget of a few patients of each class: `8/class`."""
-    return f"{patients}/class"
 
 
 def _shuffled(cohort: Cohort, split: Split, parts: Collection[str], seed: int) -> dict[int, list[str]]:

@@ -6,12 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from workflow_scripts.core.budgets import WHOLE, is_few_shot
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.mil.head import Job
-
-WHOLE = "all"  # the budget of all training patients
-_FEW_SHOT = "/class"  # how the names of few-shot budgets end
 
 
 class Fit(NamedTuple):
@@ -114,10 +112,10 @@ def budget_facts(splits: pa.Table, patient_of: dict[str, str], design: str) -> d
         learnt = np.unique(np.concatenate(pool))
         tested = np.unique(parts.get("test", np.empty(0, np.int64)))
         ours, others = len(learnt), len(everyone) - len(learnt)
-        if design == "draws" or budget.endswith(_FEW_SHOT):
+        if design == "draws" or is_few_shot(budget):
             ours, others = len(everyone) - len(tested), len(tested)
         ratios.setdefault(budget, []).append(ours / max(others, 1))
     return {
-        budget: {"design": "draws" if budget.endswith(_FEW_SHOT) else design, "learnt_per_left": float(np.mean(values))}
+        budget: {"design": "draws" if is_few_shot(budget) else design, "learnt_per_left": float(np.mean(values))}
         for budget, values in ratios.items()
     }

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from workflow_scripts.core.budgets import WHOLE
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.tasks import KINDS, METRICS
@@ -18,7 +19,6 @@ from workflow_scripts.mil.predictions import read_tested
 from workflow_scripts.mil.scoring import Scored, score
 
 Row = dict[str, Any]
-ALL = "all"
 _FACTS = ("task", "kind", "family", "level", "n_slides", "n_excluded", "splits")
 
 
@@ -130,7 +130,7 @@ def _rows_of(cell: Cell, primary: dict[str, str]) -> list[Row]:
         "failure": cell.failure or None,
     }
     if cell.failure:
-        return [base | {"budget": ALL, "metric": kind.headline, "headline": True}]
+        return [base | {"budget": WHOLE, "metric": kind.headline, "headline": True}]
     return [
         base | {"budget": budget, "metric": metric, "headline": metric == kind.headline} | _numbers(metric, scored)
         for (budget, metric), scored in cell.scored.items()
@@ -191,7 +191,7 @@ def comparison_rows(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]], pri
                 rows += _comparisons(one, two, primary)
     families: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        if row["headline"] and row["budget"] == ALL:
+        if row["headline"] and row["budget"] == WHOLE:
             families.setdefault((row["family"], row["head"]), []).append(row)
     for family in families.values():
         adjusted = holm(np.array([row["p"] for row in family]))

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from workflow_scripts.core.budgets import WHOLE
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.given_splits import GivenSplit
 from workflow_scripts.core.seeds import derive_seed
 
-ALL = "all"
-"""The budget of a split whose whole training part is used."""
 _QUANTILES = 4
 
 
@@ -150,7 +149,7 @@ def deal_folds(cohort: Cohort, folds: int, repeats: int, seed: int, validation_f
     for repeat in range(repeats):
         fold_of = _fold_of_groups(cohort, folds, derive_seed(seed, "folds", repeat))
         of_slide = np.array([fold_of[group] for group in groups])
-        dealt = (Split(ALL, repeat, fold, np.where(of_slide == fold, "test", "train")) for fold in range(folds))
+        dealt = (Split(WHOLE, repeat, fold, np.where(of_slide == fold, "test", "train")) for fold in range(folds))
         splits += [_hold_back(cohort, split, validation_fraction, seed) for split in dealt]
     return splits
 
@@ -165,7 +164,7 @@ def as_given(cohort: Cohort, given: Iterable[GivenSplit], seed: int, validation_
         validation_fraction: fraction of a split's training patients that becomes `val`.
     """
     splits = (
-        Split(ALL, split.repeat, split.fold, np.array([split.parts.get(name, "") for name in cohort.slide_ids]))
+        Split(WHOLE, split.repeat, split.fold, np.array([split.parts.get(name, "") for name in cohort.slide_ids]))
         for split in given
     )
     return [_hold_back(cohort, split, validation_fraction, seed) for split in splits]

@@ -2,7 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from workflow_scripts.report.results import WHOLE, Row, TaskTable
+from workflow_scripts.core.budgets import WHOLE
+from workflow_scripts.report.results import Row, TaskTable
 from workflow_scripts.report.wording import counted, interval, known, listed, metric_facts, number, p_value
 
 _CLAIMS = ("better", "worse")

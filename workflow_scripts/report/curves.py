@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from workflow_scripts.core.budgets import WHOLE
 from workflow_scripts.core.tasks import Column, Kind
-from workflow_scripts.report.results import WHOLE
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from workflow_scripts.core.budgets import WHOLE
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_meta, read_table
-from workflow_scripts.report.results import WHOLE
 
 Row = dict[str, Any]
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from workflow_scripts.core.budgets import WHOLE, budget_order
 from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.report.wording import counted, known, metric_facts, metric_name, number
 
 Row = dict[str, Any]
-WHOLE = "all"
 """Budget of splits that train on everything, of which claims are made."""
 
 
@@ -90,16 +90,9 @@ def _table(name: str, rows: list[Row], representations: list[str]) -> TaskTable:
         representations=in_order((row["representation"] for row in rows), representations),
         heads=heads,
         primary=heads[0],
-        budgets=sorted({row["budget"] for row in rows}, key=_size),
+        budgets=sorted({row["budget"] for row in rows}, key=budget_order),
         rows={(row["representation"], row["head"], row["budget"], row["metric"]): row for row in rows},
     )
-
-
-def _size(budget: str) -> tuple[bool, float]:
-    """Order of the budgets: `8/class` by its number, then `25%` by its own, then everything."""
-    if budget.endswith("/class"):
-        return False, float(budget.removesuffix("/class"))
-    return True, float(budget.removesuffix("%")) if budget.endswith("%") else 100.0
 
 
 def missing_value(row: Row) -> str:

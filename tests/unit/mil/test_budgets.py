@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from workflow_scripts.core.budgets import fraction_name
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.mil.budgets import few_shot, fraction_name, train_fractions
+from workflow_scripts.mil.budgets import few_shot, train_fractions
 from workflow_scripts.mil.splits import Cohort, deal_folds, require_no_leak
 
 
