@@ -19,14 +19,7 @@ class Knn(Section):
     """Distance of slide vectors, standardised on the training slides."""
 
 
-class Logistic(Section):
-    c: Chosen = "auto"
-    """Inverse strength of the L2 penalty; auto takes the best of 1e-4 to 100 by inner folds."""
-    inner_folds: InnerFolds = 5
-    """Folds of the training patients by which c is chosen, where there is no part `val`."""
-
-
-class CumulativeLink(Section):
+class ClassPenalty(Section):
     c: Chosen = "auto"
     """Inverse strength of the L2 penalty; auto takes the best of 1e-4 to 100 by inner folds."""
     inner_folds: InnerFolds = 5
@@ -99,8 +92,8 @@ class Hipt(Section):
 
 class HeadSettings(Section):
     knn: Knn = Knn()
-    logistic: Logistic = Logistic()
-    cumulative_link: CumulativeLink = CumulativeLink()
+    logistic: ClassPenalty = ClassPenalty()
+    cumulative_link: ClassPenalty = ClassPenalty()
     cox: Cox = Cox()
     ridge: Ridge = Ridge()
     mil: Mil = Mil()

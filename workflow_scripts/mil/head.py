@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from workflow_scripts.mil.bags import Bags
+from workflow_scripts.mil.inner import Losses, choose
 
 Settings = Mapping[str, Any]
 
@@ -57,7 +58,7 @@ class VectorHead(ABC):
 
     Attributes:
         kind: kind of the task.
-        settings: its section of `benchmark.head_settings`; a key that is missing has the head's own default.
+        settings: all keys of its section of `benchmark.head_settings`.
     """
 
     def __init__(self, kind: str, settings: Settings) -> None:
@@ -68,6 +69,21 @@ class VectorHead(ABC):
     @abstractmethod
     def fit(self, train: Bags, validation: Bags, seed: int) -> dict[str, float]:
         """Learn from the training bags, choose by `validation` where it has bags, and return what was chosen."""
+
+    def given_or_chosen(
+        self,
+        key: str,
+        grid: Sequence[float],
+        losses: Losses,
+        train: Bags,
+        validation: Bags,
+        seed: int,
+        otherwise: float,
+    ) -> float:
+        """A setting as it is given, or where that is `auto`, what `choose` takes of the grid."""
+        if self.settings[key] != "auto":
+            return float(self.settings[key])
+        return choose(grid, losses, train, validation, self.settings["inner_folds"], seed, otherwise)
 
     @abstractmethod
     def predict_vectors(self, vectors: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import cast
 
+from workflow_scripts.config import HeadSettings
 from workflow_scripts.core.heads import head_entry
 from workflow_scripts.mil.head import Head, Settings
 
@@ -13,10 +14,11 @@ def make_head(name: str, kind: str, settings: Settings) -> Head:
     Args:
         name: of the registry.
         kind: kind of the task.
-        settings: its keys of `benchmark.head_settings`; those that are missing have the head's own defaults.
+        settings: its keys of `benchmark.head_settings`; those that are missing have their defaults.
 
     Raises:
         UserError: there is no such head, or it does not serve that kind.
     """
     entry = head_entry(name, kind)
-    return cast(Head, getattr(import_module(f"workflow_scripts.mil.heads.{entry.module}"), entry.name)(kind, settings))
+    head = getattr(import_module(f"workflow_scripts.mil.heads.{entry.module}"), entry.name)
+    return cast(Head, head(kind, HeadSettings().of(name) | dict(settings)))

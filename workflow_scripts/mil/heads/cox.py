@@ -6,7 +6,6 @@ from lifelines import CoxPHFitter
 
 from workflow_scripts.mil.bags import Bags
 from workflow_scripts.mil.head import Scaler, VectorHead
-from workflow_scripts.mil.inner import choose
 
 GRID = (10.0, 1.0, 0.1, 0.01, 0.001)
 
@@ -45,10 +44,8 @@ class CoxHead(VectorHead):
     """
 
     def fit(self, train: Bags, validation: Bags, seed: int) -> dict[str, float]:
-        train, penalizer = by_patient(train), self.settings.get("penalizer", 0.1)
-        if penalizer == "auto":
-            folds = self.settings.get("inner_folds", 5)
-            penalizer = choose(GRID, self._losses, train, validation, folds, seed, otherwise=0.1)
+        train = by_patient(train)
+        penalizer = self.given_or_chosen("penalizer", GRID, self._losses, train, validation, seed, otherwise=0.1)
         self._scaler, self._basis = self._components(train)
         self._slopes = self._fitted(self._scaler(train.vectors) @ self._basis, train, penalizer)
         return {"penalizer": penalizer, "components": self._basis.shape[1]}
@@ -57,7 +54,7 @@ class CoxHead(VectorHead):
         """Scaler of the patients, and those of the first principal directions `[D, k]` that have spread."""
         scaler = Scaler(train)
         events = int(train.target["event"].sum())
-        most = min(len(train) - 1, max(1, events // self.settings.get("events_per_component", 5)))
+        most = min(len(train) - 1, max(1, events // self.settings["events_per_component"]))
         _, size, directions = np.linalg.svd(scaler(train.vectors), full_matrices=False)
         return scaler, directions[:most][size[:most] ** 2 > 1e-9 * len(train)].T
 
@@ -67,7 +64,7 @@ class CoxHead(VectorHead):
             return np.zeros(0)
         table = pd.DataFrame(scores, columns=[f"c{i}" for i in range(scores.shape[1])])
         table = table.assign(time=train.target["time"], event=train.target["event"])
-        model = CoxPHFitter(penalizer=penalizer, l1_ratio=self.settings.get("l1_ratio", 0.0))
+        model = CoxPHFitter(penalizer=penalizer, l1_ratio=self.settings["l1_ratio"])
         model.fit(table, "time", "event")
         return model.params_.to_numpy(dtype=np.float64)
 

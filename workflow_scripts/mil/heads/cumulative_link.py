@@ -6,7 +6,6 @@ from scipy.special import expit, log_expit
 
 from workflow_scripts.mil.bags import Bags
 from workflow_scripts.mil.head import Scaler, VectorHead, balanced, spread
-from workflow_scripts.mil.inner import choose
 
 GRID = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
 TINY = 1e-12
@@ -73,10 +72,7 @@ class CumulativeLinkHead(VectorHead):
     """Proportional odds after standardisation, grades balanced; C given or chosen as for logistic regression."""
 
     def fit(self, train: Bags, validation: Bags, seed: int) -> dict[str, float]:
-        c = self.settings.get("c", "auto")
-        if c == "auto":
-            folds = self.settings.get("inner_folds", 5)
-            c = choose(GRID, self._losses, train, validation, folds, seed, otherwise=1.0)
+        c = self.given_or_chosen("c", GRID, self._losses, train, validation, seed, otherwise=1.0)
         self._n_classes = train.n_classes
         self._scaler, self._seen, self._model = self._fitted(train, c)
         return {"c": c}

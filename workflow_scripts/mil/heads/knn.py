@@ -23,12 +23,12 @@ class KnnHead(VectorHead):
         return {}
 
     def predict_vectors(self, vectors: np.ndarray) -> np.ndarray:
-        metric = self.settings.get("metric", "euclidean")
+        metric = self.settings["metric"]
         near = np.nan_to_num(cdist(self._scaler(vectors), self._vectors, metric), nan=1.0)  # cosine of a zero vector
         slides = np.split(np.arange(len(self._vectors)), self._starts[1:])
         first = np.stack([rows[near[:, rows].argmin(axis=1)] for rows in slides], axis=1)  # [n, patients]
         distance = np.take_along_axis(near, first, axis=1)
-        count = min(self.settings.get("neighbours", 5), len(slides))
+        count = min(self.settings["neighbours"], len(slides))
         votes = np.zeros((len(vectors), self._n_classes))
         for row, (slide, far) in enumerate(zip(first, distance, strict=True)):
             voters = slide[np.lexsort((self._rank[slide], far))[:count]]

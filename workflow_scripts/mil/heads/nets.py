@@ -68,25 +68,25 @@ class NetHead:
         from workflow_scripts.mil.packing import cohort_of
         from workflow_scripts.mil.training import Plan, Schedule, repeatable, train_jobs
 
-        get = self.settings.get
-        objective = objective_of(self.kind, bags.n_classes, get("survival_loss", "cox"))
-        sizes = Sizes(1, bags.regions[0].shape[1], objective.outputs, get("hidden", 128), get("attention", 64),
+        own = self.settings
+        objective = objective_of(self.kind, bags.n_classes, own["survival_loss"])
+        sizes = Sizes(1, bags.regions[0].shape[1], objective.outputs, own["hidden"], own["attention"],
                       dict(self.settings))  # fmt: skip
         net = getattr(import_module(f"workflow_scripts.mil.nets.{self.module}"), self.name)
-        plan = Plan(net, sizes, get("dropout", 0.25), get("weight_decay", 1e-5), objective)
-        jobs = [with_validation(bags, job, get("inner_fraction", 0.0)) for job in jobs]
+        plan = Plan(net, sizes, own["dropout"], own["weight_decay"], objective)
+        jobs = [with_validation(bags, job, own["inner_fraction"]) for job in jobs]
         schedules = [Schedule(*self._schedule(len(job.train))) for job in jobs]
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with repeatable():
             logits = train_jobs(plan, cohort_of(bags, device), bags, jobs, schedules)
-        return [objective.predictions(own, bags, job.train) for own, job in zip(logits, jobs, strict=True)]
+        return [objective.predictions(values, bags, job.train) for values, job in zip(logits, jobs, strict=True)]
 
     def _schedule(self, n_bags: int) -> tuple[int, int, float, int]:
         """Steps, slides a step, learning rate, and steps a pass."""
-        epochs, batch = self.settings.get("epochs", "auto"), self.settings.get("batch_size", "auto")
+        epochs, batch = self.settings["epochs"], self.settings["batch_size"]
         epochs = epochs_for(n_bags) if epochs == "auto" else epochs
         batch = batch_for(n_bags, self.kind) if batch == "auto" else min(batch, n_bags)
-        rate = self.settings.get("lr", 2e-4) * min(batch, LARGEST_BATCH) ** self.growth
+        rate = self.settings["lr"] * min(batch, LARGEST_BATCH) ** self.growth
         return math.ceil(epochs * n_bags / batch), batch, rate, math.ceil(n_bags / batch)
 
 

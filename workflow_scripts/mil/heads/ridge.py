@@ -4,7 +4,6 @@ import numpy as np
 
 from workflow_scripts.mil.bags import Bags
 from workflow_scripts.mil.head import Scaler, VectorHead
-from workflow_scripts.mil.inner import choose
 
 GRID = tuple(float(alpha) for alpha in 10.0 ** np.arange(5, -3, -1))
 
@@ -38,10 +37,7 @@ class RidgeHead(VectorHead):
     """
 
     def fit(self, train: Bags, validation: Bags, seed: int) -> dict[str, float]:
-        alpha = self.settings.get("alpha", "auto")
-        if alpha == "auto":
-            folds = self.settings.get("inner_folds", 5)
-            alpha = choose(GRID, self._losses, train, validation, folds, seed, otherwise=1.0)
+        alpha = self.given_or_chosen("alpha", GRID, self._losses, train, validation, seed, otherwise=1.0)
         self._scaler = Scaler(train)
         self._slopes, self._mean = self._path(self._scaler, train, (alpha,))
         return {"alpha": alpha}

@@ -27,7 +27,7 @@ class ClamSb(Net):
         hidden = self.embed(batch)
         scores = self.score(hidden)
         logits = self.bag_logits(hidden, scores, batch.block)
-        weight = float(self.sizes.own.get("instance_weight", 0.3))
+        weight = float(self.sizes.own["instance_weight"])
         if batch.labels is None:
             return Output(logits, (Stream(1.0, logits.unsqueeze(2)),))
         own = (weight, self.instance_loss(hidden, scores, batch.block, batch.labels))
@@ -43,7 +43,7 @@ class ClamSb(Net):
         if self.branches == 1:
             scores = scores.expand(-1, -1, classes)
         of_bag = scores.transpose(1, 2).unsqueeze(1).detach()  # [J, 1, C, T]
-        count = min(int(self.sizes.own.get("instances", 8)), length)
+        count = min(int(self.sizes.own["instances"]), length)
         top = of_bag.masked_fill(~block.unsqueeze(2), -torch.inf).topk(count, dim=-1).indices  # [J, B, C, k]
         low = of_bag.masked_fill(~block.unsqueeze(2), torch.inf).topk(count, dim=-1, largest=False).indices
         logits = self.classify_instances(hidden).view(jobs, length, classes, 2)

@@ -14,7 +14,7 @@ class Dtfd(Net):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
-        self.parts = int(sizes.own.get("pseudo_bags", 4))
+        self.parts = int(sizes.own["pseudo_bags"])
         self.score, self.score_parts = GatedScores(sizes), GatedScores(sizes)
         self.classify_parts = Linear(sizes.jobs, sizes.hidden, sizes.outputs)
         self.classify = Linear(sizes.jobs, sizes.hidden, sizes.outputs)

@@ -17,7 +17,7 @@ class Hipt(Net):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
-        heads, depth = int(sizes.own.get("attention_heads", 4)), int(sizes.own.get("depth", 2))
+        heads, depth = int(sizes.own["attention_heads"]), int(sizes.own["depth"])
         self.blocks = nn.ModuleList(Block(sizes.jobs, sizes.hidden, heads) for _ in range(depth))
         self.score = GatedScores(sizes)
         self.classify = Linear(sizes.jobs, sizes.hidden, sizes.outputs)

@@ -42,7 +42,7 @@ class Transmil(Net):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
-        jobs, width, heads = sizes.jobs, sizes.hidden, int(sizes.own.get("attention_heads", 8))
+        jobs, width, heads = sizes.jobs, sizes.hidden, int(sizes.own["attention_heads"])
         self.token = Linear(jobs, 1, width, bias=False)  # one vector a job
         self.first, self.second = _Layer(jobs, width, heads), _Layer(jobs, width, heads)
         self.seven, self.five, self.three = (Linear(jobs, size * size, width) for size in (7, 5, 3))
