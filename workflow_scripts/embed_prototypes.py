@@ -34,7 +34,8 @@ def main(argv: list[str] | None = None) -> None:
     vectors = np.stack(regions["vector"].to_numpy(zero_copy_only=False))
 
     sets, there = prototype_means(vectors, slide, prototype, len(slide_ids), args.count)
-    order = canonical_order(sets, np.all(there, axis=1))
+    learnt = np.array([meta["saw"] == "all" or name in set(meta["saw"]) for name in slide_ids])
+    order = canonical_order(sets, np.all(there, axis=1), learnt)
     sets = np.take_along_axis(sets, order[:, :, None], axis=1).astype(np.float32)
     there = np.take_along_axis(there, order, axis=1)
     small = ~there.any(axis=1)

@@ -46,24 +46,25 @@ def _matched(sets: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.array([linear_sum_assignment(pair, maximize=True)[1] for pair in cosines], dtype=np.int64)
 
 
-def canonical_order(sets: np.ndarray, complete: np.ndarray) -> np.ndarray:
+def canonical_order(sets: np.ndarray, complete: np.ndarray, learnt: np.ndarray) -> np.ndarray:
     """Order of each slide's prototypes such that the k-th of one slide answers to the k-th of any other.
 
     Each slide is matched one-to-one to a reference of the cohort, which is the mean of the prototypes matched to it:
     the two are computed in turn until nothing changes, from the complete set whose prototypes are most unlike each
     other on. Neither step lowers the sum of cosines. Vectors are compared after subtraction of the cohort's mean.
-    No label is looked at.
+    No label is looked at, and slides that were kept from pretraining change no other slide's order.
 
     Args:
         sets: float64 `[S, M, d]`.
         complete: bool `[S]`, slides whose prototypes all have regions; where there are any, these alone make the
             reference.
+        learnt: bool `[S]`, slides of the cohort that was pretrained on; mean and reference are of these.
 
     Returns:
         int64 `[S, M]`: the prototype of each slide that stands at each place.
     """
-    unit = _unit(sets - sets.mean(axis=(0, 1)))
-    taught = unit[complete] if complete.any() else unit
+    unit = _unit(sets - sets[learnt].mean(axis=(0, 1)))
+    taught = unit[learnt & complete] if (learnt & complete).any() else unit[learnt]
     alike = np.einsum("smd,snd->s", taught, taught)  # sum over all pairs of the set's cosines
     reference, order = taught[np.round(alike, 10).argmin()], np.empty(0, dtype=np.int64)
     for _ in range(_ROUNDS):

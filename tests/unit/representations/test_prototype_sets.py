@@ -37,17 +37,28 @@ def test_a_planted_order_is_found_whatever_the_order_of_the_slides(count):
     sets = planted[shuffles] + 0.2 * random.normal(size=(30, count, 16)) + 5
     complete = np.ones(30, dtype=bool)
     complete[3] = False
-    order = canonical_order(sets, complete)
+    every = np.ones(30, dtype=bool)
+    order = canonical_order(sets, complete, every)
     stands = np.take_along_axis(shuffles, order, axis=1)
     assert (stands == stands[0]).all() and sorted(stands[0]) == list(range(count))
-    turned = canonical_order(sets[::-1], complete[::-1])[::-1]
+    turned = canonical_order(sets[::-1], complete[::-1], every)[::-1]
     np.testing.assert_array_equal(turned, order)
+
+
+def test_slides_kept_from_pretraining_change_no_other_slides_order():
+    random = np.random.default_rng(7)
+    sets = random.normal(size=(20, 3, 8))
+    learnt = np.arange(20) < 12
+    complete = np.ones(20, dtype=bool)
+    alone = canonical_order(sets[:12], complete[:12], learnt[:12])
+    sets[12:] = 50 * random.normal(size=(8, 3, 8)) + 100
+    np.testing.assert_array_equal(canonical_order(sets, complete, learnt)[:12], alone)
 
 
 def test_each_order_is_the_best_against_the_mean_of_the_others():
     random = np.random.default_rng(1)
     sets = random.normal(size=(12, 3, 6))
-    order = canonical_order(sets, np.ones(12, dtype=bool))
+    order = canonical_order(sets, np.ones(12, dtype=bool), np.ones(12, dtype=bool))
     unit = sets - sets.mean(axis=(0, 1))
     unit /= np.linalg.norm(unit, axis=-1, keepdims=True)
     placed = np.take_along_axis(unit, order[:, :, None], axis=1)
