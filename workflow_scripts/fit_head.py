@@ -11,15 +11,15 @@ from pydantic import Field
 
 from workflow_scripts.config import Section
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
-from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.gpu import lease_devices
+from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.mil.bags import pair_embeddings, slide_vectors
-from workflow_scripts.mil.crossval import Part, by_fold, predict_parts
+from workflow_scripts.mil.crossval import by_fold, predict_heads
 from workflow_scripts.mil.jobs import budget_facts, require_unseen, seen_in_tests
 from workflow_scripts.mil.predictions import PREDICTIONS
-from workflow_scripts.mil.units import make_units
+from workflow_scripts.mil.units import Units, make_units
 from workflow_scripts.representations.patch_bags import PatchBags
 
 
@@ -31,25 +31,20 @@ class Settings(Section):
     seed: int = 0
 
 
-def _all_heads(settings: Settings, kind: str, parts: list[Part]) -> tuple[list[pa.Table], dict[str, str]]:
-    """Predictions of the heads that could be fitted, and why others could not."""
-    tables, failures = [], {}
-    for head in settings.heads:
-        try:
-            tables.append(predict_parts(head, kind, parts, settings.heads[head], settings.seed, settings.seeds))
-        except Exception as error:  # one head's failure is a line of the results, and costs no other head anything
-            log.exception("head %s failed", head)
-            failures[head] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    return tables, failures
-
-
-def _embeddings(folder: Path, slide_ids: list[str]) -> tuple[np.ndarray, Sequence[np.ndarray]]:
-    """Vectors and bags of the slides; bags of patches are read from the features where these are kept."""
+def _embeddings(folder: Path, slide_ids: list[str], bags: bool) -> tuple[np.ndarray, Sequence[np.ndarray]]:
+    """Vectors and bags of the slides; bags of patches are read from the features where they are, if heads want bags."""
     slides, regions = (read_table(folder / f"{name}.parquet") for name in ("slides", "regions"))
     features = read_meta(folder / "regions.parquet").get("features")
     if features is None:
         return pair_embeddings(slide_ids, slides, regions, str(folder))
-    return slide_vectors(slide_ids, slides, str(folder)), PatchBags(folder / features, slide_ids)
+    vectors = slide_vectors(slide_ids, slides, str(folder))
+    return vectors, PatchBags(folder / features, slide_ids) if bags else list(vectors[:, None])
+
+
+def _units(folder: Path, labels: pa.Table, facts: dict[str, Any], bags: bool) -> Units:
+    """Bags of the labelled slides by the embeddings of a folder."""
+    embedded = _embeddings(folder, labels["slide_id"].to_pylist(), bags)
+    return make_units(labels, KINDS[facts["kind"]], facts["classes"], facts["slides_of_patient"] == "bag", *embedded)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -69,22 +64,22 @@ def main(argv: list[str] | None = None) -> None:
     saw = seen_in_tests(splits, [meta["saw"] for meta in trained])
     if args.embeddings[0].name != args.representation:  # trained for each fold
         require_unseen(args.representation, saw)
-    by_patient, kind = facts["slides_of_patient"] == "bag", KINDS[facts["kind"]]
-    embedded = [_embeddings(folder, labels["slide_id"].to_pylist()) for folder in args.embeddings]
-    units = [make_units(labels, kind, facts["classes"], by_patient, *one) for one in embedded]
-    tables, failures = _all_heads(args.config, facts["kind"], by_fold(units, splits))
+    settings: Settings = args.config
+    bags = not all(HEADS[head].light for head in settings.heads)
+    parts = by_fold([_units(folder, labels, facts, bags) for folder in args.embeddings], splits)
+    tables, failures = predict_heads(settings.heads, facts["kind"], parts, settings.seed, settings.seeds)
     patient_of = dict(zip(labels["slide_id"].to_pylist(), labels["patient_id"].to_pylist(), strict=True))
     copied = ("task", "kind", "family", "level", "classes", "counts", "n_excluded", "excluded")
     meta = {name: facts[name] for name in copied} | {
         "n_slides": pc.count_distinct(splits.filter(pc.equal(splits["part"], "test"))["slide_id"]).as_py(),
-        "heads": list(args.config.heads),
+        "heads": list(settings.heads),
         "failures": failures,
         "representation": args.representation,
         "pretrained_on": trained[0]["pretrained_on"] + (" (for fold 0, others alike)" if len(trained) > 1 else ""),
         "saw": saw,
         "splits": facts["splits_in_words"],
         "budgets": budget_facts(splits, patient_of, facts["design"]),
-        "settings": args.config.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json"),
     }
     write_table(args.output, pa.concat_tables(tables) if tables else PREDICTIONS.empty_table(), PREDICTIONS, meta)
     log.info("task %s on %s: %s", meta["task"], meta["representation"], _told(tables, failures))

@@ -1,6 +1,6 @@
 """A head over all fits of a task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.core.entry import log
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.mil.bags import Bags
@@ -35,6 +36,28 @@ def by_fold(units: Sequence[Units], splits: pa.Table) -> list[Part]:
     if len(units) == 1:
         return [Part(units[0], splits)]
     return [Part(one, splits.filter(pc.equal(splits["fold"], fold))) for fold, one in enumerate(units)]
+
+
+def predict_heads(
+    heads: Mapping[str, Settings], kind: str, parts: Sequence[Part], seed: int, seeds: int
+) -> tuple[list[pa.Table], dict[str, str]]:
+    """Predictions of the heads that could be fitted, and by head, why others could not.
+
+    Args:
+        heads: settings of each head; for the rest see `predict_parts`.
+        kind: kind of the task.
+        parts: from `by_fold`.
+        seed: seed of the benchmark.
+        seeds: number of head seeds.
+    """
+    tables, failures = [], {}
+    for head, settings in heads.items():
+        try:
+            tables.append(predict_parts(head, kind, parts, settings, seed, seeds))
+        except Exception as error:  # one head's failure is a line of the results, and costs no other head anything
+            log.exception("head %s failed", head)
+            failures[head] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return tables, failures
 
 
 def predict_parts(head: str, kind: str, parts: Sequence[Part], settings: Settings, seed: int, seeds: int) -> pa.Table:
