@@ -18,6 +18,10 @@ def _task(**keys):
         ({"splits": {"kind": "file"}}, "splits of kind file need the key file"),
         ({"splits": {"kind": "hipt"}}, "splits of kind hipt need the key folder"),
         ({"splits": {"kind": "leave_one_out"}}, "splits of kind leave_one_out need the key column"),
+        (
+            {"splits": {"kind": "leave_one_out", "column": "site", "leaks": "report"}},
+            "leave_one_out tests a patient once, so leaks of patients at two sites cannot be left in",
+        ),
         ({"splits": {"kind": "external", "column": "cohort"}}, "column and value of external splits belong together"),
         ({"splits": {"column": "site"}}, "column is no key of splits of kind folds; drop it, or name another kind"),
         ({"splits": {"kind": "column", "folds": 5}}, "folds is no key of splits of kind column"),
