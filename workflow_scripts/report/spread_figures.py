@@ -1,6 +1,6 @@
 """Figures of how a result varies: over folds and repeats, and with the number of patients trained on."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import matplotlib
 import numpy as np
@@ -29,6 +29,15 @@ class BudgetValue(NamedTuple):
     high: float
 
 
+Value = TypeVar("Value", FoldValue, BudgetValue)
+
+
+def _defined(values: dict[str, list[Value]]) -> dict[str, list[Value]]:
+    """The values that are defined, of the representations that have any."""
+    found = {name: [one for one in own if known(one.value)] for name, own in values.items()}
+    return {name: own for name, own in found.items() if own}
+
+
 def _chance(axes: Axes, metric: Metric, vertical: bool) -> None:
     if metric.chance is not None:
         line = axes.axvline if vertical else axes.axhline
@@ -45,8 +54,7 @@ def fold_figure(values: dict[str, list[FoldValue]], metric: Metric, styles: Styl
         metric: what is shown.
         styles: of the representations.
     """
-    found = {name: [one for one in own if known(one.value)] for name, own in values.items()}
-    shown = {name: own for name, own in found.items() if own}
+    shown = _defined(values)
     if not shown:
         return None
     repeats = sorted({one.repeat for own in shown.values() for one in own})
@@ -81,8 +89,7 @@ def budget_figure(values: dict[str, list[BudgetValue]], metric: Metric, styles: 
         metric: what is shown.
         styles: of the representations.
     """
-    found = {name: [one for one in own if known(one.value)] for name, own in values.items()}
-    shown = {name: own for name, own in found.items() if own}
+    shown = _defined(values)
     if not shown:
         return None
     budgets = list(dict.fromkeys(one.budget for own in values.values() for one in own))
