@@ -4,6 +4,7 @@ Shapes: J jobs of a stack, B bags a job, T instances of its bags together, H the
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -119,7 +120,7 @@ class Sizes:
     own: dict[str, float] = field(default_factory=dict)
 
 
-class Net(nn.Module):
+class Net(nn.Module, ABC):
     """A network on bags: embeds instances by a linear layer, ReLU and dropout, `hidden = self.embed(batch)`.
 
     Attributes:
@@ -150,8 +151,9 @@ class Net(nn.Module):
         owner = batch.owner.clamp(max=bags - 1) + bags * torch.arange(jobs, device=hidden.device)[:, None]
         return hidden * batch.keep.view(-1, width)[owner.view(-1)].view(hidden.shape)
 
+    @abstractmethod
     def forward(self, batch: Batch) -> Output:
-        raise NotImplementedError
+        """Logits of the bags, and what the network has of a loss of its own."""
 
 
 class GatedScores(nn.Module):

@@ -1,5 +1,7 @@
 """Mean and max pooling of instances' logits."""
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -16,9 +18,9 @@ class _Pooled(Net):
     def forward(self, batch: Batch) -> Output:
         return only(self.pool(self.classify(self.embed(batch)), batch.block))
 
+    @abstractmethod
     def pool(self, logits: Tensor, block: Tensor) -> Tensor:
         """Logits `[J, B, C]` of instances' `[J, T, C]`."""
-        raise NotImplementedError
 
 
 class MeanMil(_Pooled):
