@@ -35,7 +35,7 @@ _WIRING = {
     "pretrain.runs": "as the keys that a run replaces",
     "embed": "new representations only, collect_results",
     "embed.tables.<name>": "embed_table of that table, fit_head on it, collect_results",
-    "benchmark.tasks": "split_patients, fit_head of that task",
+    "benchmark.tasks": "split_patients, fit_head of that task; choose_slides and pretraining by its folds",
     "benchmark.heads": "new MIL heads only, all heads on slide vectors, collect_results",
     "benchmark.primary_heads": "collect_results",
     "report": "write_report",
@@ -43,8 +43,11 @@ _WIRING = {
 }
 # Said in words above the tables of config/README.md, for it holds for nearly every key.
 _ALWAYS = {"write_report", "export_results", "export_model"}
-_BY_FOLD = "choose_slides"  # runs only where a run names a task whose folds it is trained for
-_SOURCE = "import_features"  # runs only where the section `source` is set
+# Rules that run only where the configuration asks for what they do.
+_WHERE = {
+    "import_features": "where source is set",
+    "choose_slides": "and pretraining of runs that are trained by folds",
+}
 
 
 class Key(NamedTuple):
@@ -65,11 +68,10 @@ class Key(NamedTuple):
 
 
 def _in_words(rules: list[str]) -> str:
-    plain = ", ".join(rule for rule in rules if rule != _SOURCE)
-    if _SOURCE not in rules:
-        return plain
-    imported = f"{_SOURCE} where source is set"
-    return f"{plain}; {imported}" if plain else imported
+    plain = ", ".join(rule for rule in rules if rule not in _WHERE)
+    return "; ".join(
+        [*([plain] if plain else []), *(f"{rule} {where}" for rule, where in _WHERE.items() if rule in rules)]
+    )
 
 
 def dependents(key: str) -> list[str]:
@@ -102,7 +104,7 @@ def _settings(config: Config, run: PretrainRun) -> dict[str, Any]:
     return {
         **{rule: [section_settings(config, name) for name in names] for rule, names in SECTIONS.items()},
         **{rule: settings(run) for rule, settings in BY_RUN.items()},
-        **{rule: [of(task, kind) for kind in KINDS] for rule, of in BY_TASK.items() if rule != _BY_FOLD},
+        **{rule: [of(task, kind) for kind in KINDS] for rule, of in BY_TASK.items()},
         "fit_head": [cell_settings(task, kind, cell) for kind in KINDS for cell in cells(task, kind)],
         **{rule: settings(config) for rule, settings in BY_CONFIG.items() if rule not in _ALWAYS},
     }

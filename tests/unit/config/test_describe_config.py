@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[3]
 DEMO = ROOT / "config" / "config.yaml"
 PRESETS = sorted((ROOT / "config" / "presets").glob("*.yaml"))
 
+BY_FOLDS = "choose_slides and pretraining of runs that are trained by folds"
+
 
 def read(path: Path) -> dict:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -210,8 +212,8 @@ def test_free_keys_rerun_nothing_and_no_other_key_does_so():
         ("pretrain.defaults.loss.teacher_temp", "warm_up, distill_round"),
         ("pretrain.defaults.prototypes.count", "cluster_regions"),
         ("pretrain.defaults.neighbours.matching", "assign_neighbours"),
-        ("benchmark.seed", "split_patients, fit_head, score_textures"),
-        ("benchmark.folds", "split_patients"),
+        ("benchmark.seed", f"split_patients, fit_head, score_textures; {BY_FOLDS}"),
+        ("benchmark.folds", f"split_patients; {BY_FOLDS}"),
     ],
 )
 def test_reruns_of_a_key(key, rules):
