@@ -1,7 +1,7 @@
 """Metrics of predictions, one value from one row a case. NaN where a metric is not defined.
 
-A metric is a function of `Outcomes`. Those that are a `SumMetric` or a `PairMetric` are quick to compute without each
-of many groups of cases (`jackknife`); any other function will do.
+A metric is a function of `Outcomes`. Those with a method `without` (`forms`) are quick to compute without each of many
+groups of cases (`jackknife`); any other function will do.
 """
 
 from collections.abc import Callable

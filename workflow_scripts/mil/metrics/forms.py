@@ -6,10 +6,22 @@ cases out is a subtraction. So the values without each of a thousand patients co
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from workflow_scripts.mil.metrics.outcomes import Outcomes
+
+
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A metric that has a quick way to what it is without groups of cases."""
+
+    def __call__(self, outcomes: Outcomes) -> float: ...
+
+    def without(self, outcomes: Outcomes, group: np.ndarray, n_groups: int) -> np.ndarray:
+        """The metric without the cases of each group, float64 `[G]`; `group` int64 `[n]` is from 0 to G - 1."""
+
 
 _CANCELLED = 1e-3  # with 16 digits, 13 are left
 
@@ -37,9 +49,10 @@ class SumMetric:
     spread: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __call__(self, outcomes: Outcomes) -> float:
-        return float(self._value(self.terms(outcomes).sum(axis=0)))
+        return float(self.of_sums(self.terms(outcomes).sum(axis=0)))
 
-    def _value(self, sums: np.ndarray) -> np.ndarray:
+    def of_sums(self, sums: np.ndarray) -> np.ndarray:
+        """The metric `[...]` of sums of terms `[..., *terms]`; NaN where it is not defined."""
         with np.errstate(divide="ignore", invalid="ignore"):
             value = np.asarray(self.value(sums))
         return np.where(np.isfinite(value), value, np.nan)
@@ -49,7 +62,7 @@ class SumMetric:
         terms = self.terms(outcomes)
         total = terms.sum(axis=0)
         rest = total - _group_sums(terms, group, n_groups)
-        values = self._value(rest)
+        values = self.of_sums(rest)
         if self.spread:
             for g in np.flatnonzero(self.spread(rest) <= _CANCELLED * self.spread(total)):
                 values[g] = self(outcomes.take(group != g))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workflow_scripts.mil.metrics.forms import PairMetric, SumMetric
+from workflow_scripts.mil.metrics.forms import LeavesOut, PairMetric
 from workflow_scripts.mil.metrics.outcomes import Outcomes
 
 Function = Callable[[Outcomes], float]
@@ -38,7 +38,7 @@ def jackknife(metric: Function, outcomes: Outcomes, groups: np.ndarray) -> np.nd
         float64 `[G]`, groups in rising order of their numbers; NaN where the metric of the others is not defined.
     """
     numbers, group = np.unique(groups, return_inverse=True)
-    if isinstance(metric, SumMetric | PairMetric):
+    if isinstance(metric, LeavesOut):
         return metric.without(outcomes, group, len(numbers))
     return np.array([metric(outcomes.take(group != g)) for g in range(len(numbers))])
 
