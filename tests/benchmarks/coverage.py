@@ -5,11 +5,13 @@
 Each cohort has two representations of equal worth: the same signal, noise of their own. Folds, heads, metrics and
 intervals are the workflow's. Of each condition and metric it prints how often the 95 % interval holds the value that
 is expected (the mean over all cohorts), and how often the difference of the two is called one. Conditions that are in
-the output already are not computed again, so an interrupted run goes on.
+the output already are not computed again, so an interrupted run goes on; with `--predictions FOLDER` what the heads
+predict is kept there, so that other intervals or metrics of the same cohorts cost no fits.
 """
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,26 +41,38 @@ FIXED = {"logistic": {"c": 1.0}, "ridge": {"alpha": 10.0}}
 
 @dataclass(frozen=True)
 class Condition:
-    """What cohorts are drawn from: head, kind of task, patients, whether labels can be learnt, share of positives."""
+    """What cohorts are drawn from: head, kind of task, patients, whether labels can be learnt, share of positives.
+
+    `shared` is the share of the noise's variance that both representations have in common, as two models of the same
+    patches have.
+    """
 
     head: str
     kind: str
     patients: int
     signal: bool
     positive: float = 0.5
+    shared: float = 0.0
 
     @property
     def name(self) -> str:
-        rare = "" if self.positive == 0.5 else f", {self.positive:.0%} positive"
-        return f"{self.kind}, {self.head}, n {self.patients}, {'signal' if self.signal else 'null'}{rare}"
+        parts = [self.kind, self.head, f"n {self.patients}", "signal" if self.signal else "null"]
+        parts += [f"{self.positive:.0%} positive"] if self.positive != 0.5 else []
+        return ", ".join(parts + ([f"{self.shared:.0%} shared"] if self.shared else []))
 
 
 def conditions(patients: list[int]) -> list[Condition]:
-    """Every kind of task with a head on vectors, with and without signal, and a rare class."""
-    pairs = [("logistic", "classification"), ("knn", "classification")]
+    """Every kind of task with a head on vectors, a rare class, noise in common, and a network on small cohorts."""
+    classification = ("logistic", "classification")
+    pairs = [classification, ("knn", "classification")]
     pairs += [("logistic", "ordinal"), ("cox", "survival"), ("ridge", "regression")]
-    found = [Condition(*pair, n, signal) for n in patients for pair in pairs for signal in (False, True)]
-    return found + [Condition(*pairs[0], n, signal, 0.15) for n in patients if n >= 60 for signal in (False, True)]
+    both = (False, True)
+    found = [Condition(*pair, n, signal) for n in patients for pair in pairs for signal in both]
+    found += [Condition(*classification, n, signal, 0.15) for n in patients if n >= 60 for signal in both]
+    found += [
+        Condition(*pair, n, True, shared=0.8) for n in (60, 200) for pair in pairs if n in patients and pair[0] != "knn"
+    ]
+    return found + [Condition("abmil", "classification", n, signal) for n in patients if n <= 60 for signal in both]
 
 
 def draw(condition: Condition, random: np.random.Generator) -> tuple[list[Any], list[np.ndarray]]:
@@ -78,11 +92,15 @@ def draw(condition: Condition, random: np.random.Generator) -> tuple[list[Any], 
     strength = SIGNAL[condition.kind] if condition.signal else 0.0
     carried = np.zeros((n, DIM))
     carried[:, :CARRIERS] = strength * hidden[:, None]
-    return labels, [(carried + random.standard_normal((n, DIM))).astype(np.float32) for _ in range(2)]
+    own = [random.standard_normal((n, DIM)) for _ in range(2)]
+    common = random.standard_normal((n, DIM)) * math.sqrt(condition.shared)
+    return labels, [(carried + common + noise * math.sqrt(1 - condition.shared)).astype(np.float32) for noise in own]
 
 
-def scores_of_cohort(condition: Condition, repeats: int, folds: int, seed: int) -> dict[str, list[Scores]]:
-    """Scores of both representations by each metric."""
+def scores_of_cohort(
+    condition: Condition, repeats: int, folds: int, seed: int, kept: Path | None = None
+) -> dict[str, list[Scores]]:
+    """Scores of both representations by each metric; predictions are read from the folder `kept` where they are."""
     kind = KINDS[condition.kind]
     labels, representations = draw(condition, np.random.default_rng(seed))
     names = [f"p{i:04d}" for i in range(condition.patients)]
@@ -94,11 +112,10 @@ def scores_of_cohort(condition: Condition, repeats: int, folds: int, seed: int) 
     truth = {column.name: values for column, values in zip(kind.truth, columns, strict=True)}
     table = pa.table({"slide_id": names, "patient_id": names} | truth)
     found = []
-    for vectors in representations:
-        bags = _bags(vectors, table, kind, classes)
+    for number, vectors in enumerate(representations):
+        bags = _bags(vectors, table, kind, classes, condition.head, seed)
         jobs = [Job(*(np.flatnonzero(s.parts == part) for part in ("train", "val", "test")), seed) for s in splits]
-        own = {**HeadSettings().of(condition.head), **FIXED.get(condition.head, {})}
-        values, _ = predict_jobs(condition.head, condition.kind, bags, jobs, own)
+        values = _predicted(condition, bags, jobs, kept / f"{condition.name}_{seed}_{number}.npz" if kept else None)
         tests = [
             Predicted("all", s.repeat, s.fold, 0, job.test, value)
             for s, job, value in zip(splits, jobs, values, strict=True)
@@ -114,10 +131,28 @@ def scores_of_cohort(condition: Condition, repeats: int, folds: int, seed: int) 
     return {metric: [scores[metric] for scores in found] for metric in found[0]}
 
 
-def _bags(vectors: np.ndarray, table: pa.Table, kind: Any, classes: list[str]) -> Bags:
+def _bags(vectors: np.ndarray, table: pa.Table, kind: Any, classes: list[str], head: str, seed: int) -> Bags:
+    """A region a slide, or for networks six, each with noise of its own beside that of its slide."""
     columns = [table[column.name].to_pylist() for column in kind.truth]
     labels = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-    return Bags(vectors, [vector[None] for vector in vectors], target_array(kind, labels, classes), len(classes))
+    regions = [vector[None] for vector in vectors]
+    if not HEADS[head].light:
+        noise = np.random.default_rng([seed, 1]).standard_normal((len(vectors), 6, DIM), dtype=np.float32)
+        regions = list(vectors[:, None] + noise)
+    return Bags(vectors, regions, target_array(kind, labels, classes), len(classes))
+
+
+def _predicted(condition: Condition, bags: Bags, jobs: list[Job], kept: Path | None) -> list[np.ndarray]:
+    """What the head predicts in each job, from the file `kept` if it is there, else written to it."""
+    if kept and kept.exists():
+        with np.load(kept) as stored:
+            return [stored[str(number)] for number in range(len(jobs))]
+    own = {**HeadSettings().of(condition.head), **FIXED.get(condition.head, {})}
+    values, _ = predict_jobs(condition.head, condition.kind, bags, jobs, own)
+    if kept:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(kept, **{str(number): value for number, value in enumerate(values)})
+    return values
 
 
 def _numbers(metric: str, scores: list[Scores]) -> list[float]:
@@ -145,12 +180,12 @@ def summary(cohorts: list[dict[str, list[float]]]) -> dict[str, dict[str, float]
     return found
 
 
-def run(condition: Condition, cohorts: int, repeats: int, folds: int = 5) -> dict[str, Any]:
+def run(condition: Condition, cohorts: int, repeats: int, folds: int = 5, kept: Path | None = None) -> dict[str, Any]:
     """All cohorts of one condition."""
     start = time.perf_counter()
     scored = []
     for seed in range(cohorts):
-        scores = scores_of_cohort(condition, repeats, folds, seed)
+        scores = scores_of_cohort(condition, repeats, folds, seed, kept)
         scored.append({metric: _numbers(metric, both) for metric, both in scores.items()})
     spent = time.perf_counter() - start
     return {"cohorts": cohorts, "repeats": repeats, "seconds": round(spent, 1), "metrics": summary(scored)}
@@ -172,12 +207,13 @@ def main() -> None:
     parser.add_argument("--patients", type=int, nargs="+", default=[24, 60, 200, 500])
     parser.add_argument("--kinds", nargs="+", default=list(SIGNAL))
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--predictions", type=Path, help="folder in which predictions are kept")
     parser.add_argument("--output", type=Path, required=True, help="JSON, read and completed")
     args = parser.parse_args()
     results = json.loads(args.output.read_text()) if args.output.exists() else {}
     for condition in conditions(args.patients):
         if condition.kind in args.kinds and condition.name not in results:
-            results[condition.name] = run(condition, args.cohorts, args.repeats)
+            results[condition.name] = run(condition, args.cohorts, args.repeats, kept=args.predictions)
             args.output.write_text(json.dumps(results, indent=1))
             print(condition.name, results[condition.name]["seconds"], "s", flush=True)
     print("\n".join(lines(results)))
