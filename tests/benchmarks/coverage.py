@@ -121,10 +121,9 @@ def scores_of_cohort(
             for s, job, value in zip(splits, jobs, values, strict=True)
         ]
         tested = read_tested(prediction_table(condition.head, kind, table, tests), kind, classes, by_slide=False)
-        scale = HEADS[condition.head].common_scale
         found.append(
             {
-                metric: score(metric, kind, tested, "folds", folds - 1, scale).scores
+                metric: score(metric, kind, tested, "folds", folds - 1, HEADS[condition.head].common_scale).scores
                 for metric in metrics_of(condition.kind, len(classes))
             }
         )

@@ -38,6 +38,7 @@ class Scores:
         group: int64 `[G]`: number of each patient's group: its class, or with or without an event; all 0 where there
             are none.
         smallest: patients in the smallest group that the metric needs, such as the rarer class or those with an event.
+        learnt_again: as `core.tasks.Metric` has it.
         strata: folds whose cases are ranked apart; 1 where all are ranked together.
         ranking_noise: what of the spread of `influence` over repeats, summed over patients, comes from the cases that
             happen to be ranked with each patient and not from the models; 0 where all are ranked together.
@@ -51,6 +52,7 @@ class Scores:
     learnt_per_left: float
     group: np.ndarray
     smallest: int
+    learnt_again: float = 1.0
     strata: int = 1
     ranking_noise: float = 0.0
     replicates: tuple[np.ndarray, ...] = ()
@@ -67,6 +69,7 @@ class Scores:
             self.learnt_per_left,
             self.group,
             self.smallest,
+            self.learnt_again,
             max(self.strata, other.strata),
             replicates=_paired(self, other),
         )
@@ -123,10 +126,9 @@ def variance(scores: Scores) -> float:
     """Variance of `scores.value` over cohorts; NaN where it cannot be told.
 
     Of folds, three parts. What each patient adds when tested, averaged over the repeats (`patients`). What it adds when
-    learnt from: to first order the same again, for a pair of patients moves the metric both when one is tested by a
-    model that has learnt from the other and the other way round; it is bounded by what the repeats show of the models'
-    dependence on their training patients (`within`, the spread of a patient's influence over repeats, which the overlap
-    of their training parts makes `learnt_per_left` times smaller). And what is left of the repeats' own noise.
+    learnt from, `learnt_again` times what the repeats show of the models' dependence on their training patients: the
+    spread of a patient's influence over repeats (`within`), which the overlap of their training parts makes
+    `learnt_per_left` times smaller; at most as much as `patients`. And what is left of the repeats' own noise.
 
     Of draws, the corrected resampled variance of Nadeau and Bengio (2003). Of one test part held out, the jackknife
     over its patients, which holds the model fixed.
@@ -147,7 +149,8 @@ def variance(scores: Scores) -> float:
     within = float(kept.var(axis=0, ddof=1).sum())
     patients = max(total - within / len(kept), 0.0)
     of_models = max(within - scores.ranking_noise, 0.0)
-    return patients + min(scores.learnt_per_left * of_models, patients) + within / len(kept)
+    learnt = scores.learnt_again * scores.learnt_per_left * of_models
+    return patients + min(learnt, patients) + within / len(kept)
 
 
 def mean_of(trainings: list[Scores]) -> Scores:

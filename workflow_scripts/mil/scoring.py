@@ -67,13 +67,14 @@ def score(
     """
     apart = FACTS[metric].ranks and not common_scale and design == "folds"
     found = [_left_out(metric, one, tested, apart) for one in tested.rounds]
-    n_patients = len(tested.patient_ids)
+    groups = group_numbers(kind, tested)
+    classes = groups if kind.has_classes else None
     values, influences, noise, by_fold, by_seed = [], [], [], [], []
     for _, group in groupby(zip(tested.rounds, found, strict=True), key=lambda pair: pair[0].repeat):
         pairs = list(group)
         by_seed.append([result.value for _, result in pairs])
         values.append(_mean(np.array(by_seed[-1])))
-        influences.append(np.mean([_influence(*pair, tested, n_patients) for pair in pairs], axis=0))
+        influences.append(np.mean([_influence(*pair, tested, classes) for pair in pairs], axis=0))
         noise.append(np.mean([result.ranking_noise for _, result in pairs]) / len(pairs))  # seeds may share none of it
         by_fold.append(_by_fold(metric, [one for one, _ in pairs]))
     scores = Scores(
@@ -81,8 +82,9 @@ def score(
         np.array(influences),
         design,
         learnt_per_left,
-        group_numbers(kind, tested),
+        groups,
         smallest_group(kind, tested),
+        FACTS[metric].learnt_again,
         len(np.unique(tested.rounds[0].fold)) if apart else 1,
         float(np.mean(noise)) if apart else 0.0,
     )
@@ -96,10 +98,18 @@ def _left_out(metric: str, one: Round, tested: Tested, apart: bool) -> LeftOut:
     return LeftOut(float(function(one.outcomes)), jackknife(function, one.outcomes, groups))
 
 
-def _influence(one: Round, result: LeftOut, tested: Tested, n_patients: int) -> np.ndarray:
-    """Influence of every patient, float64 `[G]`; 0 for those that were not tested."""
-    full = np.zeros(n_patients)
-    full[np.unique(tested.patients[one.case])] = influence(result.value, result.without)
+def _influence(one: Round, result: LeftOut, tested: Tested, classes: np.ndarray | None) -> np.ndarray:
+    """Influence of every patient, float64 `[G]`, about the mean of its class; 0 for those that were not tested.
+
+    What all patients of a class have in common is how the metric goes with the share of that class, which is the same
+    in all cohorts that the estimate speaks of.
+    """
+    full = np.zeros(len(tested.patient_ids))
+    there, own = np.unique(tested.patients[one.case]), influence(result.value, result.without)
+    if classes is not None:
+        place = classes[there]
+        own -= (np.bincount(place, own) / np.maximum(np.bincount(place), 1))[place]
+    full[there] = own
     return full
 
 

@@ -63,6 +63,8 @@ def test_variance_of_folds_adds_what_is_learnt_up_to_what_is_tested():
     assert variance(scores([0.7, 0.7], noisy)) == pytest.approx(patients + 4 * within + within / 2)
     assert variance(scores([0.7, 0.7], noisy, ratio=1e6)) == pytest.approx(2 * patients + within / 2)
     assert variance(scores([0.7, 0.7], noisy, ranking_noise=within)) == pytest.approx(patients + within / 2)
+    half = variance(scores([0.7, 0.7], noisy, learnt_again=0.5))
+    assert half == pytest.approx(patients + 2 * within + within / 2)
 
 
 def test_variance_of_one_deal_takes_the_bound_and_of_a_held_out_part_the_tested_alone():
@@ -168,6 +170,13 @@ def test_holm_is_the_published_step_down():
 def test_spread():
     assert spread(np.array([1.0, 3.0, math.nan])) == pytest.approx(math.sqrt(2))
     assert math.isnan(spread(np.array([1.0, math.nan])))
+
+
+def test_half_of_what_a_threshold_owes_to_its_training_patients_is_linear_in_them():
+    """Of the step at 0 of a Gaussian margin, density squared is the linear part of the variance, Phi (1 - Phi) all."""
+    margin = np.linspace(-9, 9, 20001)
+    share = stats.norm.cdf(margin)
+    assert (stats.norm.pdf(margin) ** 2).sum() / (share * (1 - share)).sum() == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """Scores of every repeat against scikit-learn, and what the folds and seeds do to them."""
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from tests.unit.mil.planted import CLASSES, predictions
 from workflow_scripts.core.tasks import KINDS
-from workflow_scripts.mil.predictions import read_tested
+from workflow_scripts.mil.intervals import variance
+from workflow_scripts.mil.predictions import Predicted, prediction_table, read_tested
 from workflow_scripts.mil.scoring import score, smallest_group
 
 KIND = KINDS["classification"]
@@ -64,3 +66,23 @@ def test_smallest_group_counts_patients():
     tested = read_tested(predictions(1.0, n=41, slides=2), KIND, CLASSES, by_slide=True)
     assert smallest_group(KIND, tested) == 20
     assert np.bincount(tested.patients).tolist() == [2] * 41
+
+
+@pytest.mark.parametrize("metric", ["average_precision", "accuracy", "brier", "auc"])
+def test_variance_is_that_of_cohorts_with_the_same_classes(metric):
+    """Of one fixed model, tested on 15 patients of one class and 45 of the other, drawn anew 600 times.
+
+    With the share of a class free to vary, the variance of average precision would be more than twice as large.
+    """
+    random = np.random.default_rng(3)
+    label = np.repeat([0, 1], [45, 15])
+    names = [f"p{i:02d}" for i in range(60)]
+    truth = pa.table({"slide_id": names, "patient_id": names, "label": [CLASSES[i] for i in label]})
+    values, expected = [], []
+    for _ in range(600):
+        chance = 1 / (1 + np.exp(0.8 - 1.2 * label - random.normal(size=60)))
+        test = Predicted("all", 0, 0, 0, np.arange(60), np.stack([1 - chance, chance], axis=1))
+        found = scored(prediction_table("knn", KIND, truth, [test]), design="held_out", metric=metric).scores
+        values.append(found.value)
+        expected.append(variance(found))
+    assert np.mean(expected) == pytest.approx(np.var(values), rel=0.2)
