@@ -67,8 +67,11 @@ class Splits(Section):
                 raise ValueError(f"splits of kind {self.kind} need the key {key}")
             if key not in (*needed, *other) and value:
                 raise ValueError(f"{key} is no key of splits of kind {self.kind}; drop it, or name another kind")
-        if self.kind == "leave_one_out" and self.leaks == "report":
-            raise ValueError("leave_one_out tests a patient once, so leaks of patients at two sites cannot be left in")
+        if self.kind == "leave_one_out" and self.leaks not in ("refuse", "drop_from_test"):
+            raise ValueError(
+                f"leave_one_out with leaks: {self.leaks} would test a patient of two sites by two models; write "
+                "drop_from_test, which learns from it alone, or correct its sites"
+            )
         if self.kind == "external" and bool(self.column) != bool(self.value):
             raise ValueError("column and value of external splits belong together; give both, or neither")
         return self

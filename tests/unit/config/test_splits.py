@@ -20,7 +20,11 @@ def _task(**keys):
         ({"splits": {"kind": "leave_one_out"}}, "splits of kind leave_one_out need the key column"),
         (
             {"splits": {"kind": "leave_one_out", "column": "site", "leaks": "report"}},
-            "leave_one_out tests a patient once, so leaks of patients at two sites cannot be left in",
+            "leave_one_out with leaks: report would test a patient of two sites by two models; write drop_from_test",
+        ),
+        (
+            {"splits": {"kind": "leave_one_out", "column": "site", "leaks": "drop_from_train"}},
+            "leave_one_out with leaks: drop_from_train would test a patient of two sites by two models",
         ),
         ({"splits": {"kind": "external", "column": "cohort"}}, "column and value of external splits belong together"),
         ({"splits": {"column": "site"}}, "column is no key of splits of kind folds; drop it, or name another kind"),
