@@ -17,7 +17,7 @@ from workflow_scripts.core.fetched import is_remote
 from workflow_scripts.core.manifest import shard_of
 from workflow_scripts.encoders.hub import require_cached
 from workflow_scripts.interchange.places import find_files
-from workflow_scripts.representations.slide_table import has_vectors
+from workflow_scripts.representations.slide_table import without_vectors
 from workflow_scripts.tissue.mask_files import find_masks, orphan_warning
 
 
@@ -37,7 +37,7 @@ try:
     ROWS, TEST_ROWS = read_cohorts(MANIFEST, TEST_MANIFEST)
     SLIDES = {row.slide_id: row for row in [*ROWS, *TEST_ROWS]}
     if workflow.is_main_process and "--unlock" not in sys.argv:  # its jobs need not be checked again
-        refuse(CFG, ROWS, source_files, require_cached, has_vectors, TEST_ROWS)
+        refuse(CFG, ROWS, source_files, require_cached, without_vectors, TEST_ROWS)
     MASKS, ORPHANS = find_masks(CFG.tissue.masks, SLIDES)
 except UserError as error:  # an exception would be told with the lines of the rule files that it came through
     logger.error(f"error: {error}")

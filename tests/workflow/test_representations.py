@@ -46,7 +46,14 @@ def test_each_is_made_alone(project: Path) -> None:
 def test_a_table_of_other_slides_is_refused_before_anything_runs(project: Path) -> None:
     (project / "vectors.csv").write_text("slide_id,a\nnobody,1\n")
     result = snakemake(project, "-n")
-    assert result.returncode != 0 and "vectors.csv has none of the 9 slides of slides.csv" in result.stdout
+    assert result.returncode != 0 and "vectors.csv has no vector of 8 of the 9 slides" in result.stdout
+
+
+def test_a_table_without_one_slide_is_refused_before_anything_runs(project: Path) -> None:
+    rows = (project / "vectors.csv").read_text().splitlines()
+    (project / "vectors.csv").write_text("\n".join([*rows[:-1], ""]))
+    result = snakemake(project, "-n")
+    assert result.returncode != 0 and "embed.tables.other.file: vectors.csv has no vector of 1 of" in result.stdout
 
 
 def test_all_are_benchmarked(project: Path) -> None:

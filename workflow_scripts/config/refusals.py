@@ -14,6 +14,7 @@ from workflow_scripts.config import Config, Features
 from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.config.timm_names import timm_names
+from workflow_scripts.core.cells import first_few
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote, local_path, read_record
 from workflow_scripts.core.manifest import SlideRow
@@ -32,7 +33,7 @@ class SourceFiles(Protocol):
 
 FindFiles = Callable[[SlideRow], SourceFiles]
 RequireCached = Callable[[Features], None]
-HasVectors = Callable[[str, Sequence[SlideRow]], bool]
+WithoutVectors = Callable[[str, Sequence[SlideRow], str], Sequence[SlideRow]]
 
 
 def refuse(
@@ -40,7 +41,7 @@ def refuse(
     rows: list[SlideRow],
     source_files: FindFiles | None = None,
     require_cached: RequireCached | None = None,
-    has_vectors: HasVectors | None = None,
+    without_vectors: WithoutVectors | None = None,
     tests: Sequence[SlideRow] = (),
 ) -> None:
     """Refuse what is sure to end the run later.
@@ -50,7 +51,8 @@ def refuse(
         rows: the manifest's rows.
         source_files: finds the files of a slide's features by another tool; None leaves them unasked for.
         require_cached: refuses a model of the hub that is not in its cache; None leaves the cache unasked.
-        has_vectors: whether a table of `embed.tables` has any slide of the manifest; None leaves tables unread.
+        without_vectors: slides that a table of `embed.tables` lacks, but for those that an earlier run has excluded, by
+            the table, the slides and the folder of results; None leaves tables unread.
         tests: rows of the test cohort.
 
     Raises:
@@ -64,7 +66,7 @@ def refuse(
         _encoder(config)
         _weights(config, require_cached)
     _prototypes(config)
-    _tables(config, rows, has_vectors)
+    _tables(config, [*rows, *tests], source_files, without_vectors)
     _truth_maps(config, rows)
 
 
@@ -181,18 +183,35 @@ def _prototypes(config: Config) -> None:
             )
 
 
-def _tables(config: Config, rows: list[SlideRow], has_vectors: HasVectors | None) -> None:
-    """Vectors by other tools: a file or folder that is there, and that has slides of the manifest."""
+def _may_be_usable(config: Config, row: SlideRow, source_files: FindFiles | None) -> bool:
+    """Whether a slide's file, or another tool's features of it, are there or still to come."""
+    if config.source.kind:
+        return source_files is None or source_files(row).features is not None
+    if is_remote(row.path):
+        record = read_record(local_path(config.cohort.name, row.slide_id, row.path))
+        return record is None or not record.reason
+    return config.demo.makes(row.path) or exists(row.path)
+
+
+def _tables(
+    config: Config, rows: list[SlideRow], source_files: FindFiles | None, without_vectors: WithoutVectors | None
+) -> None:
+    """Vectors by other tools: a file or folder that is there, and that has the slides of the manifests."""
     for name, table in config.embed.tables.items():
         key = f"embed.tables.{name}.file"
         if not exists(table.file):
             raise UserError(f"{key} names {table.file}, which does not exist; put it there, or correct the path")
         if not (isdir(table.file) or table.file.endswith((".csv", ".parquet"))):
             raise UserError(f"{key}: {table.file} is neither .csv nor .parquet nor a folder; save it as one of these")
-        if has_vectors and not has_vectors(table.file, rows):
+        if without_vectors is None:
+            continue
+        lacking = without_vectors(table.file, rows, f"results/{config.cohort.name}")
+        lacking = [row for row in lacking if _may_be_usable(config, row, source_files)]
+        if lacking:
             raise UserError(
-                f"{key}: {table.file} has none of the {len(rows)} slides of {config.cohort.manifest}, the first is "
-                f"{rows[0].slide_id}; name its rows or files by slide_id"
+                f"{key}: {table.file} has no vector of {len(lacking)} of the {len(rows)} slides to be embedded "
+                f"({first_few(row.slide_id for row in lacking)}); add them, name its rows or files by slide_id, take "
+                "these slides out of the manifest, or drop the table from embed.tables"
             )
 
 

@@ -44,10 +44,30 @@ def table_ids(source: Path | str) -> list[str]:
     return [str(name) for name in _parquet(source, [_ID])[_ID].to_pylist()]
 
 
-def has_vectors(source: Path | str, slides: Sequence[SlideRow]) -> bool:
-    """Whether a table or folder has any of the slides; vectors are not read. Raises as `table_ids`."""
+def without_vectors(source: Path | str, slides: Sequence[SlideRow], results: Path | str) -> list[SlideRow]:
+    """The slides that a table or folder lacks, without those that an earlier run has excluded; vectors are not read.
+
+    Args:
+        source: the table or the folder.
+        slides: rows of the manifests.
+        results: the cohort's folder of results, which may not be there yet.
+
+    Raises:
+        UserError: as `table_ids`.
+    """
     known = set(map(plain_id, table_ids(source)))
-    return any({plain_id(row.slide_id), plain_id(row.path)} & known for row in slides)
+    lacking = [row for row in slides if not {plain_id(row.slide_id), plain_id(row.path)} & known]
+    excluded = _excluded(Path(results)) if lacking else set()
+    return [row for row in lacking if row.slide_id not in excluded]
+
+
+def _excluded(results: Path) -> set[str]:
+    """Ids of the slides that an earlier run could not use."""
+    from workflow_scripts.core.tables import read_table
+
+    tables = [results / name for name in ("slides.parquet", "test_slides.parquet")]
+    rows = [row for table in tables if table.is_file() for row in read_table(table, ["slide_id", "status"]).to_pylist()]
+    return {row["slide_id"] for row in rows if row["status"] != "ok"}
 
 
 def read_vectors(source: Path | str, slides: Sequence[tuple[str, str]]) -> "np.ndarray":

@@ -12,10 +12,13 @@ from workflow_scripts.config import Config, Features, load_config, merge
 from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.config.refusals import refuse
 from workflow_scripts.config.timm_names import timm_names
+from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import read_manifest
+from workflow_scripts.core.tables import write_table
 from workflow_scripts.encoders.hub import require_cached
 from workflow_scripts.interchange.places import find_files
+from workflow_scripts.representations.slide_table import without_vectors
 
 ROOT = Path(__file__).resolve().parents[3]
 TRIDENT = {"source": {"kind": "trident", "folder": "trident"}, "embed": {"baselines": ["mean"]}}
@@ -243,6 +246,27 @@ def test_vectors_of_other_tools(folder):
         (folder / name).write_text("")
     assert "vectors.pt is neither .csv nor .parquet nor a folder" in refusal(tables("vectors.pt"), cohort())
     config = load_config(merge(GOOD, tables("vectors.csv")))
-    refuse(config, cohort(), has_vectors=lambda file, rows: True)
-    with pytest.raises(UserError, match=r"vectors\.csv has none of the 5 slides of slides\.csv, the first is a; name"):
-        refuse(config, cohort(), has_vectors=lambda file, rows: False)
+    theirs = [row._replace(slide_id=f"{row.slide_id}2", path=f"{row.slide_id}2.svs") for row in cohort()]
+    for row in theirs:
+        (folder / row.path).touch()
+
+    def check(named, tests=()):
+        """By a table that names some slides."""
+        (folder / "vectors.csv").write_text("\n".join(["slide_id,x", *(f"{name},1" for name in named), ""]))
+        refuse(config, cohort(), without_vectors=without_vectors, tests=tests)
+
+    check("abcde")
+    for named, tests, words in (
+        ("abcd", (), r"no vector of 1 of the 5 slides to be embedded \(e\); add them"),
+        ("xy", (), r"no vector of 5 of the 5 slides to be embedded \(a, b, c \.\.\.\)"),
+        ("abcde", theirs, r"no vector of 5 of the 10 slides to be embedded \(a2, b2, c2 \.\.\.\)"),
+    ):
+        with pytest.raises(UserError, match=rf"embed\.tables\.titan\.file: vectors\.csv has {words}"):
+            check(named, tests)
+    excluded = dict.fromkeys(schemas.SLIDES.names) | {"slide_id": "e", "patient_id": "e", "status": "excluded"}
+    write_table(folder / "results/cohort/slides.parquet", [excluded | {"reason": "no_mpp"}], schemas.SLIDES)
+    check("abcd")  # an earlier run could not use it
+    (folder / "d.svs").unlink()
+    check("abc")  # nor will this one
+    with pytest.raises(UserError, match=r"1 of the 5 slides to be embedded \(c\)"):
+        check("ab")

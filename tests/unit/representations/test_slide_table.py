@@ -11,7 +11,7 @@ from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import SlideRow
 from workflow_scripts.core.tables import read_meta, read_table, write_table
-from workflow_scripts.representations.slide_table import has_vectors, plain_id, read_vectors, table_ids
+from workflow_scripts.representations.slide_table import plain_id, read_vectors, table_ids, without_vectors
 
 IDS = ["s1.svs", "s2.svs", "TCGA-05-4244-01Z-00-DX1.d4ff32cd.svs", "extra"]
 VECTORS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
@@ -52,8 +52,8 @@ def test_vectors_are_found_by_id_or_file_without_the_suffix(tmp_path, write):
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, VECTORS[[2, 0, 1]])
     assert sorted(map(plain_id, table_ids(source))) == sorted(map(plain_id, IDS))
-    assert has_vectors(source, [SlideRow("other", "raw/s1.svs", "p", None, {})])
-    assert not has_vectors(source, [SlideRow("other", "raw/x.svs", "p", None, {})])
+    rows = [SlideRow("other", f"raw/{name}.svs", "p", None, {}) for name in ("s1", "x")]
+    assert without_vectors(source, rows, tmp_path / "none") == rows[1:]
 
 
 @WRITERS
