@@ -8,9 +8,7 @@ include: "benchmark_inputs.smk"
 rule split_patients:
     input:
         label_and_split_files,
-        manifest=MANIFEST,
-        test_manifest=TEST_MANIFEST or [],
-        slides=ALL_SLIDES,
+        slides=slides_of_task,
     output:
         labels="<cohort>/benchmark/{task}/labels.parquet",
         splits="<cohort>/benchmark/{task}/splits.parquet",
@@ -24,10 +22,13 @@ rule split_patients:
         runtime=10,
     params:
         cfg=settings("split_patients"),
+        content=split_content,
         code=code("split_patients"),
+        manifest=MANIFEST,
+        test_manifest=test_manifest_of_task,
     shell:
         "python -m workflow_scripts.split_patients --config {params.cfg:q} --task {wildcards.task}"
-        " --manifest {input.manifest:q} --test-manifest {input.test_manifest:q} --slides {input.slides}"
+        " --manifest {params.manifest:q} --test-manifest {params.test_manifest:q} --slides {input.slides}"
         " --labels {output.labels} --output {output.splits} --log {log}"
 
 

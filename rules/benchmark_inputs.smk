@@ -41,6 +41,25 @@ def label_and_split_files(wildcards):
     return [file for file in (task.table, task.splits.file) if file] + published
 
 
+def split_content(wildcards):
+    """Param: digest of what in the manifests decides labels and splits of a task; other columns run nothing again."""
+    task = CFG.benchmark.tasks[wildcards.task]
+    parts = task.splits.column or ("part" if task.splits.kind == "column" else None)
+    columns = [*task.columns, task.splits.preserve, parts]
+    rows = [*ROWS, *(TEST_ROWS if task.splits.test_manifest else [])]
+    return value_digest([(row.slide_id, row.patient_id, *map(row.labels.get, columns)) for row in rows])
+
+
+def test_manifest_of_task(wildcards):
+    """Param: the manifest of the test cohort, where a task tests it."""
+    return TEST_MANIFEST if CFG.benchmark.tasks[wildcards.task].splits.test_manifest else ""
+
+
+def slides_of_task(wildcards):
+    """Tables of what is usable of the cohorts from which a task has slides."""
+    return ALL_SLIDES if CFG.benchmark.tasks[wildcards.task].splits.test_manifest else ALL_SLIDES[:1]
+
+
 def truth_maps(wildcards):
     """Maps that the workflow itself makes; maps given by the user are read as they are."""
     if CFG.benchmark.region_truth != f"{CFG.demo.directory}/truth":

@@ -1,13 +1,6 @@
 """Slides of runs that are pretrained for each fold of a task: only where a run has `train_only`."""
 
 
-def split_content(wildcards):
-    """Digest of what in the manifest decides the splits of a task; other columns train nothing anew."""
-    task = CFG.benchmark.tasks[wildcards.task]
-    columns = [*task.columns, task.splits.preserve, task.splits.column, "part"]
-    return value_digest([(row.slide_id, row.patient_id, *map(row.labels.get, columns)) for row in ROWS])
-
-
 # Chooses the slides of the patients that a fold of a task learns from.
 rule choose_slides:
     input:

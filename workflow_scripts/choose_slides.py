@@ -1,7 +1,7 @@
 """Choose the slides that a run may be pretrained on: those of the patients that one fold of a task learns from.
 
-The folds are dealt here as split_patients deals them, and not read from its table: that is written again at every edit
-of the manifest, and pretraining must not follow.
+The folds are dealt here as split_patients deals them, and not read from its table: that is written again for other
+budgets, and pretraining must not follow.
 """
 
 from pathlib import Path

@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: task, folds ...")
     parser.add_argument("--task", required=True, help="name of the task")
     parser.add_argument("--manifest", type=Path, required=True, help="slides.csv with the label columns")
-    parser.add_argument("--test-manifest", nargs="?", help="the same of the test cohort; none where there is none")
+    parser.add_argument("--test-manifest", nargs="?", help="the same of the test cohort, where the task tests it")
     parser.add_argument("--slides", type=Path, nargs="+", required=True, help="slides.parquet of each: what is usable")
     parser.add_argument("--labels", type=Path, required=True, help="output: labels.parquet")
     parser.add_argument("--output", type=Path, required=True, help="splits.parquet")

@@ -53,6 +53,32 @@ def test_editing_a_key_reruns_what_depends_on_it(project: Path, key: str, value:
     assert set(planned(project)) == rules
 
 
+def test_only_columns_that_a_task_reads_fit_its_heads_again(project: Path) -> None:
+    """By content: a column of remarks, a touched manifest and another task's labels leave the cells as they are."""
+    write_config(project, CONFIG)
+    manifest = project / "slides.csv"
+    text = manifest.read_text()
+    header, *lines = text.splitlines()
+    grades = ("low", "high")
+    try:
+        manifest.write_text("\n".join([f"{header},remark", *(f"{line},of {n}" for n, line in enumerate(lines)), ""]))
+        assert planned(project) == {}
+        manifest.touch()
+        assert planned(project) == {}
+        two = changed(CONFIG, "benchmark.tasks.grade", {"kind": "classification", "label": "grade"})
+        write_config(project, two)
+        graded = [f"{line},{grades[n % 2]}" for n, line in enumerate(lines)]
+        manifest.write_text("\n".join([f"{header},grade", *graded, ""]))
+        jobs = planned(project)
+        assert set(jobs) == BENCHMARK and (jobs["split_patients"], jobs["fit_head"]) == (1, 3)  # of the new task alone
+        write_config(project, CONFIG)
+        first, rest = lines[0].rsplit(",", 1)[0], lines[1:]
+        manifest.write_text("\n".join([header, f"{first},", *rest, ""]))
+        assert set(planned(project)) == BENCHMARK
+    finally:
+        manifest.write_text(text)
+
+
 def test_an_edited_file_of_splits_is_read_again(finished: Path, tmp_path: Path) -> None:
     project = copy_project(finished, tmp_path / "tiny")  # of its own, for it is run
     slides = [line.split(",")[0] for line in (project / "slides.csv").read_text().splitlines()[1:]]

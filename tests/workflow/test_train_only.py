@@ -7,7 +7,6 @@ from tests.workflow.tiny import CONFIG, changed, copy_project, planned, snakemak
 from workflow_scripts.core.tables import read_meta, read_table
 
 FOLDS = CONFIG["benchmark"]["folds"]
-AFTER_LABELS = {"split_patients", "fit_head", "collect_results", "export_results", "benchmark"}
 ONCE = {"kind": "classification", "label": "subtype", "splits": {"repeats": 1}}
 
 
@@ -49,7 +48,7 @@ def test_each_fold_has_its_own_pretraining_that_saw_none_of_its_tests(finished: 
     manifest = project / "slides.csv"
     header, *lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join([f"{header},age", *(f"{line},50" for line in lines), ""]))
-    assert set(planned(project, "benchmark")) == AFTER_LABELS
+    assert planned(project, "benchmark") == {}
     write_config(project, changed(config, "benchmark.tasks.once", {**ONCE, "splits": {"repeats": 1, "folds": 3}}))
     jobs = planned(project, "benchmark")
     assert jobs["choose_slides"] == jobs["warm_up"] == 3

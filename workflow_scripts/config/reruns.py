@@ -16,11 +16,13 @@ from workflow_scripts.core.tasks import KINDS
 
 _RUN = "pretrain.defaults"
 _INDEX = "index_features where source is set"
+_CHOOSE = "choose_slides and pretraining of runs that are trained by folds"
 # Keys that change which jobs there are, or what they read, and not their settings; by the longest matching start.
 _WIRING = {
     "cohort": "all rules, into a new folder",
-    "cohort.manifest": f"extract_features, summarise_cohort, split_patients, fit_head; {_INDEX}",
-    "cohort.test_manifest": "extract_features and summarise_cohort of its slides, embeddings, split_patients, fit_head",
+    "cohort.manifest": f"extract_features, summarise_cohort, split_patients; {_INDEX}; {_CHOOSE}",
+    "cohort.test_manifest": "extract_features and summarise_cohort of its slides, embeddings, fit_head; split_patients "
+    "of tasks that test it",
     "cohort.fetch_attempt": "fetch_slide and all after it, for what could not be fetched",
     "tissue.masks": "segment_tissue of the slides whose mask comes, goes or changes",
     "features.encoder": "extract_features and all after it; import_features where source is set",
@@ -28,7 +30,7 @@ _WIRING = {
     "source.kind": "import_features and index_features in place of tile_regions and extract_features",
     f"{_RUN}.recluster_every": "distill_round of the rounds whose prototypes change",
     f"{_RUN}.rounds": "new rounds only",
-    f"{_RUN}.train_only": "the run's trainings, on other slides, and all after them",
+    f"{_RUN}.train_only": "choose_slides, the run's trainings on these, and all after them",
     f"{_RUN}.fold": "what names it, which is the workflow itself",
     f"{_RUN}.seeds": "trainings by new seeds only, fit_head on them, collect_results",
     "pretrain.preset": "as the keys that it replaces",
@@ -46,7 +48,7 @@ _ALWAYS = {"write_report", "export_results", "export_model"}
 # Rules that run only where the configuration asks for what they do.
 _WHERE = {
     "import_features": "where source is set",
-    "choose_slides": "and pretraining of runs that are trained by folds",
+    "choose_slides": _CHOOSE.removeprefix("choose_slides "),
 }
 
 

@@ -177,6 +177,12 @@ def test_rules_that_are_named_exist():
     assert named and named <= set(rules_by_name())
 
 
+def test_every_rule_that_is_given_the_manifest_is_named_by_its_key():
+    given = {rule for rule, text in rules_by_name().items() if re.search(r"^ +manifest=MANIFEST,$", text, re.MULTILINE)}
+    reruns = next(key.reruns for key in config_keys() if key.name == "cohort.manifest")
+    assert "choose_slides" in given and given == set(re.findall(r"\b[a-z]+_[a-z]+\b", reruns))
+
+
 def test_every_rule_gets_its_settings_from_the_stages():
     """What is computed of reruns holds for the rules only if these take their settings from the same tables."""
     named = {
