@@ -144,8 +144,15 @@ class Config(Section):
     @property
     def compared(self) -> list[str]:
         """Names of the representations in the results: trainings of one run by several seeds are one."""
-        again = {name for names in self.pretrain.trainings.values() for name in names[1:]}
+        again = {name for names in self.trainings.values() for name in names[1:]}
         return [name for name in self.representations if name not in again]
+
+    @property
+    def trainings(self) -> dict[str, list[str]]:
+        """Representations that are a mean over several seeds of pretraining: a run's, and those by its prototypes."""
+        runs, sets = self.pretrain.trainings, self.prototype_runs
+        of_sets = {prototypes_of(run): [prototypes_of(name) for name in runs[run]] for run in runs if run in sets}
+        return runs | of_sets
 
     @property
     def representations(self) -> list[str]:

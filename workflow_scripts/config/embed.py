@@ -26,7 +26,8 @@ class Embed(Section):
     patches: bool = False
     """Add the representation `patches`: a slide is the bag of all its patch features."""
     prototypes: bool = False
-    """Add `<run>-prototypes` for every run with prototypes of slides: a slide is the set of their mean embeddings."""
+    """Add `<run>-prototypes` for every run with prototypes of slides: a slide is the set of their mean embeddings; of
+    several seeds the mean is taken, as of the run."""
     tables: dict[Name, EmbedTable] = Field({})
     """Vectors of slides by other tools, by the name of the representation. null drops a table of a config below."""
 

@@ -101,7 +101,7 @@ BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
     "collect_results": lambda config: {
         "compare": config.pairs,
         "primary": config.benchmark.primary(),
-        "trainings": config.pretrain.trainings,
+        "trainings": config.trainings,
     },
     "export_results": lambda config: {
         "spread": config.report.spread,

@@ -16,6 +16,7 @@ from workflow_scripts.config import (
     load_config,
     merge,
     result_settings,
+    stages,
 )
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import default_heads
@@ -106,6 +107,21 @@ def test_unknown_key_inside_a_run_and_a_task():
     assert "run slpd: unknown key loss.nonsense" in refuse({"pretrain": {"runs": runs}})
     task = {"kind": "classification", "label": "x", "nonsense": 1}
     assert "unknown key benchmark.tasks.t.nonsense" in refuse({"benchmark": {"tasks": {"t": task}}})
+
+
+def test_prototypes_of_several_trainings_are_one_representation():
+    raw = {"pretrain": {"runs": {"slpd": {"seeds": 3}, "dino": {"seeds": 2}}}, "embed": {"prototypes": True}}
+    config = load_config(raw)
+    assert config.compared == ["mean", "colour", "slpd", "dino", "slpd-prototypes"]
+    assert config.trainings == stages.BY_CONFIG["collect_results"](config)["trainings"]
+    assert config.trainings == {
+        "slpd": ["slpd", "slpd-seed1", "slpd-seed2"],
+        "dino": ["dino", "dino-seed1"],
+        "slpd-prototypes": ["slpd-prototypes", "slpd-seed1-prototypes", "slpd-seed2-prototypes"],
+    }
+    means = {member for members in config.trainings.values() for member in members}
+    assert set(config.representations) == {*config.compared, *means}  # each is embedded and fitted, and is in a mean
+    assert "slpd-prototypes" not in load_config({**raw, "embed": {}}).trainings
 
 
 @pytest.mark.parametrize(
