@@ -12,7 +12,7 @@ from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_table, write_table
-from workflow_scripts.mil.dealing import cohort_of, make_splits
+from workflow_scripts.mil.dealing import deal_task
 from workflow_scripts.split_patients import Settings, read_cohort
 
 
@@ -28,8 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = args.config
 
     found = read_cohort(settings, args.manifest, None, [args.slides])
-    cohort = cohort_of(found.labels, found.sites)
-    splits = make_splits(cohort, found, settings.dealing, settings.task.splits.leaks)
+    _, cohort, splits = deal_task(found, settings.dealing, settings.task.splits.leaks, settings.task.permuted)
     parts = next(split.parts for split in splits if (split.repeat, split.fold) == (0, args.fold))
     patients = np.array(cohort.patient_ids)
     learnt = {*patients[np.isin(parts, ["train", "val"])].tolist()} - {*patients[parts == "test"].tolist()}

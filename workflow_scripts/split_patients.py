@@ -14,7 +14,7 @@ from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entr
 from workflow_scripts.core.feature_store import usable_slides
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.core.task_splits import ToSplit, read_to_split, require_splits
-from workflow_scripts.mil.dealing import Dealing, cohort_of, in_words, make_splits, split_facts
+from workflow_scripts.mil.dealing import Dealing, deal_task, in_words, split_facts
 from workflow_scripts.mil.splits import split_columns
 from workflow_scripts.mil.units import LABELS, label_columns
 
@@ -63,12 +63,11 @@ def main(argv: list[str] | None = None) -> None:
     settings, task = args.config, args.config.task
 
     found = read_cohort(settings, str(args.manifest), args.test_manifest, args.slides)
-    cohort = cohort_of(found.labels, found.sites)
-    splits = make_splits(cohort, found, settings.dealing, task.splits.leaks)
+    found, cohort, splits = deal_task(found, settings.dealing, task.splits.leaks, task.permuted)
     facts = {"task": args.task, "kind": task.kind, **split_facts(found, task.splits.leaks)}
     facts |= {
         "family": task.family or args.task,
-        "splits_in_words": in_words(found.given, task.splits, settings.dealing),
+        "splits_in_words": in_words(found, task.splits, settings.dealing),
     }
     meta = facts | {"settings": settings.model_dump(mode="json")}
     write_table(args.labels, label_columns(found.labels), LABELS, {"task": args.task})

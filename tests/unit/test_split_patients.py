@@ -2,12 +2,14 @@
 
 import json
 from collections import Counter
+from random import Random
 
 import pytest
 
 from workflow_scripts import split_patients
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.manifest import read_manifest
 from workflow_scripts.core.tables import read_meta, read_table, write_table
 
 TASK = {"kind": "classification", "label": "grade"}
@@ -222,3 +224,60 @@ def test_the_table_does_not_depend_on_the_order_of_the_manifest(cohort, task):
     after, _ = _split(cohort, task, **settings)
     assert before != after
     assert {tuple(row.items()) for row in before} == {tuple(row.items()) for row in after}
+
+
+def _labels_by_site(folder) -> Counter:
+    sites = {row.patient_id: row.labels["site"] for row in read_manifest(folder / "slides.csv")}
+    labels = {row["patient_id"]: row["label"] for row in read_table(folder / "labels.parquet").to_pylist()}
+    return Counter((sites[patient], label) for patient, label in labels.items())
+
+
+def _of_sites(folder, sites: int, labels: str):
+    """A cohort of as many sites, with a patient of one slide for each of `labels` at each."""
+    names = [
+        (f"p{site:02d}{number}", f"S{site:02d}", label) for site in range(sites) for number, label in enumerate(labels)
+    ]
+    lines = ["slide_id,path,patient_id,grade,site", *(f"s{n},s{n}.svs,{n},{label},{site}" for n, site, label in names)]
+    (folder / "slides.csv").write_text("\n".join(lines) + "\n")
+    slides = [{"slide_id": f"s{name}", "patient_id": name, "status": "ok"} for name, *_ in names]
+    write_table(folder / "slides.parquet", slides, schemas.SLIDES)
+
+
+@pytest.mark.parametrize("splits", [{"kind": "leave_one_out", "column": "site"}, {"preserve": "site"}])
+@pytest.mark.parametrize(
+    ("sites", "labels", "words"),
+    [
+        (4, "xxyyyy", "labels dealt by chance"),  # two of x at each site are 7 % of all deals
+        (12, "xyy", "labels dealt by chance within what is kept together"),  # one at each: 1 in 2,000
+    ],
+)
+def test_a_control_can_be_split_where_its_task_can(tmp_path, splits, sites, labels, words):
+    """All that a training part has of x is asked for, so that each site must have as many of it as the others."""
+    _of_sites(tmp_path, sites, labels)
+    few = {"few_shot": [labels.count("x") * (sites - 1)], "draws": sites}
+    task = {"splits": splits, "level": "patient"}
+    rows, meta = _split(tmp_path, task, folds=sites, **few)
+    true, truth = _labels_by_site(tmp_path), read_table(tmp_path / "labels.parquet")["label"].to_pylist()
+    assert "labels" not in meta["splits_in_words"]
+    rows, meta = _split(tmp_path, task | {"permuted": True}, folds=sites, **few)
+    assert meta["splits_in_words"].endswith(f"; {words}")
+    assert _labels_by_site(tmp_path) == true  # as only these can be split
+    assert read_table(tmp_path / "labels.parquet")["label"].to_pylist() != truth
+    assert {row["budget"] for row in rows} == {"all", f"{few['few_shot'][0]}/class"}
+
+
+def test_a_control_that_no_deal_can_split_is_refused_in_one_sentence(tmp_path):
+    """Of 8 patients of x, 4 are in the training part of each of many draws, and a deal does not keep them there."""
+    _of_sites(tmp_path, 8, "xyy")
+    names, random = [[f"sp{site:02d}{i}" for site in range(8)] for i in range(3)], Random(1)
+    lines = ["slide_id,repeat,fold,part"]
+    for draw in range(20):
+        learnt = {name for some in names for name in random.sample(some, 4)}
+        lines += [f"{s},{draw},0,{'train' if s in learnt else 'test'}" for some in names for s in some]
+    (tmp_path / "draws.csv").write_text("\n".join(lines) + "\n")
+    task = {"splits": {"kind": "file", "file": str(tmp_path / "draws.csv")}}
+    few = {"few_shot": [4], "draws": 20}
+    _split(tmp_path, task, **few)
+    with pytest.raises(UserError, match="permutation_control: 100 deals of the labels by chance left a part") as error:
+        _split(tmp_path, task | {"permuted": True}, **few)
+    assert "or drop permutation_control" in str(error.value) and "\n" not in str(error.value)

@@ -187,6 +187,10 @@ class Config(Section):
         tasks = self.benchmark.tasks
         if task not in tasks:
             raise ValueError(f"{key}: {task} is none of benchmark.tasks ({', '.join(tasks) or 'none'}); name one")
+        if tasks[task].permuted:
+            raise ValueError(
+                f"{key}: the labels of {task} are dealt by chance; name the task of which it is the control"
+            )
         kind, dealing = tasks[task].splits.kind, self.benchmark.dealing(task)
         if tasks[task].splits.test_manifest:
             raise ValueError(f"{key}: {task} tests cohort.test_manifest, which no run is pretrained on; drop it")

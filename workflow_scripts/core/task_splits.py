@@ -3,7 +3,7 @@
 Standard library only.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import NamedTuple, Protocol
 
 from workflow_scripts.core.cells import is_missing
@@ -13,7 +13,6 @@ from workflow_scripts.core.label_checks import require_columns
 from workflow_scripts.core.labels import LabelledTask, Labels, read_labels, require_patients
 from workflow_scripts.core.leaks import Leak, settle_leaks
 from workflow_scripts.core.manifest import SlideRow
-from workflow_scripts.core.permuted import permuted
 
 
 class _Splits(SplitSource, Protocol):
@@ -24,12 +23,10 @@ class _Splits(SplitSource, Protocol):
 
 
 class SplitTask(LabelledTask, Protocol):
-    """A task with its section `splits`; `permuted` where labels are dealt by chance."""
+    """A task with its section `splits`."""
 
     @property
     def splits(self) -> _Splits: ...
-    @property
-    def permuted(self) -> bool: ...
 
 
 class ToSplit(NamedTuple):
@@ -40,12 +37,26 @@ class ToSplit(NamedTuple):
         given: given splits of these slides alone, their leaks settled; None where the splits are dealt.
         leaks: what leaked in each given split before.
         sites: S sites that are not to be divided; None for none.
+        dealt: how the labels were dealt by chance, in words; empty for those that are true.
     """
 
     labels: Labels
     given: GivenSplits | None
     leaks: list[Leak]
     sites: list[str] | None
+    dealt: str = ""
+
+    def kept_together(self) -> list[Hashable] | None:
+        """S names of the sites, or of the parts in which slides stand in all given splits; None where there are none.
+
+        Nor are there any where these names divide the patients into fewer than two each.
+        """
+        names: list[Hashable] | None = None
+        if self.sites is not None:
+            names = [*self.sites]
+        elif self.given is not None:
+            names = [tuple(split.parts.get(slide) for split in self.given.splits) for slide in self.labels.slide_ids]
+        return names if names and 2 * len(set(names)) <= len(set(self.labels.patient_ids)) else None
 
 
 def read_to_split(
@@ -78,8 +89,6 @@ def read_to_split(
     site_of = _site_of(rows, task.splits.preserve, manifest)
     in_parts = given.slides() if given else site_of
     labels = read_labels(rows, task, manifest, usable, in_parts)
-    if task.permuted:
-        labels = permuted(labels)
     patient_of = dict(zip(labels.slide_ids, labels.patient_ids, strict=True))
     leaks: list[Leak] = []
     if given:

@@ -4,9 +4,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from workflow_scripts.core.given_splits import GivenSplits
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.labels import Labels
-from workflow_scripts.core.task_splits import ToSplit
+from workflow_scripts.core.permuted import DEALS, deals
+from workflow_scripts.core.task_splits import ToSplit, require_splits
 from workflow_scripts.mil.budgets import few_shot, train_fractions
 from workflow_scripts.mil.splits import Cohort, Split, as_given, deal_folds, require_learnable, require_no_leak
 
@@ -71,6 +72,38 @@ def make_splits(cohort: Cohort, found: ToSplit, how: Dealing, leaks: str) -> lis
     return [*train_fractions(cohort, whole, how.train_fractions, how.seed), *shots]
 
 
+def deal_task(found: ToSplit, how: Dealing, leaks: str, by_chance: bool) -> tuple[ToSplit, Cohort, list[Split]]:
+    """Splits of a task, and of what.
+
+    A permutation control takes the first of `core.permuted.deals` that can be split, so that it can be wherever the
+    true labels can, but for rare luck.
+
+    Args:
+        found: true labels and given splits.
+        how: how the rest is dealt.
+        leaks: as in `make_splits`.
+        by_chance: whether the labels are to be dealt to the patients by chance.
+
+    Raises:
+        UserError: as `make_splits`; or no deal of the labels can be split.
+    """
+    if not by_chance:
+        cohort = cohort_of(found.labels, found.sites)
+        return found, cohort, make_splits(cohort, found, how, leaks)
+    problem = ""
+    for labels, words in deals(found.labels, found.kept_together()):
+        dealt = found._replace(labels=labels, dealt=words)
+        try:
+            require_splits(dealt, how.folds, how.few_shot, "the control")
+            return deal_task(dealt, how, leaks, by_chance=False)
+        except UserError as error:
+            problem = str(error)
+    raise UserError(
+        f"permutation_control: {DEALS} deals of the labels by chance left a part of the splits too small, the last: "
+        f"{problem}; or drop permutation_control"
+    )
+
+
 def split_facts(found: ToSplit, leaks: str) -> dict[str, Any]:
     """What is told of the splits in their table's metadata, see docs/tables.md."""
     labels, given = found.labels, found.given
@@ -92,14 +125,16 @@ def split_facts(found: ToSplit, leaks: str) -> dict[str, Any]:
     }
 
 
-def in_words(given: GivenSplits | None, source: _Source, how: Dealing) -> str:
-    """How the splits were made, as a table says it.
+def in_words(found: ToSplit, source: _Source, how: Dealing) -> str:
+    """How the splits were made, and labels that are not the true ones, as a table says it.
 
     Args:
-        given: given splits; None where they are dealt.
+        found: what was split.
         source: section `splits` of the task.
-        how: how they are dealt.
+        how: how the splits were dealt.
     """
+    given, labels = found.given, f"; labels {found.dealt}" if found.dealt else ""
     if given is None:
-        return f"{how.repeats} x {how.folds} folds" + (f", {source.preserve} kept together" if source.preserve else "")
-    return f"{source.kind}, {len(given.splits)} split{'s' if len(given.splits) > 1 else ''}"
+        kept = f", {source.preserve} kept together" if source.preserve else ""
+        return f"{how.repeats} x {how.folds} folds{kept}{labels}"
+    return f"{source.kind}, {len(given.splits)} split{'s' if len(given.splits) > 1 else ''}{labels}"

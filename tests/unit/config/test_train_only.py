@@ -82,6 +82,11 @@ def test_prototypes_of_runs_by_fold_are_no_representation():
             "once tests cohort.test_manifest, which no run is pretrained on; drop it",
         ),
         ({"train_only": "once", "seeds": 2}, None, "train_only and seeds above 1 are not offered together"),
+        (
+            {"train_only": "once-permuted"},
+            {"once": {**ONCE, "permutation_control": True}},
+            "train_only: the labels of once-permuted are dealt by chance; name the task of which it is the control",
+        ),
         ({"train_only": "once", "fold": 1}, None, "run clean: fold is set by train_only"),
     ],
 )
