@@ -57,7 +57,7 @@ rule fit_head:
     shell:
         "python -m workflow_scripts.fit_head --config {params.cfg:q} --labels {input.labels} --splits {input.splits}"
         " --representation {wildcards.representation} --embeddings {params.embeddings}"
-        " --output {output.predictions} --gpu {resources.gpu} --log {log}"
+        " --output {output.predictions} --gpu {resources.gpu} --memory-mb {resources.mem_mb} --log {log}"
 
 
 # Computes the metrics of all predictions, with intervals of the expected performance and corrected pairs.

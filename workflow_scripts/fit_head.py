@@ -20,7 +20,7 @@ from workflow_scripts.mil.crossval import by_fold, predict_heads
 from workflow_scripts.mil.jobs import budget_facts, require_unseen, seen_in_tests
 from workflow_scripts.mil.predictions import PREDICTIONS
 from workflow_scripts.mil.units import Units, make_units
-from workflow_scripts.representations.patch_bags import PatchBags
+from workflow_scripts.representations.patch_bags import bags_with_room
 
 
 class Settings(Section):
@@ -31,19 +31,21 @@ class Settings(Section):
     seed: int = 0
 
 
-def _embeddings(folder: Path, slide_ids: list[str], bags: bool) -> tuple[np.ndarray, Sequence[np.ndarray]]:
+def _embeddings(
+    folder: Path, slide_ids: list[str], bags: bool, memory_mb: int | None
+) -> tuple[np.ndarray, Sequence[np.ndarray]]:
     """Vectors and bags of the slides; bags of patches are read from the features where they are, if heads want bags."""
     slides, regions = (read_table(folder / f"{name}.parquet") for name in ("slides", "regions"))
     features = read_meta(folder / "regions.parquet").get("features")
     if features is None:
         return pair_embeddings(slide_ids, slides, regions, str(folder))
     vectors = slide_vectors(slide_ids, slides, str(folder))
-    return vectors, PatchBags(folder / features, slide_ids) if bags else list(vectors[:, None])
+    return vectors, bags_with_room(folder / features, slide_ids, memory_mb) if bags else list(vectors[:, None])
 
 
-def _units(folder: Path, labels: pa.Table, facts: dict[str, Any], bags: bool) -> Units:
+def _units(folder: Path, labels: pa.Table, facts: dict[str, Any], bags: bool, memory_mb: int | None) -> Units:
     """Bags of the labelled slides by the embeddings of a folder."""
-    embedded = _embeddings(folder, labels["slide_id"].to_pylist(), bags)
+    embedded = _embeddings(folder, labels["slide_id"].to_pylist(), bags, memory_mb)
     return make_units(labels, KINDS[facts["kind"]], facts["classes"], facts["slides_of_patient"] == "bag", *embedded)
 
 
@@ -56,6 +58,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--embeddings", type=Path, nargs="+", required=True, help="its folder, or one for each fold")
     parser.add_argument("--output", type=Path, required=True, help="predictions.parquet")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 runs on the CPU")
+    parser.add_argument(
+        "--memory-mb", type=int, help="of this job, for bags that are held without a GPU; else no limit"
+    )
     args = parse_entry(parser, argv)
     lease_devices(args.gpu)
 
@@ -65,8 +70,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.embeddings[0].name != args.representation:  # trained for each fold
         require_unseen(args.representation, saw)
     settings: Settings = args.config
-    bags = not all(HEADS[head].light for head in settings.heads)
-    parts = by_fold([_units(folder, labels, facts, bags) for folder in args.embeddings], splits)
+    bags, room = not all(HEADS[head].light for head in settings.heads), None if args.gpu else args.memory_mb
+    parts = by_fold([_units(folder, labels, facts, bags, room) for folder in args.embeddings], splits)
     tables, failures = predict_heads(settings.heads, facts["kind"], parts, settings.seed, settings.seeds)
     patient_of = dict(zip(labels["slide_id"].to_pylist(), labels["patient_id"].to_pylist(), strict=True))
     copied = ("task", "kind", "family", "level", "classes", "counts", "n_excluded", "excluded")

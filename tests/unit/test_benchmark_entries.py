@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from workflow_scripts import collect_results, fit_head, split_patients
+from tests.unit.representations.features import write_features
+from workflow_scripts import collect_results, embed_patches, fit_head, split_patients
 from workflow_scripts.config import HeadSettings
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
@@ -15,6 +16,7 @@ from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.core.tasks import KINDS, METRICS
 from workflow_scripts.mil.predictions import PREDICTIONS
 from workflow_scripts.mil.units import LABELS
+from workflow_scripts.representations.patch_bags import tissue_patches
 
 SUBTYPE = {"kind": "classification", "label": "subtype"}
 SURVIVAL = {"kind": "survival", "time": "days", "event": "dead"}
@@ -60,13 +62,14 @@ def _split(folder, task=SUBTYPE, **settings):
     return folder / "splits.parquet"
 
 
-def _fit(folder, *heads, representation="good", output=None, folders=None, **settings):
+def _fit(folder, *heads, representation="good", output=None, folders=None, memory_mb=None, **settings):
     output = output or folder / f"{representation}-{heads[0]}.parquet"
     known = {head: HeadSettings().of(head) for head in heads}
     config = json.dumps({"heads": known, "seed": 0, **settings})
     files = ["--labels", f"{folder}/labels.parquet", "--splits", f"{folder}/splits.parquet"]
     embeddings = [f"{folder}/{name}" for name in folders or [representation]]
     options = ["--representation", representation, "--embeddings", *embeddings, "--output", str(output), "--gpu", "0"]
+    options += [] if memory_mb is None else ["--memory-mb", str(memory_mb)]
     fit_head.main(["--config", config, *files, *options])
     return output
 
@@ -223,6 +226,42 @@ def test_a_patient_is_one_bag_where_the_task_says_so(cohort):
     rows = read_table(_fit(cohort, "logistic")).to_pylist()
     assert len(rows) == N_PATIENTS == len({row["patient_id"] for row in rows})
     assert {row["slide_id"] for row in rows} == {None}
+
+
+def _with_patches(folder):
+    """The representation `patches`, and `copies`, whose regions are the same patches in float32."""
+    names = [row["slide_id"] for row in read_table(folder / "slides.parquet").to_pylist() if row["status"] == "ok"]
+    store = folder / "store" / "encoder"
+    write_features(store, dict.fromkeys(names, 2))
+    outputs = [f"--{name}-output={folder}/patches/{name}.parquet" for name in ("regions", "slides")]
+    embed_patches.main(["--features", str(store), "--slides", f"{folder}/slides.parquet", *outputs])
+    (folder / "copies").mkdir()
+    slides, meta = folder / "patches/slides.parquet", read_meta(folder / "patches/slides.parquet")
+    write_table(folder / "copies/slides.parquet", read_table(slides), schemas.SLIDE_EMBEDDINGS, meta)
+    regions = [
+        {"slide_id": name, "region_id": str(number), "vector": patch.astype(np.float32).tolist()}
+        for name in names
+        for number, patch in enumerate(tissue_patches(store, name))
+    ]
+    del meta["features"]
+    write_table(folder / "copies/regions.parquet", regions, schemas.REGION_EMBEDDINGS, meta)
+
+
+@pytest.mark.parametrize("slides_of_patient", ["average", "bag"])
+def test_patches_as_stored_give_what_their_copies_give(cohort, slides_of_patient):
+    _split(cohort, SUBTYPE | {"slides_of_patient": slides_of_patient})
+    _with_patches(cohort)
+    for head in ("abmil", "dsmil"):
+        found = [read_table(_fit(cohort, head, representation=name)) for name in ("patches", "copies")]
+        assert found[0].equals(found[1]) and len(found[0]) == (24 if slides_of_patient == "bag" else 30), head
+
+
+def test_patches_are_held_by_networks_alone_and_refused_where_memory_is_too_little(cohort):
+    _split(cohort)
+    _with_patches(cohort)
+    with pytest.raises(UserError, match=r"the patches of 30 slides take 0\.0 GB in memory and the job has 0\.0 GB"):
+        _fit(cohort, "mean_mil", representation="patches", memory_mb=8)
+    _fit(cohort, "knn", "logistic", representation="patches", memory_mb=8)
 
 
 def test_slides_have_labels_of_their_own_at_level_slide(cohort):

@@ -24,7 +24,8 @@ class Embed(Section):
     """Representations without pretraining: mean, maximum and standard deviation of patch features; mean and deviation
     of the patches' colour."""
     patches: bool = False
-    """Add the representation `patches`: a slide is the bag of all its patch features."""
+    """Add the representation `patches`: a slide is the bag of all its patch features. Each MIL head holds those of all
+    slides in memory once, as stored, and is refused where the memory of fit_head (mem_mb) is too little."""
     prototypes: bool = False
     """Add `<run>-prototypes` for every run with prototypes of slides: a slide is the set of their mean embeddings; of
     several seeds the mean is taken, as of the run."""

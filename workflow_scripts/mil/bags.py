@@ -1,7 +1,8 @@
 """Bags: a slide as one vector and as the matrix of its regions' vectors, with its label."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, overload, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +13,52 @@ from workflow_scripts.core.tasks import Kind, Label
 _NO_EMBEDDING = "{} has no embedding of slide {}, which the splits list; run embed again"
 
 
+@runtime_checkable
+class _KnowsLengths(Protocol):
+    def lengths(self) -> np.ndarray: ...
+
+
+def bag_lengths(bags: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows of each bag, int64 `[n]`; bags that are read when they are asked for tell it without."""
+    return bags.lengths() if isinstance(bags, _KnowsLengths) else np.array([len(bag) for bag in bags], dtype=np.int64)
+
+
+class JoinedBags(Sequence[np.ndarray]):
+    """Bags made of others, one or several one after another, when they are asked for: none is held here."""
+
+    def __init__(self, parts: Sequence[np.ndarray], members: Iterable[Iterable[int]]) -> None:
+        """n bags of the parts `members`, matrices `[m_i, R]`."""
+        self.parts, self.members = parts, [[int(row) for row in rows] for rows in members]
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "JoinedBags": ...
+
+    def __getitem__(self, index: int | slice) -> "np.ndarray | JoinedBags":
+        if isinstance(index, slice):
+            return JoinedBags(self.parts, self.members[index])
+        found = [self.parts[row] for row in self.members[index]]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def lengths(self) -> np.ndarray:
+        """Rows of each bag, int64 `[n]`."""
+        lengths = bag_lengths(self.parts)
+        return np.array([lengths[rows].sum() for rows in self.members], dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class Bags:
     """Embeddings and labels of n slides.
 
     Attributes:
         vectors: float32 `[n, D]`, one vector a slide.
-        regions: n matrices float32 `[m_i, R]`, one row a region, m_i >= 1.
+        regions: n matrices `[m_i, R]`, one row a region, m_i >= 1: float32, or patches as stored (float16), which are
+            read when they are asked for.
         target: labels `[n]` as `target_array` makes them: int64 class indices; for survival the fields `time` (float64)
             and `event` (bool).
         n_classes: number of classes C; 0 for kinds of task without classes.
@@ -28,7 +68,7 @@ class Bags:
     """
 
     vectors: np.ndarray
-    regions: list[np.ndarray]
+    regions: Sequence[np.ndarray]
     target: np.ndarray
     n_classes: int
     weights: np.ndarray = field(default_factory=lambda: np.empty(0))
@@ -46,7 +86,7 @@ class Bags:
     def take(self, index: np.ndarray) -> "Bags":
         """Slides `index` (integers or a mask)."""
         index = np.arange(len(self))[index]
-        regions, patients = [self.regions[i] for i in index], [self.patients[i] for i in index]
+        regions, patients = JoinedBags(self.regions, index[:, None]), [self.patients[i] for i in index]
         return Bags(self.vectors[index], regions, self.target[index], self.n_classes, self.weights[index], patients)
 
 
@@ -118,7 +158,12 @@ def pair_embeddings(
         if name not in rows_of:
             raise UserError(_NO_EMBEDDING.format(source, name))
     matrix = vector_matrix(regions, f"{source}/regions.parquet")
-    return vectors, [matrix[rows_of[name]] for name in slide_ids]
+    return vectors, [_rows(matrix, rows_of[name]) for name in slide_ids]
+
+
+def _rows(matrix: np.ndarray, rows: list[int]) -> np.ndarray:
+    """Rows of a matrix, not copied where they follow each other."""
+    return matrix[rows[0] : rows[-1] + 1] if rows[-1] - rows[0] + 1 == len(rows) else matrix[rows]
 
 
 def slide_vectors(slide_ids: list[str], slides: pa.Table, source: str) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.mil.bags import Bags
+from workflow_scripts.mil.bags import Bags, bag_lengths
 from workflow_scripts.mil.nets.batch import Batch
 
 
@@ -15,7 +15,7 @@ class Cohort:
     """All bags' instances on the device, and what scaling needs of each bag.
 
     Attributes:
-        x: instances of all bags, float32 `[sum m_i, D]`.
+        x: instances of all bags, `[sum m_i, D]`, float32, or float16 where they are stored so.
         starts: first row of each bag, int64 `[n]`.
         counts: instances of each bag, int64 `[n]`.
         means: float64 `[n, D]`, of each bag's instances.
@@ -45,12 +45,18 @@ class Cohort:
 
 
 def cohort_of(bags: Bags, device: torch.device) -> Cohort:
-    """Instances of all bags on a device."""
-    counts = np.array([len(region) for region in bags.regions], dtype=np.int64)
-    x = np.concatenate(bags.regions).astype(np.float32, copy=False)
-    means = np.stack([region.mean(axis=0, dtype=np.float64) for region in bags.regions])
-    squares = np.stack([((r - mean) ** 2).sum(axis=0) for r, mean in zip(bags.regions, means, strict=True)])
-    return Cohort(torch.from_numpy(x).to(device), np.cumsum(counts) - counts, counts, means, squares)
+    """Instances of all bags on a device, held once; a bag is read when its turn comes."""
+    counts, width = bag_lengths(bags.regions), bags.regions[0].shape[1]
+    starts = np.cumsum(counts) - counts
+    kept = torch.float16 if bags.regions[0].dtype == np.float16 else torch.float32
+    x = torch.empty((int(counts.sum()), width), dtype=kept, device=device)
+    means, squares = np.empty((len(counts), width)), np.empty((len(counts), width))
+    for number, (start, count) in enumerate(zip(starts, counts, strict=True)):
+        region = bags.regions[number]
+        x[start : start + count] = torch.tensor(region)
+        means[number] = region.mean(axis=0, dtype=np.float64)
+        squares[number] = ((region - means[number]) ** 2).sum(axis=0)
+    return Cohort(x, starts, counts, means, squares)
 
 
 def pack(
@@ -76,7 +82,7 @@ def pack(
     else:
         rows, owner = _one_after_another(cohort.starts[chosen], counts)
     device = cohort.x.device
-    x = cohort.x[torch.from_numpy(rows.ravel()).to(device)].view(*rows.shape, -1)
+    x = cohort.x[torch.from_numpy(rows.ravel()).to(device)].float().view(*rows.shape, -1)
     x.sub_(scale[0].unsqueeze(1)).mul_(scale[1].unsqueeze(1))
     of_bag = torch.from_numpy(owner).to(device)
     block = of_bag.unsqueeze(1) == torch.arange(bags, device=device)[:, None]

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from workflow_scripts.core.labels import Labels
 from workflow_scripts.core.tasks import Kind
-from workflow_scripts.mil.bags import Bags, patient_weights, target_array
+from workflow_scripts.mil.bags import Bags, JoinedBags, patient_weights, target_array
 from workflow_scripts.mil.predictions import PREDICTIONS, TRUTH_COLUMNS
 
 # One row a labelled slide that is in some split: what its task says is true of it.
@@ -57,7 +57,7 @@ def make_units(
         classes: class names in order; empty for kinds without classes.
         by_patient: whether all slides of a patient are one bag.
         vectors: of the slides of `labels`, float32 `[S, D]`.
-        matrices: regions of each, S matrices float32 `[m_i, R]`.
+        matrices: regions of each, S matrices `[m_i, R]`, which are not read here.
     """
     slide_ids, patients = (labels[name].to_pylist() for name in ("slide_id", "patient_id"))
     owners = patients if by_patient else slide_ids
@@ -73,7 +73,7 @@ def make_units(
     owner = truth["patient_id"].to_pylist()
     bags = Bags(
         np.stack([vectors[rows].mean(axis=0) for rows in members]),
-        [np.concatenate([matrices[int(row)] for row in rows]) for rows in members],
+        JoinedBags(matrices, members),
         target_array(kind, values, classes),
         len(classes),
         patient_weights(owner),

@@ -1,15 +1,18 @@
 """Embedding tables become slide vectors and region matrices of the wanted slides."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tasks import KINDS, Column
-from workflow_scripts.mil.bags import Bags, pair_embeddings, target_array, vector_matrix
+from workflow_scripts.mil.bags import Bags, JoinedBags, bag_lengths, pair_embeddings, target_array, vector_matrix
+from workflow_scripts.mil.packing import cohort_of, pack
 
 
 def _slides(**vectors):
@@ -55,6 +58,48 @@ def test_take_accepts_indices_and_masks():
         taken = bags.take(index)
         assert sorted(taken.target.tolist()) == [0, 2]
         assert [len(region) - 1 for region in taken.regions] == taken.target.tolist()
+
+
+class _Asked(list):
+    """Bags that count how often each is asked for, and tell their lengths without."""
+
+    def __init__(self, bags):
+        super().__init__(bags)
+        self.asked = Counter()
+
+    def __getitem__(self, index):
+        self.asked[index] += 1
+        return super().__getitem__(index)
+
+    def lengths(self):
+        return np.array([len(bag) for bag in list.__iter__(self)])
+
+
+def test_bags_of_a_patient_are_joined_when_they_are_asked_for():
+    parts = _Asked([np.full((i + 1, 2), i, np.float16) for i in range(4)])
+    bags = JoinedBags(parts, [[2, 0], np.array([1]), [3]])
+    assert bag_lengths(bags).tolist() == [4, 2, 4] and not parts.asked
+    assert bags[0][:, 0].tolist() == [2, 2, 2, 0] and parts.asked == {2: 1, 0: 1}
+    assert bags[1:][0].tolist() == [[1, 1], [1, 1]] and [len(bag) for bag in bags] == [4, 2, 4]
+
+
+def test_a_cohort_of_patches_is_read_once_and_kept_as_stored():
+    random = np.random.default_rng(0)
+    parts = _Asked([random.normal(3, 2, size=(4 + i, 3)).astype(np.float16) for i in range(5)])
+    half = Bags(np.zeros((5, 1), np.float32), parts, np.arange(5) % 2, 2)
+    whole = Bags(half.vectors, [bag.astype(np.float32) for bag in list.__iter__(parts)], half.target, 2)
+    kept = cohort_of(half.take(np.arange(5)), torch.device("cpu"))
+    assert kept.x.dtype == torch.float16 and all(parts.asked[i] == 1 for i in range(1, 5))  # the first tells the width
+    other = cohort_of(whole, torch.device("cpu"))
+    assert other.x.dtype == torch.float32
+    chosen = np.array([[3, 1], [4, 0]])
+    batches = []
+    for cohort in (kept, other):
+        scales = [cohort.scaling(np.arange(5), half.weights) for _ in range(2)]
+        scale = torch.stack([s[0] for s in scales]), torch.stack([s[1] for s in scales])
+        batches.append([pack(cohort, chosen, scale, padded, None).x for padded in (False, True)])
+    for ours, plain in zip(*batches, strict=True):
+        assert ours.dtype == torch.float32 and torch.equal(ours, plain)
 
 
 def test_labels_become_class_indices_fields_or_numbers():

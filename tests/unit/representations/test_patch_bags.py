@@ -1,11 +1,15 @@
 """Bags of patches from the feature files."""
 
+import re
+
 import numpy as np
+import pytest
 
 from tests.unit.representations.features import DIM, PRETRAINED_ON, write_features
 from workflow_scripts import embed_patches
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_meta, read_table
-from workflow_scripts.representations.patch_bags import PatchBags, tissue_patches
+from workflow_scripts.representations.patch_bags import PatchBags, require_room, tissue_patches
 
 
 def wanted(arrays):
@@ -21,9 +25,10 @@ def test_a_bag_holds_the_readable_patches_with_tissue(tmp_path):
     bags = PatchBags(tmp_path / "features", ["c", "a"])
     assert len(bags) == 2 and [len(bag) for bag in bags] == [len(wanted(made["c"])), len(wanted(made["a"]))]
     np.testing.assert_array_equal(bags[1], wanted(made["a"]))
-    assert bags[0].dtype == np.float32
-    np.testing.assert_array_equal(bags.take(np.array([1, 1, 0]))[2], bags[0])
+    assert bags[0].dtype == np.float16  # as stored
     np.testing.assert_array_equal(bags[1:][0], bags[1])
+    assert bags.lengths().tolist() == [len(bag) for bag in bags]
+    assert bags.size() == sum(bag.nbytes for bag in bags)
 
 
 def test_a_bag_is_never_empty(tmp_path, monkeypatch):
@@ -44,6 +49,16 @@ def test_a_bag_is_never_empty(tmp_path, monkeypatch):
     without("read_ok")
     bag = tissue_patches(tmp_path / "features", "a")
     assert bag.shape == (1, DIM) and not bag.any()
+    assert PatchBags(tmp_path / "features", ["a"]).lengths().tolist() == [1]
+
+
+def test_patches_that_exceed_the_memory_are_refused_in_one_sentence():
+    size = 1000 * 15000 * 1024 * 2
+    words = "the patches of 1000 slides take 30.7 GB in memory and the job has 8.0 GB; give it more "
+    with pytest.raises(UserError, match=re.escape(f"{words}(--set-resources fit_head:mem_mb=34720), lay fewer")):
+        require_room(1000, size, 8000)
+    require_room(1000, size, 34720)
+    require_room(1000, size, None)
 
 
 def test_the_command_leaves_the_features_where_they_are(tmp_path):
