@@ -7,7 +7,7 @@ include: "report_inputs.smk"
 # Writes the self-contained report.html.
 rule write_report:
     input:
-        slides="<cohort>/slides.parquet",
+        slides=ALL_SLIDES,
         overlays=per_slide("tissue/{slide}.png"),
         regions=per_slide("regions/{slide}.parquet"),
         templates=expand(f"{PACKAGE}/report/{{name}}", name=TEMPLATES),

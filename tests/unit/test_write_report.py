@@ -125,6 +125,29 @@ def test_every_excluded_slide_is_told_with_its_reason_and_detail(page):
         assert reason in row and detail in row
 
 
+def test_excluded_slides_of_the_test_cohort_are_told_as_those_of_the_first(altered, tmp_path):
+    words = "the mask their_s03.png has another shape than the slide; draw it again"
+    rows = read_table(altered / "slides.parquet").to_pylist()
+    used = [row for row in rows if row["status"] == "ok"][:5]
+    theirs = [
+        row | {"slide_id": f"their_{row['slide_id']}", "patient_id": f"their_{row['patient_id']}"} for row in used
+    ]
+    theirs[3] |= {"status": "excluded", "reason": "bad_mask", "detail": words, "n_regions": None}
+    write_table(altered / "test_slides.parquet", theirs, schemas.SLIDES)
+    alone = Page(_write(altered, tmp_path / "report.html"))
+    assert "their_" not in alone.text and "Test cohort" not in alone.text  # an earlier run's, if no longer named
+    page = Page(_write(altered, tmp_path / "report.html", test_cohort=True))
+    text = " ".join(page.text.split())
+    patients = len({row["patient_id"] for row in theirs if row["status"] == "ok"})
+    assert f"4 of 5 slides are used, of {patients} patients, to test and never to pretrain on" in text
+    assert "1 of 5 slides is excluded" in text and f"{len(EXCLUDED)} of {len(rows)} slides are excluded" in text
+    assert any(" ".join(row.split()).startswith("bad_mask the given tissue mask cannot be used 1") for row in page.rows)
+    told = [" ".join(row.split()) for row in page.rows if row.split() and row.split()[0].startswith("their_")]
+    assert len(told) == 5 and told[0].startswith(f"{theirs[3]['slide_id']} test excluded bad_mask {words}")
+    cohorts = [row.split()[1] for row in page.rows if row.split()[1:2] in (["first"], ["test"])]
+    assert cohorts == ["first"] * len(rows) + ["test"] * 5
+
+
 def test_every_slide_has_a_row(folder, page):
     told = [row.split()[0] for row in page.rows if re.match(r"\s*s\d\d\s+(used|excluded)", row)]
     assert sorted(told) == sorted(read_table(folder / "slides.parquet")["slide_id"].to_pylist())

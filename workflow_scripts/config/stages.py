@@ -74,6 +74,7 @@ def report_settings(config: Config) -> Settings:
     return {
         "report": result_settings(config.report),
         "cohort": config.cohort.name,
+        "test_cohort": config.cohort.test_manifest is not None,
         "representations": config.compared,
         "runs": {name: run.model_dump(mode="json") for name, run in runs.items()},
         "run_rounds": {name: run.rounds for name, run in runs.items()},

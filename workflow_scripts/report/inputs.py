@@ -51,6 +51,10 @@ class Results:
         """Rows of slides.parquet."""
         return self._needed("slides.parquet")
 
+    def test_slides(self) -> list[Row]:
+        """Rows of test_slides.parquet, of the test cohort."""
+        return self._needed("test_slides.parquet")
+
     def encoding(self, encoder: str) -> list[Row]:
         """Rows of the feature indices of an encoder."""
         indices = sorted((self.root / "features" / encoder).glob("shard_*.parquet"))

@@ -99,9 +99,10 @@ def render_report(inputs: Results, settings: ReportSettings, examples: list[Row]
         pictures: pixels by slide and rectangle; what is missing is replaced by the tissue overlay.
 
     Raises:
-        UserError: slides.parquet, benchmark/results.parquet or benchmark/comparisons.parquet is not there.
+        UserError: slides.parquet, test_slides.parquet of a test cohort, benchmark/results.parquet or
+            benchmark/comparisons.parquet is not there.
     """
-    slides = inputs.slides()
+    slides, tests = inputs.slides(), inputs.test_slides() if settings.test_cohort else []
     rows = inputs.benchmark()
     names = list(dict.fromkeys([*settings.representations, *settings.runs, *(r["representation"] for r in rows)]))
     styles = line_styles(names)
@@ -119,8 +120,10 @@ def render_report(inputs: Results, settings: ReportSettings, examples: list[Row]
             script_digest=digest,
             cohort=cohort_summary(slides, min(minimum) if minimum else None),
             encoding=encoding_speed(inputs.encoding(settings.encoder)),
-            slides=excluded_first(slides),
-            overlays=overlay_grid(slides, inputs.overlay),
+            tests=cohort_summary(tests, None) if tests else None,
+            tested={slide["slide_id"] for slide in tests},
+            slides=[*excluded_first(slides), *excluded_first(tests)],
+            overlays=overlay_grid([*slides, *tests], inputs.overlay),
             training=_training(inputs, settings, styles),
             prototypes=_prototypes(inputs, settings, examples, pictures),
             tables=benchmark_tables(inputs, settings, styles),

@@ -12,6 +12,8 @@ class ReportSettings(Section):
     """Title and number of example slides."""
     cohort: str
     """Name of the cohort."""
+    test_cohort: bool = False
+    """Whether there is a second one, of slides that are tested alone."""
     representations: list[str] = Field(min_length=1)
     """Representations in the order of the tables."""
     runs: dict[str, PretrainRun] = Field({})
