@@ -129,6 +129,28 @@ def test_examples_of_the_configuration_are_valid(name):
         load_config(yaml.safe_load(block))
 
 
+def names_of_tests(file: str) -> set[str]:
+    """Names of the tests in a file under tests/unit/; none where there is no such file."""
+    path = ROOT / "tests" / "unit" / file
+    return (
+        set(re.findall(r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE))
+        if path.is_file()
+        else set()
+    )
+
+
+def test_every_point_of_the_checklist_is_answered_by_tests_that_exist():
+    rows = [line.strip("| ").split(" | ") for line in read("docs/reviewer.md").splitlines() if line.startswith("|")][2:]
+    assert len(rows) >= 18
+    for question, *_, cell in rows:
+        file, cited = "", re.findall(r"`([^`]+)`", cell)
+        assert cited, question
+        for word in cited:
+            named, double_colon, test = word.partition("::")
+            file = named or file
+            assert double_colon and test in names_of_tests(file), f"{question}: {word}"
+
+
 def test_every_log_entry_is_in_the_index_and_says_when_where_and_how():
     entries = [name for name in DOCUMENTS if name.startswith(_HISTORY) and name not in PRESENT]
     index = read(f"{_HISTORY}README.md")
