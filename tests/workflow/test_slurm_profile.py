@@ -1,13 +1,74 @@
-"""The SLURM profile and the rules know each other: every job of a whole run is planned with it."""
+"""The SLURM profile and the rules know each other: what it sets for a rule is worked out for jobs of that rule."""
 
+import re
+import shutil
 from pathlib import Path
 
-from tests.workflow.tiny import CONFIG, ROOT, changed, make_project, snakemake, write_config
+import pytest
+import yaml
+
+from tests.workflow.tiny import CONFIG, ROOT, changed, job_counts, make_project, snakemake, write_config
+
+PROFILE = (ROOT / "profiles/slurm/profile.v9+.yaml").read_text(encoding="utf-8")
+SETTINGS = yaml.safe_load(PROFILE)
 
 
-def test_every_rule_is_planned_with_the_profile_that_users_get(tmp_path: Path) -> None:
-    project = make_project(tmp_path / "tiny")
-    write_config(project, changed(CONFIG, "benchmark.heads.classification", ["knn", "abmil"]))
-    result = snakemake(project, "-n", "--workflow-profile", str(ROOT / "profiles" / "slurm"))
-    assert result.returncode == 0, result.stdout[-3000:]
-    assert "fit_head" in result.stdout and "abmil/predictions.parquet" in result.stdout
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which every rule of the profile has jobs: with a test cohort, its prototypes, and MIL on a GPU."""
+    folder = make_project(tmp_path_factory.mktemp("profile") / "tiny")
+    header, *lines = (folder / "slides.csv").read_text().splitlines()
+    theirs = [header]
+    for line in [*lines[:2], *lines[-3:-1]]:
+        slide, path, patient, *rest = line.split(",")
+        shutil.copy(folder / path, folder / f"slides/their_{Path(path).name}")
+        theirs.append(",".join([f"their_{slide}", f"slides/their_{Path(path).name}", f"their_{patient}", *rest]))
+    (folder / "theirs.csv").write_text("\n".join([*theirs, ""]))
+    config = changed(changed(CONFIG, "cohort.test_manifest", "theirs.csv"), "embed.prototypes", True)
+    config = changed(changed(config, "benchmark.heads.classification", ["knn", "abmil"]), "benchmark.gpu", True)
+    write_config(folder, config)
+    return folder
+
+
+def _dry_run(project: Path, profile: Path, text: str) -> tuple[int, str]:
+    """Exit status and output of a dry run with a profile of that text."""
+    profile.mkdir()
+    (profile / "profile.v9+.yaml").write_text(text, encoding="utf-8")
+    done = snakemake(project, "-n", "--workflow-profile", str(profile))
+    return done.returncode, done.stdout
+
+
+def test_every_rule_of_the_profile_has_jobs_that_are_planned_with_it(project: Path, tmp_path: Path) -> None:
+    status, output = _dry_run(project, tmp_path / "profile", PROFILE)
+    assert status == 0, output[-3000:]
+    jobs = job_counts(output)
+    named = set(SETTINGS["set-resources"])
+    named |= {
+        rule
+        for line in re.findall(r"^# groups: \{(.*)\}", PROFILE, re.MULTILINE)
+        for rule in re.findall(r"\w+(?=:)", line)
+    }
+    assert {"fit_head", "extract_test_features", "cluster_test_regions", "check_slide"} <= named <= set(jobs)
+
+
+def test_a_wildcard_that_is_gone_is_seen_in_any_rule(project: Path, tmp_path: Path) -> None:
+    for rule in SETTINGS["set-resources"]:
+        before, after = PROFILE.split(f"\n  {rule}:", 1)
+        comment, rest = after.split("\n", 1)
+        broken = f"{before}\n  {rule}:{comment}\n    disk_mb: 1 if wildcards.gone == 'x' else 2\n{rest}"
+        assert "gone" in yaml.safe_load(broken)["set-resources"][rule]["disk_mb"]
+        status, output = _dry_run(project, tmp_path / rule, broken)
+        assert status != 0 and "has no attribute 'gone'" in output, f"{rule}\n{output[-2000:]}"
+
+
+def test_the_lines_for_heads_on_a_gpu_send_networks_alone_to_it(project: Path, tmp_path: Path) -> None:
+    """The lines that a site is told to make its own by taking their sign of a comment away."""
+    lines, count = re.subn(r"^    # (slurm_partition|gpu_model): \?f", r"    \1: ?f", PROFILE, flags=re.MULTILINE)
+    assert count == 2
+    status, output = _dry_run(project, tmp_path / "profile", lines)
+    assert status == 0, output[-3000:]
+    jobs = [
+        part for part in re.split(r"^\s*(?:local)?rule ", output, flags=re.MULTILINE) if part.startswith("fit_head")
+    ]
+    sent = {(re.search(r"cell=(\w+)", job)[1], re.search(r"slurm_partition=(\w+)", job)[1]) for job in jobs}
+    assert sent == {("vectors", "cpu"), ("abmil", "gpu")}
