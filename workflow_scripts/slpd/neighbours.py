@@ -1,7 +1,6 @@
 """Nearest slides by the set similarity of their prototypes, and which prototype corresponds to which.
 
-The similarity of two slides is the largest sum of cosines over one-to-one matchings of their prototypes:
-S(i, j) = max over permutations s of sum_k <p_i^k, p_j^s(k)>. The same matching gives the correspondence.
+The similarity of two slides is that of `core.matching`. The same matching gives the correspondence.
 
 All pairs of slides are looked at once, tile by tile in float32: the cosines of a tile are a few matrix products,
 from which follow the similarities (up to eight prototypes) or upper bounds of them. What can still be among the
@@ -18,10 +17,9 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.config import Neighbours
-from workflow_scripts.slpd.matching import best_sums, optimal_matchings, sum_bounds
+from workflow_scripts.core.matching import SUMS_UP_TO, best_sums, optimal_matchings, sum_bounds
 from workflow_scripts.slpd.shortlist import Shortlist
 
-_SUMS_UP_TO = 8  # prototypes whose similarities cost less than their cosines; beyond, bounds do
 _TILE_PAIRS = 2**15  # of slides; a larger tile leaves the cache
 _TILE_COSINES = 2**20
 _SOLVE_BYTES = 2**22  # prototypes in float64 of the pairs that are solved at once
@@ -139,7 +137,7 @@ class _Search:
     def __init__(self, unit: np.ndarray, owner: np.ndarray, memory: int, threads: int) -> None:
         self.unit, self.owner, self.threads = unit, owner, max(1, threads)
         self.m, self.s, self.d = unit.shape
-        self.sums = self.m <= _SUMS_UP_TO
+        self.sums = self.m <= SUMS_UP_TO
         work = self.m**2 + max(2 * self.m**2, 2**self.m if self.sums else 0)  # float32 a pair: cosines, sums
         fits = memory // 2 // (4 * work * self.threads)
         pairs = max(1, min(fits, _TILE_PAIRS, _TILE_COSINES // self.m**2))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from workflow_scripts.slpd.matching import best_sums, optimal_matchings, sum_bounds
+from workflow_scripts.core import matching
+from workflow_scripts.core.matching import best_sums, optimal_matchings, set_similarities, sum_bounds
 
 
 def cosines(pairs: int, m: int, seed: int = 0, ties: bool = False) -> np.ndarray:
@@ -78,3 +79,28 @@ def test_no_pairs(m):
     totals, columns = optimal_matchings(np.empty((0, m, m)))
     assert totals.shape == (0,)
     assert columns.shape == (0, m)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 5])
+def test_likeness_of_sets_is_the_best_of_all_permutations(m, monkeypatch):
+    monkeypatch.setattr(matching, "_TILE_COSINES", 3 * 7 * m * m)  # several tiles, the last one smaller
+    sets = np.random.default_rng(m).normal(size=(7, m, 6))
+    sets[2, 0] = 0  # a prototype of zeros is like nothing
+    unit = sets / np.maximum(np.linalg.norm(sets, axis=2, keepdims=True), 1e-300)
+    want = [[by_permutations(one @ other.T)[0] for other in unit] for one in unit]
+    np.testing.assert_allclose(set_similarities(sets), want, atol=1e-9)
+
+
+@pytest.mark.parametrize("m", [4, 8, 9, 16])
+def test_likeness_of_sets_is_the_optimal_assignment(m):
+    sets = np.random.default_rng(m).normal(size=(12, m, 20)).astype(np.float32)
+    unit = sets / np.linalg.norm(sets.astype(float), axis=2, keepdims=True)
+    pairs = np.einsum("ipd,jqd->ijpq", unit, unit)
+    want = [[pair[linear_sum_assignment(pair, maximize=True)].sum() for pair in row] for row in pairs]
+    found = set_similarities(4 * sets)
+    np.testing.assert_allclose(found, want, atol=1e-9)
+    np.testing.assert_allclose(np.diag(found), m)
+
+
+def test_likeness_of_no_sets():
+    assert set_similarities(np.empty((0, 4, 3))).shape == (0, 0)
