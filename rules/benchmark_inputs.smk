@@ -5,9 +5,9 @@ from workflow_scripts.core.hipt_splits import hipt_files
 
 PREDICTIONS = [
     f"<cohort>/benchmark/{task}/{representation}/{cell}/predictions.parquet"
-    for task, spec in CFG.benchmark.tasks.items()
+    for task in CFG.benchmark.tasks
     for representation in CFG.representations_of(task)
-    for cell in stages.cells(CFG, spec.kind)
+    for cell in stages.cells_of(CFG, task, representation)
 ]
 
 

@@ -220,6 +220,15 @@ def test_the_best_is_marked_with_the_head_of_claims_alone(altered, tmp_path):
     assert re.findall(r'class="best" data-key="([^"]+)"', html) == ["subtype|slpd|logistic|all|auc"]
 
 
+def test_a_head_on_one_representation_alone_leaves_the_others_empty(altered, tmp_path):
+    rows, pairs = _benchmark(altered)
+    kept = [row for row in rows if row["head"] != "abmil" or row["representation"] == "slpd"]
+    write_benchmark(altered, kept, [pair for pair in pairs if pair["head"] != "abmil"])
+    page = Page(_write(altered, tmp_path / "r.html"))
+    assert set(page.cells) == {key for key, row in _keyed(kept).items() if row["budget"] == "all" or row["headline"]}
+    assert "Head abmil: no pair could be compared" in page.text
+
+
 def test_a_failed_cell_is_told_with_its_reason_and_the_others_stand(page):
     assert f"colour with abmil failed: {FAILURE}" in page.text
     assert f"not compared: colour failed: {FAILURE}" in page.text

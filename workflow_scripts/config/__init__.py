@@ -9,17 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from workflow_scripts.config.base import (
-    Section,
-    first_problem,
-    merge,
-    result_settings,
-)
+from workflow_scripts.config.base import Section, first_problem, merge, result_settings
 from workflow_scripts.config.benchmark import Benchmark, Task
 from workflow_scripts.config.cohort import Cohort, Demo
 from workflow_scripts.config.embed import BASELINES, PATCHES, Embed, EmbedTable, prototypes_of
 from workflow_scripts.config.fit import misfit
-from workflow_scripts.config.heads import HeadSettings
+from workflow_scripts.config.heads import HeadSettings, head_on_sets
 from workflow_scripts.config.pretrain import (
     Crops,
     Head,
@@ -98,6 +93,11 @@ class Config(Section):
         return [name for name, run in whole.items() if run.uses_prototypes and run.prototypes.level == "slide"]
 
     @property
+    def prototype_sets(self) -> list[str]:
+        """Names of the representations that are sets of prototypes."""
+        return [prototypes_of(name) for name in self.prototype_runs]
+
+    @property
     def pairs(self) -> list[tuple[str, str]]:
         """Representations that are compared, the second is subtracted from the first."""
         if self.benchmark.compare is not None:
@@ -128,8 +128,7 @@ class Config(Section):
     @property
     def representations(self) -> list[str]:
         """Names of what is compared: what is not trained here, then the pretraining runs, then their prototypes."""
-        sets = [prototypes_of(name) for name in self.prototype_runs]
-        return [*self.embed.representations, *self.pretrain.named, *sets]
+        return [*self.embed.representations, *self.pretrain.named, *self.prototype_sets]
 
     def representations_of(self, task: str) -> list[str]:
         """Names of what is compared in a task: runs that are trained for the folds of another have no place in it."""
@@ -188,6 +187,12 @@ class Config(Section):
             taken |= dict.fromkeys(names, f"a table of {key}")
         if self.embed.prototypes and not self.prototype_runs:
             raise ValueError("embed.prototypes: no pretraining run has prototypes of slides; set it to false")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_on_prototypes_have_sets(self) -> "Config":
+        if not self.prototype_sets and (problem := head_on_sets(self.benchmark.heads)):
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """Settings of the benchmark's heads: a section for each, and one that all networks on regions share."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -17,6 +18,11 @@ class Knn(Section):
     """Patients that vote, each by its nearest slide."""
     metric: Literal["euclidean", "cosine"] = "euclidean"
     """Distance of slide vectors, standardised on the training slides."""
+
+
+class MatchingKnn(Section):
+    neighbours: Count = 5
+    """Patients that vote, each by its slide whose prototypes match best."""
 
 
 class ClassPenalty(Section):
@@ -92,6 +98,7 @@ class Hipt(Section):
 
 class HeadSettings(Section):
     knn: Knn = Knn()
+    matching_knn: MatchingKnn = MatchingKnn()
     logistic: ClassPenalty = ClassPenalty()
     cumulative_link: ClassPenalty = ClassPenalty()
     cox: Cox = Cox()
@@ -107,3 +114,15 @@ class HeadSettings(Section):
         names = (HEADS[head].settings if head in HEADS else ()) or (head,)
         sections = [getattr(self, name) for name in names if name in type(self).model_fields]
         return {key: value for section in sections for key, value in section.model_dump(mode="json").items()}
+
+
+def head_on_sets(heads: Mapping[str, list[str]]) -> str | None:
+    """Why heads by kind of task cannot be fitted where no representation is a set of prototypes; None if they can."""
+    for kind, names in heads.items():
+        for name in names:
+            if HEADS[name].prototypes:
+                return (
+                    f"benchmark.heads.{kind}: {name} compares sets of prototypes, and there are none; set "
+                    f"embed.prototypes to true, with a run that has prototypes of slides, or drop {name}"
+                )
+    return None

@@ -141,6 +141,14 @@ def cells(config: Config, kind: str) -> dict[str, list[str]]:
     return ({VECTORS: light} if light else {}) | heavy
 
 
+def cells_of(config: Config, task: str, representation: str) -> list[str]:
+    """Jobs of the heads of a task on one representation: those that compare prototypes are for sets of them alone."""
+    found = cells(config, config.benchmark.tasks[task].kind)
+    if representation in config.prototype_sets:
+        return list(found)
+    return [cell for cell in found if not (cell in HEADS and HEADS[cell].prototypes)]
+
+
 def cell_settings(config: Config, task: str, cell: str) -> Settings:
     """Settings of the heads of one cell."""
     heads = cells(config, config.benchmark.tasks[task].kind)[cell]

@@ -21,6 +21,7 @@ class HeadEntry:
         light: whether all folds and repeats of a cohort take it seconds, as heads on slide vectors do.
         seeded: whether chance plays a part in its fit, so that several seeds tell something.
         by_default: whether tasks of its kinds have it unless they name their heads.
+        prototypes: whether it compares sets of prototypes, and is fitted on representations that are sets alone.
         settings: its sections of `benchmark.head_settings`, the later ones completing the earlier; empty means its own
             name, if there is a section of that name.
     """
@@ -33,6 +34,7 @@ class HeadEntry:
     light: bool = False
     seeded: bool = False
     by_default: bool = True
+    prototypes: bool = False
     settings: tuple[str, ...] = ()
 
 
@@ -44,6 +46,7 @@ def _mil(name: str, *own: str, kinds: tuple[str, ...] = _EVERY, by_default: bool
 
 HEADS: dict[str, HeadEntry] = {
     "knn": HeadEntry("knn", "KnnHead", _CLASSES, common_scale=True, light=True),
+    "matching_knn": HeadEntry("knn", "MatchingKnnHead", _CLASSES, common_scale=True, by_default=False, prototypes=True),
     "logistic": HeadEntry("logistic", "LogisticHead", _CLASSES, common_scale=True, light=True),
     "cumulative_link": HeadEntry(
         "cumulative_link", "CumulativeLinkHead", ("ordinal",), common_scale=True, light=True, by_default=False

@@ -165,6 +165,10 @@ def test_prototypes_of_several_trainings_are_one_representation():
             {"embed": {"prototypes": True}, **defaults(prototypes={"level": "global"})},
             "embed.prototypes: no pretraining run has prototypes of slides; set it to false",
         ),
+        (
+            {"benchmark": {"heads": {"ordinal": ["knn", "matching_knn"]}}},
+            "benchmark.heads.ordinal: matching_knn compares sets of prototypes, and there are none; set embed.",
+        ),
         ({"pretrain": {"runs": {"a b": {}}}}, "pretrain.runs.a b"),
         ({"regions": {"grid": 8}}, "pretrain run slpd: crops.global_size (14) exceeds regions.grid (8)"),
         ({"benchmark": {"heads": {"ordinal": ["logistic"] * 2}}}, "benchmark.heads.ordinal: logistic is named twice"),
@@ -332,7 +336,7 @@ def test_features_lie_under_the_name_of_their_own_model(features, folder):
         ({"tissue": {"method": "magic"}}, "tissue.method: method: magic is none of clam, optical_density, saturation"),
         (
             {"benchmark": {"heads": {"classification": ["svn"]}}},
-            "benchmark.heads: head svn is unknown, and cannot serve classification tasks; use one of knn, logistic",
+            "benchmark.heads: head svn is unknown, and cannot serve classification tasks; use one of knn, match",
         ),
         (
             {"benchmark": {"heads": {"survival": ["logistic"]}}},

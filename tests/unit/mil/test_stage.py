@@ -70,7 +70,7 @@ def test_a_planted_cohort_is_scored_near_its_best_auc_and_never_above(head):
     assert best - 0.12 < found.value < best + 0.05
 
 
-@pytest.mark.parametrize("head", heads_for("classification"))
+@pytest.mark.parametrize("head", [name for name in heads_for("classification") if not HEADS[name].prototypes])
 def test_a_null_cohort_holds_chance(head):
     random, label = np.random.default_rng(1), np.arange(32) % 2
     vectors = random.normal(size=(32, 4))
