@@ -46,7 +46,8 @@ def _embeddings(
 def _units(folder: Path, labels: pa.Table, facts: dict[str, Any], bags: bool, memory_mb: int | None) -> Units:
     """Bags of the labelled slides by the embeddings of a folder."""
     embedded = _embeddings(folder, labels["slide_id"].to_pylist(), bags, memory_mb)
-    return make_units(labels, KINDS[facts["kind"]], facts["classes"], facts["slides_of_patient"] == "bag", *embedded)
+    kind, by_patient = KINDS[facts["kind"]], facts["slides_of_patient"] == "bag"
+    return make_units(labels, kind, facts["classes"], by_patient, *embedded, facts["times"])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -64,17 +65,16 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_entry(parser, argv)
     lease_devices(args.gpu)
 
-    facts, labels, splits = read_meta(args.splits), read_table(args.labels), read_table(args.splits)
-    trained = [read_meta(folder / "slides.parquet") for folder in args.embeddings]
+    settings, labels, splits = args.config, read_table(args.labels), read_table(args.splits)
+    facts, trained = read_meta(args.splits), [read_meta(folder / "slides.parquet") for folder in args.embeddings]
     saw = seen_in_tests(splits, [meta["saw"] for meta in trained])
     if args.embeddings[0].name != args.representation:  # trained for each fold
         require_unseen(args.representation, saw)
-    settings: Settings = args.config
     bags, room = not all(HEADS[head].light for head in settings.heads), None if args.gpu else args.memory_mb
     parts = by_fold([_units(folder, labels, facts, bags, room) for folder in args.embeddings], splits)
     tables, failures = predict_heads(settings.heads, facts["kind"], parts, settings.seed, settings.seeds)
     patient_of = dict(zip(labels["slide_id"].to_pylist(), labels["patient_id"].to_pylist(), strict=True))
-    copied = ("task", "kind", "family", "level", "classes", "counts", "n_excluded", "excluded")
+    copied = ("task", "kind", "family", "level", "classes", "counts", "n_excluded", "excluded", "times")
     meta = {name: facts[name] for name in copied} | {
         "n_slides": pc.count_distinct(splits.filter(pc.equal(splits["part"], "test"))["slide_id"]).as_py(),
         "heads": list(settings.heads),

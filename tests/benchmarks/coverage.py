@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from workflow_scripts.mil.crossval import predict_jobs
 from workflow_scripts.mil.head import Job
 from workflow_scripts.mil.intervals import Scores, difference, interval
 from workflow_scripts.mil.metrics import metrics_of
+from workflow_scripts.mil.metrics.survival import brier_times
 from workflow_scripts.mil.predictions import Predicted, prediction_table, read_tested
 from workflow_scripts.mil.scoring import score
 from workflow_scripts.mil.splits import Cohort, deal_folds
@@ -120,7 +121,8 @@ def scores_of_cohort(
             Predicted("all", s.repeat, s.fold, 0, job.test, value)
             for s, job, value in zip(splits, jobs, values, strict=True)
         ]
-        tested = read_tested(prediction_table(condition.head, kind, table, tests), kind, classes, by_slide=False)
+        predicted = prediction_table(condition.head, kind, table, tests)
+        tested = read_tested(predicted, kind, classes, by_slide=False, times=bags.times)
         found.append(
             {
                 metric: score(metric, kind, tested, "folds", folds - 1, HEADS[condition.head].common_scale).scores
@@ -138,7 +140,8 @@ def _bags(vectors: np.ndarray, table: pa.Table, kind: Any, classes: list[str], h
     if not HEADS[head].light:
         noise = np.random.default_rng([seed, 1]).standard_normal((len(vectors), 6, DIM), dtype=np.float32)
         regions = list(vectors[:, None] + noise)
-    return Bags(vectors, regions, target_array(kind, labels, classes), len(classes))
+    bags = Bags(vectors, regions, target_array(kind, labels, classes), len(classes))
+    return replace(bags, times=brier_times(bags.target["time"], bags.target["event"])) if kind.curve else bags
 
 
 def _predicted(condition: Condition, bags: Bags, jobs: list[Job], kept: Path | None) -> list[np.ndarray]:

@@ -69,6 +69,8 @@ class Kind:
         in_every_fold: groups of which every fold needs a patient; empty means all.
         truth: columns of predictions.parquet with the label, in the order of `columns`.
         prediction: column with what a head predicts: a list is one value a class, a number is one a slide.
+        curve: column with a list of further predictions, one for each time at which the task is judged; None where
+            there is no time. A head may leave it empty.
         has_classes: whether a label is the name of a class; heads are then given its index in the task's classes.
         metrics: by name, in the order of the tables; `mil/metrics/` computes them.
         headline: the metric that the report speaks of, fixed by the kind and never by the result.
@@ -81,6 +83,7 @@ class Kind:
     prediction: Column
     metrics: Mapping[str, Metric]
     headline: str
+    curve: Column | None = None
     instead: Mapping[str, Instead] = field(default_factory=dict)
     finer: Callable[[Any], float] | None = None
     group_names: tuple[str, ...] = ()
@@ -184,9 +187,11 @@ KINDS: dict[str, Kind] = {
         in_every_fold=("event",),
         truth=(Column("time", "float64"), Column("event", "bool")),
         prediction=Column("risk", "float64"),  # higher means an earlier event
+        curve=Column("survival", "list<float64>"),
         metrics={
             "c_index": Metric("C-index", chance=0.5, ranks=True),
             "time_dependent_auc": Metric("time-dependent AUC", chance=0.5, ranks=True),
+            "integrated_brier": Metric("integrated Brier score", larger_is_better=False),
         },
         headline="c_index",
         figure="survival",

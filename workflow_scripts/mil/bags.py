@@ -65,6 +65,7 @@ class Bags:
         weights: what each slide counts in training, float64 `[n]`: 1 / slides of its patient, so that patients count
             alike. Each counts 1 unless given.
         patients: patient of each slide, `[n]`. Each slide is a patient's only one unless given.
+        times: at which survival probabilities are asked for, float64 `[T]`, in the unit of the target; may be empty.
     """
 
     vectors: np.ndarray
@@ -73,6 +74,7 @@ class Bags:
     n_classes: int
     weights: np.ndarray = field(default_factory=lambda: np.empty(0))
     patients: list[str] = field(default_factory=list)
+    times: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         if not len(self.weights):
@@ -87,7 +89,8 @@ class Bags:
         """Slides `index` (integers or a mask)."""
         index = np.arange(len(self))[index]
         regions, patients = JoinedBags(self.regions, index[:, None]), [self.patients[i] for i in index]
-        return Bags(self.vectors[index], regions, self.target[index], self.n_classes, self.weights[index], patients)
+        target, weights = self.target[index], self.weights[index]
+        return Bags(self.vectors[index], regions, target, self.n_classes, weights, patients, self.times)
 
 
 def patient_weights(patients: Sequence[str]) -> np.ndarray:

@@ -38,7 +38,8 @@ class Head(Protocol):
 
         Returns:
             For each job probabilities float64 `[n_test, C]`, or one value a bag float64 `[n_test]`. For survival the
-            value is the risk: higher means an earlier event.
+            value is the risk: higher means an earlier event; a head that knows survival probabilities adds those at
+            `bags.times`, float64 `[n_test, 1 + T]`.
         """
 
 

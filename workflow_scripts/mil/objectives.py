@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from workflow_scripts.mil.bags import Bags
+from workflow_scripts.mil.curves import between, log_baseline, proportional, with_curves
 from workflow_scripts.mil.head import balanced
 
 INTERVALS = 4  # of discrete time
@@ -33,7 +34,10 @@ class Objective(Protocol):
         """Loss of each job, `[J]`, of logits `[J, M, C]`, targets `[J, M, K]` and weights `[J, M]`."""
 
     def predictions(self, logits: np.ndarray, bags: Bags, train: np.ndarray) -> np.ndarray:
-        """What the kind predicts, float64 `[n, C]` or `[n]`, of logits float64 `[n, C]` of a job with that `train`."""
+        """What the kind predicts, as of `mil.head.Head`, of logits float64 `[n, C]` of a job with that `train`.
+
+        `bags.times` ask for survival probabilities; after the n test bags, logits are then of the bags `train`.
+        """
 
 
 def _mean_one(weights: np.ndarray) -> np.ndarray:
@@ -100,25 +104,32 @@ class PartialLikelihood:
         return -((risk - total) * event * weights).sum(dim=-1)
 
     def predictions(self, logits: np.ndarray, bags: Bags, train: np.ndarray) -> np.ndarray:
-        return logits[:, 0]
+        if not len(bags.times):
+            return logits[:, 0]
+        risk, of_train = np.split(logits[:, 0], [len(logits) - len(train)])
+        baseline = log_baseline(of_train, bags.target[train], bags.weights[train], bags.times)
+        return with_curves(risk, proportional(risk, baseline))
 
 
 class DiscreteTime:
     """Logistic hazards of intervals that end at the quartiles of the training events' times.
 
     Likelihood as Zadeh and Schmid 2021 (IEEE TPAMI 43) have it: an event in an interval survived those before it; one
-    censored there survived it too. The risk is minus the sum of the survival function over intervals.
+    censored there survived it too. The risk is minus the sum of the survival function over intervals; the last one
+    ends, for survival probabilities, when the last training bag leaves.
     """
 
     outputs = INTERVALS
 
+    @staticmethod
+    def _ends(bags: Bags, train: np.ndarray) -> np.ndarray:
+        """Ends of all intervals but the last, float64 `[INTERVALS - 1]`."""
+        times, event = bags.target["time"][train], bags.target["event"][train]
+        return np.quantile(times[event] if event.any() else times, np.arange(1, INTERVALS) / INTERVALS)
+
     def targets(self, bags: Bags, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         times, event = bags.target["time"], bags.target["event"]
-        of_events = times[train][event[train]]
-        if not len(of_events):
-            of_events = times[train]
-        ends = np.quantile(of_events, np.arange(1, INTERVALS) / INTERVALS)
-        interval = np.searchsorted(ends, times, side="right")
+        interval = np.searchsorted(self._ends(bags, train), times, side="right")
         return np.stack([interval, event], axis=1).astype(np.float64), _mean_one(bags.weights[train])
 
     def loss(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -131,7 +142,11 @@ class DiscreteTime:
 
     def predictions(self, logits: np.ndarray, bags: Bags, train: np.ndarray) -> np.ndarray:
         survival = np.cumprod(1 / (1 + np.exp(logits)), axis=1)
-        return -survival.sum(axis=1)
+        if not len(bags.times):
+            return -survival.sum(axis=1)
+        survival = survival[: len(logits) - len(train)]
+        ends = np.append(self._ends(bags, train), bags.target["time"][train].max())
+        return with_curves(-survival.sum(axis=1), between(survival, ends, bags.times))
 
 
 def objective_of(kind: str, n_classes: int, survival_loss: str) -> Objective:

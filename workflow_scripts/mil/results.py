@@ -63,7 +63,7 @@ def score_cells(table: pa.Table, facts: dict[str, Any]) -> list[Cell]:
         mine = table.filter(pc.equal(table["head"], head))
         for budget, design in ({} if failure else facts["budgets"]).items():
             rows = mine.filter(pc.equal(mine["budget"], budget))
-            tested = read_tested(rows, kind, classes, facts["level"] == "slide")
+            tested = read_tested(rows, kind, classes, facts["level"] == "slide", facts.get("times", []))
             for metric in metrics_of(facts["kind"], len(classes)):
                 arguments = (design["design"], design["learnt_per_left"], HEADS[head].common_scale)
                 scored[budget, metric] = score(metric, kind, tested, *arguments)

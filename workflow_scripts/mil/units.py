@@ -46,6 +46,7 @@ def make_units(
     by_patient: bool,
     vectors: np.ndarray,
     matrices: Sequence[np.ndarray],
+    times: Sequence[float] = (),
 ) -> Units:
     """Bags of a task's slides.
 
@@ -58,6 +59,7 @@ def make_units(
         by_patient: whether all slides of a patient are one bag.
         vectors: of the slides of `labels`, float32 `[S, D]`.
         matrices: regions of each, S matrices `[m_i, R]`, which are not read here.
+        times: at which survival probabilities are asked for.
     """
     slide_ids, patients = (labels[name].to_pylist() for name in ("slide_id", "patient_id"))
     owners = patients if by_patient else slide_ids
@@ -78,5 +80,6 @@ def make_units(
         len(classes),
         patient_weights(owner),
         owner,
+        np.asarray(times, dtype=np.float64),
     )
     return Units(bags, truth, dict(zip(slide_ids, bag.tolist(), strict=True)))

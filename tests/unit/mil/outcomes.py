@@ -3,6 +3,7 @@
 import numpy as np
 
 from workflow_scripts.mil.metrics import Outcomes
+from workflow_scripts.mil.metrics.survival import brier_times
 
 
 def classes(n: int, n_classes: int, seed: int, ties: bool = True) -> Outcomes:
@@ -16,8 +17,12 @@ def classes(n: int, n_classes: int, seed: int, ties: bool = True) -> Outcomes:
 
 
 def survival(time, event, risk) -> Outcomes:
+    """Survival probabilities are of an exponential law, whose hazard goes with the risk."""
+    time, event, risk = np.asarray(time, float), np.asarray(event, bool), np.asarray(risk, float)
     pairs = list(zip(time, event, strict=True))
-    return Outcomes(np.array(pairs, dtype=[("time", float), ("event", bool)]), np.asarray(risk, float))
+    times = brier_times(time, event)
+    curves = np.exp(-np.exp(risk - np.median(risk))[:, None] * times / np.median(time))
+    return Outcomes(np.array(pairs, dtype=[("time", float), ("event", bool)]), risk, times, curves)
 
 
 def survived(n: int, seed: int, ties: bool = True) -> Outcomes:

@@ -47,3 +47,17 @@ def test_a_group_that_holds_all_the_spread_may_be_left_out(name):
     for rest in (np.full(9, 0.1), 0.1 + 1e-4 * np.arange(9) ** 2):
         outcomes = Outcomes(np.append(rest, 1e7), np.append(np.arange(9.0), 2e7))
         equal(name, outcomes, np.arange(10))
+
+
+def test_times_may_be_outlived_by_the_case_that_is_left_out_alone():
+    """Cohorts of two to six with ties and every pattern of censoring, at times before, between and after all."""
+    random = np.random.default_rng(0)
+    for n in (2, 3, 4, 6):
+        for events in range(2**n):
+            event = np.array([bool(events >> i & 1) for i in range(n)])
+            target = np.zeros(n, dtype=[("time", float), ("event", bool)])
+            target["time"], target["event"] = random.integers(0, 4, n), event
+            times = np.array([0.0, 0.5, 1.0, 1.5, 2.5, 3.0, 9.0])
+            outcomes = Outcomes(target, np.zeros(n), times, random.random((n, len(times))))
+            equal("integrated_brier", outcomes, np.arange(n))
+            equal("integrated_brier", outcomes, np.arange(n) // 2)

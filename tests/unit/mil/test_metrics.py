@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from lifelines import KaplanMeierFitter
 from lifelines.utils import concordance_index
 from scipy.stats import pearsonr, somersd, spearmanr
 from sklearn import metrics as sk
@@ -11,7 +12,7 @@ from sklearn import metrics as sk
 from tests.unit.mil.outcomes import classes, of_kind, survival, survived, values
 from workflow_scripts.core import tasks
 from workflow_scripts.mil.metrics import METRICS, Outcomes, metrics_of
-from workflow_scripts.mil.metrics.survival import _uncensored_before
+from workflow_scripts.mil.metrics.survival import _uncensored_before, brier_times
 
 SEEDS = range(6)
 KIND_OF = {name: kind for kind, facts in tasks.KINDS.items() for name in facts.metrics}
@@ -144,6 +145,70 @@ def test_censoring_is_undone_by_its_weights():
 
 
 @pytest.mark.parametrize("ties", [True, False])
+def test_integrated_brier_by_hand(ties):
+    for seed in SEEDS:
+        outcomes = survived(40, seed, ties)
+        time, event, curves = outcomes.target["time"], outcomes.target["event"], outcomes.survival
+        scores = []
+        for place, moment in enumerate(outcomes.times):
+            total = 0.0
+            for i in range(40):
+                if time[i] > moment:
+                    total += (1 - curves[i, place]) ** 2 / _censoring_by_hand(time, event, np.nextafter(moment, np.inf))
+                elif event[i]:
+                    total += curves[i, place] ** 2 / _censoring_by_hand(time, event, time[i])
+            scores.append(total / 40)
+        assert len(scores) == 20 and METRICS["integrated_brier"](outcomes) == pytest.approx(np.mean(scores), abs=1e-12)
+
+
+def _at(outcomes, times, survival):
+    return Outcomes(outcomes.target, outcomes.prediction, np.asarray(times, float), np.asarray(survival, float))
+
+
+def test_brier_of_the_kaplan_meier_curve_is_its_variance_and_of_one_half_a_quarter():
+    """Weights sum to the number of cases: S (1 - S) for the cohort's own curve S, which lifelines draws."""
+    for seed in SEEDS:
+        outcomes = survived(50, seed)
+        time, event = outcomes.target["time"], outcomes.target["event"]
+        curve = KaplanMeierFitter().fit(time, event).survival_function_at_times(outcomes.times).to_numpy()
+        own = _at(outcomes, outcomes.times, np.tile(curve, (50, 1)))
+        assert METRICS["integrated_brier"](own) == pytest.approx((curve * (1 - curve)).mean(), abs=1e-12)
+        half = _at(outcomes, outcomes.times, np.full((50, 20), 0.5))
+        assert METRICS["integrated_brier"](half) == pytest.approx(0.25, abs=1e-12)
+        known = np.where(outcomes.times < time[:, None], 1.0, 0.0)  # wrong for the censored alone, who do not count
+        assert METRICS["integrated_brier"](_at(outcomes, outcomes.times, known)) == 0
+
+
+def test_censoring_is_undone_in_the_brier_score_too():
+    """Of 4,000 patients, half of them censored, nearly the score of the same patients without any censoring."""
+    random = np.random.default_rng(0)
+    risk = random.normal(size=4000)
+    died, lost = random.exponential(np.exp(-risk)), random.exponential(1.0, 4000)
+    seen = survival(np.minimum(died, lost), died <= lost, risk)
+    times = np.array([0.2, 0.5, 1.0])
+    curves = np.exp(-np.exp(risk)[:, None] * times)
+    whole = ((curves - (died[:, None] > times)) ** 2).mean()
+    assert METRICS["integrated_brier"](_at(seen, times, curves)) == pytest.approx(whole, abs=0.004)
+
+
+def test_a_time_that_nobody_outlives_is_left_out_of_the_brier_score():
+    outcomes = survival([1.0, 2.0, 3.0], [True, True, False], np.zeros(3))
+    curves = np.array([[0.5, 0.1], [0.6, 0.1], [0.9, 0.1]])
+    expected = (0.5**2 + 0.4**2 + 0.1**2) / 3
+    assert METRICS["integrated_brier"](_at(outcomes, [1.5, 3.0], curves)) == pytest.approx(expected)
+    assert math.isnan(METRICS["integrated_brier"](_at(outcomes, [3.0, 4.0], curves)))
+    assert math.isnan(METRICS["integrated_brier"](_at(outcomes, [1.5, 3.0], np.empty((3, 0)))))
+
+
+def test_survival_is_judged_until_nine_tenths_of_the_events():
+    time, event = np.arange(1.0, 21.0), np.tile([True, False], 10)
+    times = brier_times(time, event)  # events at 1, 3 .. 19, of which nine come until 17
+    np.testing.assert_allclose(times, 17 * (np.arange(20) + 0.5) / 20)
+    np.testing.assert_allclose(brier_times(time, np.zeros(20, bool))[-1], 18 * 19.5 / 20)
+    assert not brier_times(np.zeros(3), np.ones(3, bool)).any()
+
+
+@pytest.mark.parametrize("ties", [True, False])
 def test_metrics_of_values_equal_sklearn_and_scipy(ties):
     for seed in SEEDS:
         outcomes = values(30, seed, ties)
@@ -163,7 +228,7 @@ def test_undefined_metrics_are_nan():
     missing = classes(30, 3, 0)
     for name in ("auc", "average_precision"):
         assert math.isnan(METRICS[name](missing.take(missing.target != 2))), name
-    for name in metrics_of("survival"):
+    for name in ("c_index", "time_dependent_auc"):
         assert math.isnan(METRICS[name](survival([1.0, 2.0], [False, False], np.zeros(2)))), name
     same = Outcomes(np.full(7, 0.1), np.arange(7.0))
     for name in ("r2", "pearson", "spearman"):

@@ -7,6 +7,7 @@ import pytest
 
 from tests.unit.mil.planted import CLASSES, predictions
 from workflow_scripts.core.tasks import KINDS
+from workflow_scripts.mil.metrics import METRICS
 from workflow_scripts.mil.predictions import PREDICTIONS, Predicted, prediction_table, read_tested
 
 KIND = KINDS["classification"]
@@ -24,6 +25,37 @@ def test_rows_say_where_each_prediction_stands():
         **{"slide_id": "s0", "patient_id": "p0", "time": 1.0, "event": True, "risk": -0.5},
     }
     assert len(prediction_table("cox", KINDS["survival"], truth, [])) == 0
+
+
+def _of_survival(values):
+    """Predictions of a patient with two slides and one with one, by one fit."""
+    truth = pa.table({"slide_id": ["s0", "s1", "s2"], "patient_id": ["p0", "p0", "p1"], "time": [2.0, 2.0, 3.0]})
+    truth = truth.append_column("event", pa.array([True, True, False]))
+    return prediction_table("cox", KINDS["survival"], truth, [Predicted("all", 0, 0, 0, np.arange(3), values)])
+
+
+def test_survival_probabilities_stand_beside_the_risk_and_are_averaged_over_slides():
+    values = np.array([[0.5, 0.9, 0.4], [1.5, 0.7, 0.2], [-1.0, 1.0, 0.8]])
+    table = _of_survival(values)
+    assert table["survival"].to_pylist() == values[:, 1:].tolist() and table["risk"].to_pylist() == [0.5, 1.5, -1.0]
+    (one,) = read_tested(table, KINDS["survival"], [], by_slide=False, times=[1.0, 2.5]).rounds
+    assert one.outcomes.times.tolist() == [1.0, 2.5] and one.outcomes.prediction.tolist() == [1.0, -1.0]
+    np.testing.assert_allclose(one.outcomes.survival, [[0.8, 0.3], [1.0, 0.8]])
+    with pytest.raises(ValueError, match="predictions for 2 times, and 3 times"):
+        read_tested(table, KINDS["survival"], [], by_slide=False, times=[1.0, 2.5, 3.0])
+
+
+def test_survival_probabilities_that_are_no_numbers_are_never_scored():
+    table = _of_survival(np.array([[0.5, 0.9], [1.5, np.nan], [-1.0, 1.0]]))
+    with pytest.raises(ValueError, match="1 of 2 predictions are no finite number"):
+        read_tested(table, KINDS["survival"], [], by_slide=False, times=[1.0])
+
+
+def test_a_head_may_know_the_risk_alone():
+    table = _of_survival(np.array([0.5, 1.5, -1.0]))
+    assert table["survival"].to_pylist() == [None] * 3
+    (one,) = read_tested(table, KINDS["survival"], [], by_slide=False, times=[1.0]).rounds
+    assert one.outcomes.survival.shape == (2, 0) and np.isnan(METRICS["integrated_brier"](one.outcomes))
 
 
 @pytest.mark.parametrize("by_slide", [True, False])
@@ -57,5 +89,5 @@ def test_a_missing_prediction_is_no_prediction():
     table = predictions(1.0).to_pandas()
     table["probabilities"] = [None if i == 5 else list(p) for i, p in enumerate(table["probabilities"])]
     broken = pa.Table.from_pandas(pd.DataFrame(table), PREDICTIONS, preserve_index=False)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=f"1 of {len(broken)} predictions are missing"):
         read_tested(broken, KIND, CLASSES, by_slide=False)

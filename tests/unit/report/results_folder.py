@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core import schemas
 from workflow_scripts.core.tables import read_meta, read_table, write_table
+from workflow_scripts.mil.metrics.survival import brier_times
 from workflow_scripts.mil.predictions import PREDICTIONS
 from workflow_scripts.mil.results import Cell, comparison_rows, mean_cells, result_rows, score_cells
 
@@ -51,6 +52,7 @@ PATIENTS, REPEATS = 32, 2
 HAZARD = np.random.default_rng(5).normal(size=PATIENTS)
 TIME = np.random.default_rng(6).exponential(900 * np.exp(-HAZARD)) + 5
 EVENT = np.random.default_rng(7).random(PATIENTS) < 0.7
+TIMES = brier_times(TIME, EVENT)
 EXCLUDED = {
     "s20": ("no_mpp", "the file records no scale; give it in the column mpp of the manifest"),
     "s21": ("unreadable_file", "the file is truncated; copy it again"),
@@ -221,6 +223,7 @@ def _splits(root: Path, task: str) -> list[dict]:
     facts = {"task": task, "kind": TASKS[task]["kind"], "family": FAMILY.get(task, task), "level": "patient"}
     facts |= {"classes": CLASSES[task], "counts": groups, "n_slides": len(owners), "n_excluded": 4}
     facts |= {"excluded": {"no_label": 1, "not_usable": 3}, "splits_in_words": f"{REPEATS} x 5 folds"}
+    facts["times"] = TIMES.tolist() if task == "survival" else []
     facts |= {"slides_of_patient": "average", "leaks": {"policy": "refuse", "splits": []}, "design": "folds"}
     write_table(root / f"benchmark/{task}/splits.parquet", rows, schemas.SPLITS, facts)
     return rows
@@ -240,6 +243,8 @@ def _predictions(task: str, head: str, scores: list[np.ndarray], splits: list[di
             values = np.abs(score[patient] + shift) / np.abs(score[patient] + shift).sum()
         rows.append(own | {"head": head, "seed": seed})
         rows[-1][column] = values.tolist() if column == "probabilities" else float(score[patient] + shift)
+        if column == "risk":
+            rows[-1]["survival"] = np.exp(-np.exp(rows[-1]["risk"]) * TIMES / np.median(TIME)).tolist()
     return rows
 
 
@@ -252,7 +257,7 @@ def _cell(root: Path, task: str, name: str, cell: str, heads: list[str], splits:
         rows += [] if head in failures else _predictions(task, head, scores, splits)
     path = root / f"benchmark/{task}/{name}/{cell}/predictions.parquet"
     split = read_meta(root / f"benchmark/{task}/splits.parquet")
-    copied = ("task", "kind", "family", "level", "classes", "counts", "n_slides", "n_excluded", "excluded")
+    copied = ("task", "kind", "family", "level", "classes", "counts", "n_slides", "n_excluded", "excluded", "times")
     facts = {key: split[key] for key in copied} | {"splits": split["splits_in_words"], "representation": name}
     facts |= {"heads": heads, "failures": failures, "pretrained_on": TRAINED[name]}
     facts["saw"] = [[split["n_slides"] if name in RUNS else 0, split["n_slides"]]]

@@ -81,7 +81,8 @@ def test_a_failed_cell_has_its_reason_and_an_undefined_one_too(rows):
 
 
 def test_metrics_of_which_less_is_better_are_named(rows):
-    assert smaller_is_better(rows) == [METRICS["brier"].label, METRICS["calibration_error"].label]
+    named = ("brier", "calibration_error", "integrated_brier")
+    assert smaller_is_better(rows) == [METRICS[name].label for name in named]
 
 
 def test_the_control_counts_the_intervals_that_hold_chance(rows):

@@ -5,6 +5,7 @@ import pandas as pd
 from lifelines import CoxPHFitter
 
 from workflow_scripts.mil.bags import Bags
+from workflow_scripts.mil.curves import log_baseline, proportional, with_curves
 from workflow_scripts.mil.head import Scaler, VectorHead
 
 GRID = (10.0, 1.0, 0.1, 0.01, 0.001)
@@ -40,14 +41,15 @@ class CoxHead(VectorHead):
     Patients are fitted, by the mean of their slides' vectors. There is one component for every five patients with an
     event (`events_per_component`). The penalty is given, or has the highest cross-validated partial likelihood
     (Verweij and van Houwelingen 1993, Stat. Med. 12) over held-out training patients. Risk is the log partial hazard,
-    so higher means an earlier event.
+    so higher means an earlier event. Survival probabilities have Breslow's baseline hazard of the training patients.
     """
 
     def fit(self, train: Bags, validation: Bags, seed: int) -> dict[str, float]:
-        train = by_patient(train)
+        self._times, train = train.times, by_patient(train)
         penalizer = self.given_or_chosen("penalizer", GRID, self._losses, train, validation, seed, otherwise=0.1)
         self._scaler, self._basis = self._components(train)
         self._slopes = self._fitted(self._scaler(train.vectors) @ self._basis, train, penalizer)
+        self._baseline = log_baseline(self._risk(train.vectors), train.target, train.weights, self._times)
         return {"penalizer": penalizer, "components": self._basis.shape[1]}
 
     def _components(self, train: Bags) -> tuple[Scaler, np.ndarray]:
@@ -79,5 +81,9 @@ class CoxHead(VectorHead):
             losses.append(log_partial_likelihood(inside @ slopes, train.target) - whole)
         return np.array(losses)
 
+    def _risk(self, vectors: np.ndarray) -> np.ndarray:
+        return np.asarray(self._scaler(vectors) @ self._basis @ self._slopes)
+
     def predict_vectors(self, vectors: np.ndarray) -> np.ndarray:
-        return self._scaler(vectors) @ self._basis @ self._slopes
+        risk = self._risk(vectors)
+        return with_curves(risk, proportional(risk, self._baseline))

@@ -75,10 +75,12 @@ class NetHead:
         net = getattr(import_module(f"workflow_scripts.mil.nets.{self.module}"), self.name)
         plan = Plan(net, sizes, own["dropout"], own["weight_decay"], objective)
         jobs = [with_validation(bags, job, own["inner_fraction"]) for job in jobs]
+        # Breslow's baseline hazard is of the training bags
+        asked = [job._replace(test=np.concatenate([job.test, job.train])) if len(bags.times) else job for job in jobs]
         schedules = [Schedule(*self._schedule(len(job.train))) for job in jobs]
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with repeatable():
-            logits = train_jobs(plan, cohort_of(bags, device), bags, jobs, schedules)
+            logits = train_jobs(plan, cohort_of(bags, device), bags, asked, schedules)
         return [objective.predictions(values, bags, job.train) for values, job in zip(logits, jobs, strict=True)]
 
     def _schedule(self, n_bags: int) -> tuple[int, int, float, int]:

@@ -22,7 +22,7 @@ from workflow_scripts.mil.metrics.classes import (
 )
 from workflow_scripts.mil.metrics.outcomes import Outcomes
 from workflow_scripts.mil.metrics.ranking import auc, average_precision, somers_d
-from workflow_scripts.mil.metrics.survival import c_index, time_dependent_auc
+from workflow_scripts.mil.metrics.survival import c_index, integrated_brier, time_dependent_auc
 from workflow_scripts.mil.metrics.values import mean_absolute_error, pearson, r2, spearman
 
 __all__ = ["METRICS", "Metric", "Outcomes", "jackknife", "metrics_of"]
@@ -42,6 +42,7 @@ METRICS: dict[str, Metric] = {
     "somers_d": somers_d,
     "c_index": c_index,
     "time_dependent_auc": time_dependent_auc,
+    "integrated_brier": integrated_brier,
     "r2": r2,
     "mean_absolute_error": mean_absolute_error,
     "pearson": pearson,

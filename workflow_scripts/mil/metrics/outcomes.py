@@ -1,6 +1,6 @@
 """What a metric is computed from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +14,8 @@ class Outcomes:
             fields `time` and `event`.
         prediction: probabilities float64 `[n, C]`, or one value a case float64 `[n]`; for survival the risk, higher
             means an earlier event.
+        times: at which survival is judged, float64 `[T]`, rising; empty for other kinds.
+        survival: predicted probabilities of no event until each of them, float64 `[n, T]`; `[n, 0]` where none are.
 
     Raises:
         ValueError: a prediction is NaN or infinite. It is no value of any class, so it is never scored.
@@ -21,19 +23,23 @@ class Outcomes:
 
     target: np.ndarray
     prediction: np.ndarray
+    times: np.ndarray = field(default_factory=lambda: np.empty(0))
+    survival: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
     def __post_init__(self) -> None:
-        finite = np.isfinite(self.prediction)
+        if not self.survival.size:
+            object.__setattr__(self, "survival", np.empty((len(self), 0)))
+        finite = np.isfinite(self.prediction.reshape(len(self), self.prediction.size // max(1, len(self)))).all(axis=1)
+        finite &= np.isfinite(self.survival).all(axis=1)
         if not finite.all():
-            wrong = int((~finite.reshape(len(finite), -1).all(axis=1)).sum())
-            raise ValueError(f"{wrong} of {len(finite)} predictions are no finite number")
+            raise ValueError(f"{(~finite).sum()} of {len(finite)} predictions are no finite number")
 
     def __len__(self) -> int:
         return len(self.target)
 
     def take(self, index: np.ndarray) -> "Outcomes":
         """Rows `index` (integers, repeats allowed, or a mask)."""
-        return Outcomes(self.target[index], self.prediction[index])
+        return Outcomes(self.target[index], self.prediction[index], self.times, self.survival[index])
 
     @property
     def n_classes(self) -> int:
