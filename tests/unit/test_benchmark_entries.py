@@ -324,6 +324,7 @@ def test_times_are_of_those_who_are_tested_each_patient_once(cohort):
     tested = {p: (5 + 40 * (p % 2) + p, p % 4 != 3) for p in range(8)}
     events = sorted(days for days, dead in tested.values() if dead)
     times = read_meta(cohort / "splits.parquet")["times"]
+    assert 0 < read_meta(cohort / "splits.parquet")["brier_without_skill"] < 0.25
     assert times[-1] == pytest.approx(events[5] * 19.5 / 20)  # of six events, nine tenths are the sixth
 
 

@@ -9,7 +9,7 @@ from workflow_scripts.core.labels import Labels
 from workflow_scripts.core.permuted import DEALS, deals
 from workflow_scripts.core.task_splits import ToSplit, require_splits
 from workflow_scripts.mil.budgets import few_shot, train_fractions
-from workflow_scripts.mil.metrics.survival import brier_times
+from workflow_scripts.mil.metrics.survival import brier_times, brier_without_skill
 from workflow_scripts.mil.splits import Cohort, Split, as_given, deal_folds, require_learnable, require_no_leak
 
 
@@ -105,19 +105,20 @@ def deal_task(found: ToSplit, how: Dealing, leaks: str, by_chance: bool) -> tupl
     )
 
 
-def evaluation_times(labels: Labels, splits: list[Split]) -> list[float]:
-    """Times at which survival probabilities are predicted and judged, by those who are tested; empty for other kinds.
+def survival_facts(labels: Labels, splits: list[Split]) -> dict[str, Any]:
+    """`times` at which survival probabilities are predicted and judged, and `brier_without_skill` of those tested.
 
     They are fixed with the splits, before anything is fitted, so that they are the same for all heads and
-    representations.
+    representations. Other kinds of task have no times.
     """
     if not labels.kind.curve:
-        return []
+        return {"times": [], "brier_without_skill": None}
     tested = np.any([split.parts == "test" for split in splits], axis=0)
     owners = zip(labels.patient_ids, labels.values, tested, strict=True)
     outcomes = {(patient, value) for patient, value, is_tested in owners if is_tested}  # a patient counts once
     time, event = (np.array(part) for part in zip(*(value for _, value in sorted(outcomes)), strict=True))
-    return [float(moment) for moment in brier_times(time, event.astype(bool))]
+    times = brier_times(time, event.astype(bool))
+    return {"times": times.tolist(), "brier_without_skill": brier_without_skill(time, event.astype(bool), times)}
 
 
 def split_facts(found: ToSplit, splits: list[Split], leaks: str) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def split_facts(found: ToSplit, splits: list[Split], leaks: str) -> dict[str, An
         "design": given.design if given else "folds",
         "splits": [[split.repeat, split.fold, split.name] for split in given.splits] if given else [],
         "unknown": {"count": len(given.unknown), "first": given.unknown[:5]} if given else {"count": 0, "first": []},
-        "times": evaluation_times(labels, splits),
+        **survival_facts(labels, splits),
         "leaks": {"policy": leaks, "splits": [leak.counts() for leak in found.leaks]},
     }
 

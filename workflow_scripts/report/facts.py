@@ -3,7 +3,7 @@
 from typing import Any
 
 from workflow_scripts.report.results import Row, TaskTable
-from workflow_scripts.report.wording import counted, known, listed
+from workflow_scripts.report.wording import counted, known, listed, number
 
 Facts = list[tuple[str, str]]
 _NONE = "not recorded"
@@ -21,6 +21,7 @@ def denominators(table: TaskTable, splits: dict[str, Any]) -> Facts:
         ("Tested", _tested(row, splits)),
         ("Left out", _left_out(row, splits)),
         ("Scored by", _level(row["level"], splits.get("slides_of_patient", ""))),
+        *_without_skill(splits),
         ("Splits", _splits(row, splits)),
         ("Folds put together", _by_head(table, "aggregation")),
         ("Repeats in which it is defined", _defined(table)),
@@ -53,6 +54,14 @@ def _level(level: str, slides_of_patient: str) -> str:
         return "slide; folds, intervals and p values are by patient"
     ways = {"average": "; predictions of its slides averaged", "bag": "; all its slides are one bag"}
     return f"patient{ways.get(slides_of_patient, '')}"
+
+
+def _without_skill(splits: dict[str, Any]) -> Facts:
+    """What to compare an integrated Brier score with; nothing for other kinds of task."""
+    value = splits.get("brier_without_skill")
+    if value is None:
+        return []
+    return [("Integrated Brier score without skill", f"{number(value)}: of the survival curve of all tested patients")]
 
 
 def _splits(row: Row, splits: dict[str, Any]) -> str:

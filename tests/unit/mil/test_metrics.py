@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 from tests.unit.mil.outcomes import classes, of_kind, survival, survived, values
 from workflow_scripts.core import tasks
 from workflow_scripts.mil.metrics import METRICS, Outcomes, metrics_of
-from workflow_scripts.mil.metrics.survival import _uncensored_before, brier_times
+from workflow_scripts.mil.metrics.survival import _uncensored_before, brier_times, brier_without_skill
 
 SEEDS = range(6)
 KIND_OF = {name: kind for kind, facts in tasks.KINDS.items() for name in facts.metrics}
@@ -173,6 +173,9 @@ def test_brier_of_the_kaplan_meier_curve_is_its_variance_and_of_one_half_a_quart
         curve = KaplanMeierFitter().fit(time, event).survival_function_at_times(outcomes.times).to_numpy()
         own = _at(outcomes, outcomes.times, np.tile(curve, (50, 1)))
         assert METRICS["integrated_brier"](own) == pytest.approx((curve * (1 - curve)).mean(), abs=1e-12)
+        assert brier_without_skill(time, event, outcomes.times) == pytest.approx(
+            (curve * (1 - curve)).mean(), abs=1e-12
+        )
         half = _at(outcomes, outcomes.times, np.full((50, 20), 0.5))
         assert METRICS["integrated_brier"](half) == pytest.approx(0.25, abs=1e-12)
         known = np.where(outcomes.times < time[:, None], 1.0, 0.0)  # wrong for the censored alone, who do not count
@@ -197,6 +200,9 @@ def test_a_time_that_nobody_outlives_is_left_out_of_the_brier_score():
     expected = (0.5**2 + 0.4**2 + 0.1**2) / 3
     assert METRICS["integrated_brier"](_at(outcomes, [1.5, 3.0], curves)) == pytest.approx(expected)
     assert math.isnan(METRICS["integrated_brier"](_at(outcomes, [3.0, 4.0], curves)))
+    time, event = outcomes.target["time"], outcomes.target["event"]
+    assert brier_without_skill(time, event, np.array([1.5, 3.0])) == pytest.approx(2 / 3 * 1 / 3)
+    assert brier_without_skill(time, event, np.array([3.0, 4.0])) is None
     assert math.isnan(METRICS["integrated_brier"](_at(outcomes, [1.5, 3.0], np.empty((3, 0)))))
 
 

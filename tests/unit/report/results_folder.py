@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core import schemas
 from workflow_scripts.core.tables import read_meta, read_table, write_table
-from workflow_scripts.mil.metrics.survival import brier_times
+from workflow_scripts.mil.metrics.survival import brier_times, brier_without_skill
 from workflow_scripts.mil.predictions import PREDICTIONS
 from workflow_scripts.mil.results import Cell, comparison_rows, mean_cells, result_rows, score_cells
 
@@ -224,6 +224,7 @@ def _splits(root: Path, task: str) -> list[dict]:
     facts |= {"classes": CLASSES[task], "counts": groups, "n_slides": len(owners), "n_excluded": 4}
     facts |= {"excluded": {"no_label": 1, "not_usable": 3}, "splits_in_words": f"{REPEATS} x 5 folds"}
     facts["times"] = TIMES.tolist() if task == "survival" else []
+    facts["brier_without_skill"] = brier_without_skill(TIME, EVENT, TIMES) if task == "survival" else None
     facts |= {"slides_of_patient": "average", "leaks": {"policy": "refuse", "splits": []}, "design": "folds"}
     write_table(root / f"benchmark/{task}/splits.parquet", rows, schemas.SPLITS, facts)
     return rows

@@ -3,8 +3,10 @@
 import math
 
 import pytest
+from lifelines import KaplanMeierFitter
 
 from tests.unit.report.results_folder import (
+    EVENT,
     FAILURE,
     HEADS,
     PAIRS,
@@ -13,6 +15,8 @@ from tests.unit.report.results_folder import (
     REPEATS,
     REPRESENTATIONS,
     TASKS,
+    TIME,
+    TIMES,
 )
 from workflow_scripts.core.tasks import METRICS
 from workflow_scripts.report.claims import family_text, pairs_of, sentence, shown_best
@@ -219,6 +223,16 @@ def test_leaks_unknown_slides_and_undefined_repeats_are_told(rows, inputs):
     assert facts["Left out"].endswith("7 in the splits and not in the manifest")
     assert facts["Repeats in which it is defined"] == f"1 of {REPEATS} (mean, abmil); all in the other cells"
     assert facts["Scored by"].startswith("slide; folds, intervals and p values are by patient")
+
+
+def test_what_to_compare_an_integrated_brier_score_with(rows, inputs):
+    found = {
+        name: dict(denominators(tables_of(rows)[name], inputs.splits(name).facts)) for name in ("subtype", "survival")
+    }
+    curve = KaplanMeierFitter().fit(TIME, EVENT).survival_function_at_times(TIMES).to_numpy()
+    told = f"{(curve * (1 - curve)).mean():.3f}: of the survival curve of all tested patients"
+    assert found["survival"]["Integrated Brier score without skill"] == told
+    assert "Integrated Brier score without skill" not in found["subtype"]
 
 
 def test_a_task_of_which_all_failed_has_facts(rows):

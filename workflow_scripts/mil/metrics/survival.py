@@ -104,6 +104,21 @@ def brier_times(time: np.ndarray, event: np.ndarray) -> np.ndarray:
     return float(last) * (np.arange(N_TIMES) + 0.5) / N_TIMES
 
 
+def brier_without_skill(time: np.ndarray, event: np.ndarray, times: np.ndarray) -> float | None:
+    """Integrated Brier score of the cases' own Kaplan-Meier curve S, given to each: the mean of S (1 - S) over times.
+
+    Args:
+        time: of the cases that are tested, float64 `[n]`.
+        event: bool `[n]`.
+        times: float64 `[T]`; those that no case outlives are left out, and None is returned where none is left.
+    """
+    share = (time[:, None] > times).mean(axis=0)
+    moments, stays = _stays(time, event)
+    known = share > 0
+    curve = share[known] / _until(stays)[np.searchsorted(moments, times[known], "right")]
+    return float((curve * (1 - curve)).mean()) if known.any() else None
+
+
 class _IntegratedBrier:
     def __call__(self, outcomes: Outcomes) -> float:
         time, event = outcomes.target["time"], outcomes.target["event"]
