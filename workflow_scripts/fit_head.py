@@ -90,9 +90,10 @@ def main(argv: list[str] | None = None) -> None:
     log.info("task %s on %s: %s", meta["task"], meta["representation"], _told(tables, failures))
 
 
-def _told(tables: list[pa.Table], failures: dict[str, str]) -> str:
-    rows = sum(len(table) for table in tables)
-    return f"{rows} predictions of {len(tables)} heads" + "".join(f"; {k} failed: {v}" for k, v in failures.items())
+def _told(tables: list[pa.Table], failures: dict[str, dict[str, str]]) -> str:
+    heads = {head for table in tables for head in table["head"].unique().to_pylist()}
+    failed = [f"; {head} failed in {name}: {why}" for head, own in failures.items() for name, why in own.items()]
+    return f"{sum(map(len, tables))} predictions of {len(heads)} heads" + "".join(failed)
 
 
 if __name__ == "__main__":

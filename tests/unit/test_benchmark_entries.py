@@ -14,6 +14,7 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import HEADS, heads_for
 from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.core.tasks import KINDS, METRICS
+from workflow_scripts.mil.heads.knn import KnnHead
 from workflow_scripts.mil.predictions import PREDICTIONS
 from workflow_scripts.mil.units import LABELS
 from workflow_scripts.representations.patch_bags import tissue_patches
@@ -364,11 +365,37 @@ def test_a_head_that_fails_costs_no_other_head_anything(cohort):
     _split(cohort)
     path = _fit(cohort, "cox", "logistic")
     assert set(read_table(path)["head"].to_pylist()) == {"logistic"}
-    assert "head cox is not made for classification" in read_meta(path)["failures"]["cox"]
+    assert "head cox is not made for classification" in read_meta(path)["failures"]["cox"]["all"]
     rows, _, log = _collect(cohort, path)
     failed = [row for row in rows if row["head"] == "cox"]
     assert len(failed) == 1 and "not made for classification" in failed[0]["failure"] and failed[0]["value"] is None
     assert "failed: head cox" in log
+
+
+def test_a_budget_in_which_a_head_fails_costs_the_other_budgets_nothing(cohort, monkeypatch):
+    _split(cohort, few_shot=[2], draws=3, train_fractions=[1.0, 0.5])
+    files = [_fit(cohort, "knn", "logistic", representation=name) for name in ("good", "mean")]
+    rows, pairs, _ = _collect(cohort, *files)
+    fit = KnnHead.fit
+
+    def needs_more(self, train, *more):
+        if len(train) < 6:
+            raise UserError("too few to learn from")
+        return fit(self, train, *more)
+
+    monkeypatch.setattr(KnnHead, "fit", needs_more)
+    files[0] = _fit(cohort, "knn", "logistic", output=cohort / "some.parquet")
+    assert read_meta(files[0])["failures"] == {"knn": {"2/class": "too few to learn from"}}
+    some, fewer, log = _collect(cohort, *files)
+    failed = [row for row in some if row["failure"]]
+    assert [[row[key] for key in ("representation", "head", "budget", "metric", "value")] for row in failed] == [
+        ["good", "knn", "2/class", "auc", None]
+    ]
+    lost = ("good", "knn", "2/class")
+    stand = [row for row in rows if (row["representation"], row["head"], row["budget"]) != lost]
+    assert [str(row) for row in some if not row["failure"]] == [str(row) for row in stand]
+    assert [str(row) for row in fewer] == [str(row) for row in pairs if (row["head"], row["budget"]) != lost[1:]]
+    assert "failed: too few to learn from" in log
 
 
 def test_predictions_that_are_no_numbers_are_a_failure_and_no_class(cohort, monkeypatch):
@@ -380,7 +407,9 @@ def test_predictions_that_are_no_numbers_are_a_failure_and_no_class(cohort, monk
     monkeypatch.setattr("workflow_scripts.mil.heads.knn.KnnHead.predict_vectors", spoilt)
     path = _fit(cohort, "knn")
     assert len(read_table(path)) == 0
-    assert read_meta(path)["failures"]["knn"] == "ValueError: the predictions of 3 of 3 fits are no finite numbers"
+    assert (
+        read_meta(path)["failures"]["knn"]["all"] == "ValueError: the predictions of 3 of 3 fits are no finite numbers"
+    )
 
 
 def test_missing_embedding_is_told(cohort):

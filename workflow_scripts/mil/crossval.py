@@ -40,8 +40,8 @@ def by_fold(units: Sequence[Units], splits: pa.Table) -> list[Part]:
 
 def predict_heads(
     heads: Mapping[str, Settings], kind: str, parts: Sequence[Part], seed: int, seeds: int
-) -> tuple[list[pa.Table], dict[str, str]]:
-    """Predictions of the heads that could be fitted, and by head, why others could not.
+) -> tuple[list[pa.Table], dict[str, dict[str, str]]]:
+    """Predictions of the heads that could be fitted, and by head and budget, why others could not.
 
     Args:
         heads: settings of each head; for the rest see `predict_parts`.
@@ -50,13 +50,38 @@ def predict_heads(
         seed: seed of the benchmark.
         seeds: number of head seeds.
     """
-    tables, failures = [], {}
+    tables: list[pa.Table] = []
+    failures = {}
     for head, settings in heads.items():
-        try:
-            tables.append(predict_parts(head, kind, parts, settings, seed, seeds))
-        except Exception as error:  # one head's failure is a line of the results, and costs no other head anything
-            log.exception("head %s failed", head)
-            failures[head] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        found, failed = _predict_budgets(head, kind, parts, settings, seed, seeds)
+        tables += found
+        if failed:
+            failures[head] = failed
+    return tables, failures
+
+
+def _predict_budgets(
+    head: str, kind: str, parts: Sequence[Part], settings: Settings, seed: int, seeds: int
+) -> tuple[list[pa.Table], dict[str, str]]:
+    """One head in all budgets together, which is fastest; where that fails, in each by itself, so that some may stand.
+
+    Returns:
+        Rows of `PREDICTIONS`, and by budget, why there are none.
+    """
+    budgets = list(dict.fromkeys(name for part in parts for name in part.splits["budget"].to_pylist()))
+    try:
+        return [predict_parts(head, kind, parts, settings, seed, seeds)], {}
+    except Exception as error:  # a failure is a line of the results, and costs nothing else
+        log.exception("head %s failed in budgets %s", head, ", ".join(budgets))
+        if len(budgets) == 1:
+            return [], {budgets[0]: str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"}
+    tables: list[pa.Table] = []
+    failures: dict[str, str] = {}
+    for budget in budgets:
+        own = [part._replace(splits=part.splits.filter(pc.equal(part.splits["budget"], budget))) for part in parts]
+        found, failed = _predict_budgets(head, kind, own, settings, seed, seeds)
+        tables += found
+        failures |= failed
     return tables, failures
 
 

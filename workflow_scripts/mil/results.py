@@ -29,14 +29,14 @@ class Cell:
     Attributes:
         facts: metadata of its predictions.
         head: its name.
-        failure: why there are no predictions; empty where there are.
-        scored: by budget and metric.
+        failures: by budget, why there are no predictions.
+        scored: by budget and metric, of the budgets that have some.
         trainings: representations whose mean it is, by other seeds; itself where there is one.
     """
 
     facts: dict[str, Any]
     head: str
-    failure: str
+    failures: dict[str, str]
     scored: dict[tuple[str, str], Scored]
     trainings: tuple[str, ...] = ()
 
@@ -59,15 +59,17 @@ def score_cells(table: pa.Table, facts: dict[str, Any]) -> list[Cell]:
     kind, classes = KINDS[facts["kind"]], facts["classes"]
     cells = []
     for head in facts["heads"]:
-        failure, scored = facts["failures"].get(head, ""), {}
+        failures, scored = facts["failures"].get(head, {}), {}
         mine = table.filter(pc.equal(table["head"], head))
-        for budget, design in ({} if failure else facts["budgets"]).items():
+        for budget, design in facts["budgets"].items():
+            if budget in failures:
+                continue
             rows = mine.filter(pc.equal(mine["budget"], budget))
             tested = read_tested(rows, kind, classes, facts["level"] == "slide", facts.get("times", []))
             for metric in metrics_of(facts["kind"], len(classes)):
                 arguments = (design["design"], design["learnt_per_left"], HEADS[head].common_scale)
                 scored[budget, metric] = score(metric, kind, tested, *arguments)
-        cells.append(Cell(facts, head, failure, scored))
+        cells.append(Cell(facts, head, failures, scored))
     return cells
 
 
@@ -89,10 +91,9 @@ def mean_cells(cells: Sequence[Cell], trainings: dict[str, list[str]]) -> list[C
 def _mean_cell(name: str, cells: list[Cell]) -> Cell:
     first = cells[0]
     facts = first.facts | {"representation": name}
-    failed = next((f"{cell.representation}: {cell.failure}" for cell in cells if cell.failure), "")
-    members = tuple(cell.representation for cell in cells)
-    if failed:
-        return Cell(facts, first.head, failed, {}, members)
+    failures: dict[str, str] = {}
+    for cell in cells:
+        failures = {budget: f"{cell.representation}: {why}" for budget, why in cell.failures.items()} | failures
     scored = {
         key: Scored(
             mean_of([cell.scored[key].scores for cell in cells]),
@@ -102,8 +103,9 @@ def _mean_cell(name: str, cells: list[Cell]) -> Cell:
             one.patient_ids,
         )
         for key, one in first.scored.items()
+        if key[0] not in failures
     }
-    return Cell(facts, first.head, "", scored, members)
+    return Cell(facts, first.head, failures, scored, tuple(cell.representation for cell in cells))
 
 
 def result_rows(cells: Iterable[Cell], primary: dict[str, str]) -> list[Row]:
@@ -127,14 +129,13 @@ def _rows_of(cell: Cell, primary: dict[str, str]) -> list[Row]:
         "n_tested": sum(tested for _, tested in cell.facts["saw"]),
         "head": cell.head,
         "primary": primary[cell.facts["kind"]] == cell.head,
-        "failure": cell.failure or None,
+        "failure": None,
     }
-    if cell.failure:
-        return [base | {"budget": WHOLE, "metric": kind.headline, "headline": True}]
+    headline = {"metric": kind.headline, "headline": True}
     return [
         base | {"budget": budget, "metric": metric, "headline": metric == kind.headline} | _numbers(metric, scored)
         for (budget, metric), scored in cell.scored.items()
-    ]
+    ] + [base | headline | {"budget": budget, "failure": why} for budget, why in cell.failures.items()]
 
 
 def _numbers(metric: str, scored: Scored) -> Row:
@@ -182,7 +183,7 @@ def comparison_rows(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]], pri
         pairs: names of representations, the second is subtracted from the first.
         primary: the head of each kind of task that claims are made of.
     """
-    known = {(*cell.place, cell.representation): cell for cell in cells if not cell.failure}
+    known = {(*cell.place, cell.representation): cell for cell in cells}
     rows = []
     for task, head in sorted({cell.place for cell in cells}):
         for first, second in pairs:
@@ -212,9 +213,9 @@ def _comparisons(one: Cell, two: Cell, primary: dict[str, str]) -> list[Row]:
     kind = KINDS[one.facts["kind"]]
     rows = []
     for (budget, metric), scored in one.scored.items():
-        if not METRICS[metric].has_interval:
+        other = two.scored.get((budget, metric))
+        if other is None or not METRICS[metric].has_interval:
             continue
-        other = two.scored[budget, metric]
         if scored.patient_ids != other.patient_ids:
             raise UserError(
                 "task {}, head {}: ".format(*one.place)

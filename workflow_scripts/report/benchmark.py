@@ -1,5 +1,6 @@
 """The benchmark's part of the report: a section a task, of tables, pairs, facts and figures."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,7 +106,12 @@ def _fold_values(row: Row, tests: list[tuple[int, int]]) -> list[FoldValue]:
 def _budget_values(table: TaskTable, representation: str) -> list[BudgetValue]:
     """Values of the primary head by budget."""
     found = [table.cell(representation, table.primary, budget=budget) for budget in table.budgets]
-    return [BudgetValue(row["budget"], *(row[key] for key in ("value", "ci_low", "ci_high"))) for row in found if row]
+    keys = ("value", "ci_low", "ci_high")
+    return [
+        BudgetValue(row["budget"], *(math.nan if row[key] is None else row[key] for key in keys))
+        for row in found
+        if row
+    ]
 
 
 def _curves(table: TaskTable, inputs: Results, styles: Styles) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from workflow_scripts.core.budgets import WHOLE, budget_order
 from workflow_scripts.core.tasks import KINDS
-from workflow_scripts.report.wording import counted, known, metric_facts, metric_name, number
+from workflow_scripts.report.wording import counted, known, listed, metric_facts, metric_name, number
 
 Row = dict[str, Any]
 """Budget of splits that train on everything, of which claims are made."""
@@ -55,8 +55,15 @@ class TaskTable:
         return metric_name(self.headline)
 
     def failures(self) -> list[tuple[str, str, str]]:
-        """Representation, head and reason of each cell that failed."""
-        return [(name, head, row["failure"]) for (name, head, *_), row in self.rows.items() if row["failure"]]
+        """Representation, head and reason of what failed; beside the head the budgets, where it is not all of them."""
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for (name, head, budget, _), row in self.rows.items():
+            if row["failure"]:
+                found.setdefault((name, head, row["failure"]), []).append(budget)
+        return [
+            (name, head if set(own) == set(self.budgets) else f"{head} trained on {listed(own)}", why)
+            for (name, head, why), own in found.items()
+        ]
 
 
 def in_order(values: Iterable[str], first: Iterable[str]) -> list[str]:

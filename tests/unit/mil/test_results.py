@@ -41,7 +41,7 @@ def test_rows_have_the_schema_and_the_order_of_the_metrics():
 
 def test_a_failed_head_is_a_row_with_its_reason_and_the_others_stand():
     table = predictions(1.0)
-    broken = facts(heads=["knn", "logistic"], failures={"knn": "LinAlgError: singular"})
+    broken = facts(heads=["knn", "logistic"], failures={"knn": {"all": "LinAlgError: singular"}})
     rows = result_rows(score_cells(table, broken), PRIMARY)
     failed = [row for row in rows if row["head"] == "knn"]
     assert [(row["metric"], row["failure"], row.get("value")) for row in failed] == [
@@ -89,9 +89,23 @@ def test_trainings_by_other_seeds_are_one_representation():
 
 
 def test_a_training_that_failed_fails_the_representation():
-    made = cells(slpd=1.0, mean=0.0) + score_cells(predictions(1.0), facts("other", failures={"logistic": "no"}))
+    made = cells(slpd=1.0, mean=0.0) + score_cells(
+        predictions(1.0), facts("other", failures={"logistic": {"all": "no"}})
+    )
     together = mean_cells(made, {"slpd": ["slpd", "other"]})
-    assert [cell.failure for cell in together if cell.representation == "slpd"] == ["other: no"]
+    assert [cell.failures for cell in together if cell.representation == "slpd"] == [{"all": "other: no"}]
+
+
+def test_a_training_that_failed_in_a_budget_fails_that_budget_alone():
+    budgets = {name: {"design": "folds", "learnt_per_left": 3.0} for name in ("all", "2/class")}
+    table = predictions(1.0)
+    few = table.set_column(table.column_names.index("budget"), "budget", pa.array(["2/class"] * len(table)))
+    both = pa.concat_tables([table, few])
+    made = score_cells(both, facts("slpd", budgets=budgets)) + score_cells(
+        table, facts("other", budgets=budgets, failures={"logistic": {"2/class": "no"}})
+    )
+    (cell,) = mean_cells(made, {"slpd": ["slpd", "other"]})
+    assert cell.failures == {"2/class": "other: no"} and {budget for budget, _ in cell.scored} == {"all"}
 
 
 def test_other_patients_are_never_compared():

@@ -78,6 +78,10 @@ def test_trainings_by_several_seeds_are_one_row_and_the_cells_are_those_of_the_t
 def test_a_failed_cell_has_its_reason_and_an_undefined_one_too(rows):
     table = tables_of(rows)["subtype"]
     assert table.failures() == [("colour", "abmil", FAILURE)]
+    part = next(row for row in rows if row["task"] == "grade" and row["budget"] == "50%" and row["headline"])
+    with_one = [row | ({"failure": FAILURE, "value": None} if row is part else {}) for row in rows]
+    told = (part["representation"], f"{part['head']} trained on 50%", FAILURE)
+    assert tables_of(with_one)["grade"].failures() == [told]
     assert missing_value(table.cell("colour", "abmil")) == f"failed: {FAILURE}"
     assert missing_value(table.cell("mean", "abmil")) == ""
     undefined = table.cell("mean", "abmil") | {"value": NAN, "n_defined": 0}
