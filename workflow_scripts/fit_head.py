@@ -16,7 +16,7 @@ from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.mil.bags import pair_embeddings, slide_vectors
-from workflow_scripts.mil.crossval import by_fold, predict_heads
+from workflow_scripts.mil.crossval import by_fold, fits_in_words, predict_heads
 from workflow_scripts.mil.jobs import budget_facts, require_unseen, seen_in_tests
 from workflow_scripts.mil.predictions import PREDICTIONS
 from workflow_scripts.mil.units import Units, make_units
@@ -72,6 +72,8 @@ def main(argv: list[str] | None = None) -> None:
         require_unseen(args.representation, saw)
     bags, room = not all(HEADS[head].light for head in settings.heads), None if args.gpu else args.memory_mb
     parts = by_fold([_units(folder, labels, facts, bags, room) for folder in args.embeddings], splits)
+    told = fits_in_words(settings.heads, splits, settings.seeds)
+    log.info("task %s on %s: %s", facts["task"], args.representation, told)
     tables, failures = predict_heads(settings.heads, facts["kind"], parts, settings.seed, settings.seeds)
     patient_of = dict(zip(labels["slide_id"].to_pylist(), labels["patient_id"].to_pylist(), strict=True))
     copied = ("task", "kind", "family", "level", "classes", "counts", "n_excluded", "excluded", "times")

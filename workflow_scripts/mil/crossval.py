@@ -1,6 +1,6 @@
 """A head over all fits of a task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,19 @@ def by_fold(units: Sequence[Units], splits: pa.Table) -> list[Part]:
     if len(units) == 1:
         return [Part(units[0], splits)]
     return [Part(one, splits.filter(pc.equal(splits["fold"], fold))) for fold, one in enumerate(units)]
+
+
+def fits_in_words(heads: Iterable[str], splits: pa.Table, seeds: int) -> str:
+    """How many fits are made, as `50 splits, so 50 fits of knn, 100 fits of abmil`: what they take is known beforehand.
+
+    Args:
+        heads: names of the registry.
+        splits: rows of `schemas.SPLITS`.
+        seeds: number of head seeds; heads without chance in them take one.
+    """
+    count = len(splits.group_by(["budget", "repeat", "fold"]).aggregate([]))
+    each = [f"{count * (seeds if HEADS[head].seeded else 1)} fits of {head}" for head in heads]
+    return f"{count} splits, so {', '.join(each)}"
 
 
 def predict_heads(

@@ -1,6 +1,7 @@
 """A head over jobs: what it learns from, and what it predicts."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -9,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from tests.unit.mil.cohorts import fold_jobs
 from workflow_scripts.core.heads import HEADS, heads_for
 from workflow_scripts.mil.bags import Bags
-from workflow_scripts.mil.crossval import predict_jobs
+from workflow_scripts.mil.crossval import fits_in_words, predict_jobs
 
 
 def _bags(n=12):
@@ -62,6 +63,12 @@ def test_validation_slides_are_not_trained_on_by_knn():
     parts = np.array([["test"] * 2 + ["val"] * 4 + ["train"] * 6])
     short = np.array([["test"] * 2 + ["unused"] * 4 + ["train"] * 6])
     np.testing.assert_array_equal(_predict("knn", bags, parts)[1][0], _predict("knn", bags, short)[1][0])
+
+
+def test_the_number_of_fits_is_told_before_they_are_made():
+    rows = [(budget, repeat, fold) for budget in ("all", "2/class") for repeat in range(3) for fold in range(5)] * 4
+    splits = pa.table(dict(zip(("budget", "repeat", "fold"), map(list, zip(*rows, strict=True)), strict=True)))
+    assert fits_in_words(["knn", "abmil"], splits, 2) == "30 splits, so 30 fits of knn, 60 fits of abmil"
 
 
 def test_what_a_job_has_chosen_is_told():
