@@ -29,6 +29,24 @@ class _Layer(nn.Module):
         along = along.view(bags, jobs, inner.heads, tokens, -1).transpose(0, 1).flatten(0, 1)
         return x + inner.join(mixed + along, x.shape)
 
+    def of_token(self, x: Tensor, valid: Tensor) -> Tensor:
+        """The first token of `forward`'s result, `[J, B, width]`, without what that computes of the others.
+
+        Of one query the weights of all tokens are cheap, and the convolution adds to those of the nearest. So tokens
+        are averaged before they are multiplied into values, and the query is multiplied by the keys' weights instead.
+        """
+        jobs, _, tokens, width = x.shape
+        inner = self.attention
+        normal = self.norm(x) * valid.unsqueeze(-1)
+        of_query, of_key, of_value = inner.qkv.weight.view(jobs, width, 3, inner.heads, -1).permute(2, 0, 3, 1, 4)
+        query = torch.einsum("jbw,jhwd,jhvd->jbhv", normal[:, :, 0], of_query, of_key)
+        scores = query @ normal.transpose(-2, -1) * of_key.shape[-1] ** -0.5
+        share = scores.masked_fill(~valid.unsqueeze(2), -torch.inf).softmax(dim=-1)  # [J, B, heads, tokens]
+        near = self.along.weight[:, KERNEL // 2 :][:, :tokens].transpose(1, 2)
+        share = share + F.pad(near, (0, tokens - near.shape[-1])).unsqueeze(1)
+        mixed = torch.einsum("jbhw,jhwd->jbhd", share @ normal, of_value)
+        return x[:, :, 0] + inner.out(mixed.flatten(2))
+
 
 class Transmil(Net):
     """TransMIL (Shao et al. 2021, arXiv 2106.00908) with exact attention in place of Nystroem's approximation.
@@ -58,8 +76,7 @@ class Transmil(Net):
         x, valid = torch.cat([first, tokens], dim=2), torch.cat([there, valid], dim=2)
         x = self.first(x, valid)
         x = torch.cat([x[:, :, :1], self.with_neighbours(x[:, :, 1:], valid[..., 1:], side)], dim=2)
-        x = self.second(x, valid)
-        return only(self.classify(self.norm(x[:, :, 0])))
+        return only(self.classify(self.norm(self.second.of_token(x, valid))))
 
     @staticmethod
     def squared(tokens: Tensor, counts: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
