@@ -79,7 +79,8 @@ def test_light_heads_are_those_on_vectors_and_have_no_chance_in_them():
 @pytest.mark.parametrize("name", OF_CLASSES)
 def test_heads_find_a_planted_signal(name, n_classes):
     train, test = class_bags(45, n_classes, seed=1, shift=3.0), class_bags(45, n_classes, seed=2, shift=3.0)
-    probabilities = predict(name, "classification", train, test)
+    steps = {} if HEADS[name].light else {"batch_size": 9}  # few; the default schedule is tried in `test_mil_sets.py`
+    probabilities = predict(name, "classification", train, test, **steps)
     assert probabilities.shape == (45, n_classes)
     assert (probabilities.argmax(axis=1) == test.target).mean() > 0.75
 
