@@ -102,6 +102,13 @@ class _Stream:
         first, self._masks = self._masks[0], self._masks[1:]
         return first
 
+    def kept_each(self, counts: np.ndarray, slots: int, width: int, dropout: float) -> np.ndarray:
+        """The same of every instance, where bags of `counts` have `slots` each, float32 `[bags slots, width]`."""
+        drawn = self._dropout.random((counts.sum(), width), dtype=np.float32)
+        kept = np.zeros((len(counts), slots, width), np.float32)
+        kept[np.arange(slots) < counts[:, None]] = (drawn >= dropout).astype(np.float32) / np.float32(1 - dropout)
+        return kept.reshape(-1, width)
+
 
 class _Stack:
     """Jobs of one batch size that are trained together."""
@@ -147,7 +154,12 @@ class _Stack:
         batch = pack(self.cohort, chosen, self.scale, self.net.padded, parts)
         keep = labels = None
         if plan.dropout:
-            drawn = [s.kept(chosen.shape[1], plan.sizes.hidden, plan.dropout) for s in self.streams]
+            size = plan.sizes.hidden, plan.dropout
+            if self.net.drops_each:
+                both = zip(self.streams, self.cohort.counts[chosen], strict=True)
+                drawn = [stream.kept_each(own, batch.width, *size) for stream, own in both]
+            else:
+                drawn = [stream.kept(chosen.shape[1], *size) for stream in self.streams]
             keep = torch.from_numpy(np.stack(drawn)).to(self.device)
         if plan.objective.outputs > 1 and self.targets.shape[-1] == 1:
             labels = self._targets(chosen).squeeze(-1).long()
@@ -205,8 +217,7 @@ def _dealt(cohort: Cohort, chosen: np.ndarray, net: Net, random: Sequence[np.ran
     counts = cohort.counts[chosen]
     width = int(counts.max()) if net.padded else 0
     dealt = [deal_parts(own, net.parts, width, one) for own, one in zip(counts, random, strict=True)]
-    length = max(map(len, dealt))
-    return np.stack([np.pad(own, (0, length - len(own))) for own in dealt])
+    return np.stack([np.pad(own, (0, max(map(len, dealt)) - len(own))) for own in dealt])
 
 
 def _net(plan: Plan, jobs: int, device: torch.device) -> Net:

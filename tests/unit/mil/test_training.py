@@ -12,6 +12,7 @@ from workflow_scripts.mil.bags import Bags
 from workflow_scripts.mil.head import Job
 from workflow_scripts.mil.heads import make_head
 from workflow_scripts.mil.heads.nets import batch_for, epochs_for, with_validation
+from workflow_scripts.mil.training import _Stream
 
 NETS = [name for name, head in HEADS.items() if head.module == "nets"]
 
@@ -119,6 +120,16 @@ def test_inner_validation_is_used():
     train, test = class_bags(40, seed=1), class_bags(10, seed=2)
     kept, chosen = (predict("abmil", "classification", train, test, inner_fraction=f) for f in (0.0, 0.3))
     assert (kept != chosen).any()
+
+
+def test_instances_are_dropped_apart_and_a_bag_alike():
+    stream = _Stream(Job(np.arange(4), NONE, NONE, 5))
+    apart = stream.kept_each(np.array([300, 1]), 400, 8, 0.25).reshape(2, 400, 8)
+    assert set(np.unique(apart)) == {0, np.float32(1 / 0.75)}
+    assert not apart[0, 300:].any() and not apart[1, 1:].any()  # slots of no instance
+    assert abs((apart[0, :300] == 0).mean() - 0.25) < 0.03 and (apart[0, 0] != apart[0, :300]).any()
+    alike = stream.kept(500, 8, 0.25)
+    assert alike.shape == (500, 8) and abs((alike == 0).mean() - 0.25) < 0.03
 
 
 def test_small_cohorts_are_seen_more_often():

@@ -57,6 +57,7 @@ class Transmil(Net):
     """
 
     padded = True
+    drops_each = True  # values that all tokens lack at once keep it from learning
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
