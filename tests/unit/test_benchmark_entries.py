@@ -63,9 +63,14 @@ def _split(folder, task=SUBTYPE, **settings):
     return folder / "splits.parquet"
 
 
+def _settings(head):
+    """The default ones, but of the networks only `abmil` takes as many steps as they would."""
+    return HeadSettings().of(head) | ({} if HEADS[head].light or head == "abmil" else {"batch_size": 5})
+
+
 def _fit(folder, *heads, representation="good", output=None, folders=None, memory_mb=None, **settings):
     output = output or folder / f"{representation}-{heads[0]}.parquet"
-    known = {head: HeadSettings().of(head) for head in heads}
+    known = {head: _settings(head) for head in heads}
     config = json.dumps({"heads": known, "seed": 0, **settings})
     files = ["--labels", f"{folder}/labels.parquet", "--splits", f"{folder}/splits.parquet"]
     embeddings = [f"{folder}/{name}" for name in folders or [representation]]

@@ -183,7 +183,7 @@ def test_half_of_what_a_threshold_owes_to_its_training_patients_is_linear_in_the
     ("condition", "metrics"),
     [
         (Condition("knn", "classification", 60, signal=False), ["auc", "balanced_accuracy", "brier"]),
-        (Condition("ridge", "regression", 60, signal=True), ["r2", "spearman"]),
+        pytest.param(Condition("ridge", "regression", 60, signal=True), ["r2", "spearman"], marks=pytest.mark.slow),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
