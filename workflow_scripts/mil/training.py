@@ -155,7 +155,7 @@ class _Stack:
         keep = labels = None
         if plan.dropout:
             size = plan.sizes.hidden, plan.dropout
-            if self.net.drops_each:
+            if self.net.padded:
                 both = zip(self.streams, self.cohort.counts[chosen], strict=True)
                 drawn = [stream.kept_each(own, batch.width, *size) for stream, own in both]
             else:

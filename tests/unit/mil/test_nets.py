@@ -63,7 +63,7 @@ def test_networks_equal_plain_loops(name, labelled):
     keep = torch.randint(0, 2, (JOBS, 4, HIDDEN), generator=random).double() * 2
     weights = torch.rand(JOBS, 4, generator=random).double()
     net = _net(name)
-    if net.drops_each:
+    if net.padded:
         keep = torch.randint(0, 2, (JOBS, 4, 12, HIDDEN), generator=random).double().flatten(1, 2) * 2
     batch = _batch(net, bags, cohort, chosen, keep, labelled)
     targets = torch.from_numpy(bags.target[chosen][..., None]).double()
@@ -80,7 +80,7 @@ def test_networks_equal_plain_loops(name, labelled):
                 first += cohort.counts[bag]
             label = int(bags.target[bag]) if labelled else None
             x = torch.from_numpy(bags.regions[bag]).double()
-            dropped = keep[job, 12 * place : 12 * place + len(x)] if net.drops_each else keep[job, place]
+            dropped = keep[job, 12 * place : 12 * place + len(x)] if net.padded else keep[job, place]
             predicted, trained, extra = PLAIN[name](x, p, dropped, label, own)
             torch.testing.assert_close(logits[job, place], predicted, rtol=1e-9, atol=1e-9)
             losses = [share * F.cross_entropy(of, torch.tensor(bags.target[bag])) for share, of in trained]

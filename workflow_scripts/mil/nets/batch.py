@@ -21,8 +21,8 @@ class Batch:
         block: which instances are of which bag, bool `[J, B, T]`; every bag has one at least.
         owner: the bag of each instance, int64 `[J, T]`; B for a slot of none.
         width: slots of each bag where all have the same number (T = B width); 0 where bags follow each other directly.
-        keep: what dropout multiplies a bag's embedding by, float `[J, B, H]`, or where a network drops of each instance
-            apart, `[J, T, H]`; None drops nothing.
+        keep: what dropout multiplies a bag's embedding by, float `[J, B, H]`, or where bags have `width` slots, that of
+            each instance, `[J, T, H]`; None drops nothing.
         labels: class of each bag, int64 `[J, B]`; None outside training and for tasks without classes.
         parts: for networks that deal a bag's instances into parts, the part of each, int64 `[J, T]`.
     """
@@ -125,13 +125,11 @@ class Net(nn.Module, ABC):
     """A network on bags: embeds instances by a linear layer, ReLU and dropout, `hidden = self.embed(batch)`.
 
     Attributes:
-        padded: whether it wants every bag in the same number of slots.
-        drops_each: whether dropout takes other values of every instance; else the same ones of all in a bag.
+        padded: whether it wants every bag in the same number of slots, for self-attention.
         parts: parts into which it wants a bag's instances dealt; 0 for none.
     """
 
     padded = False
-    drops_each = False
     parts = 0
 
     def __init__(self, sizes: Sizes) -> None:
@@ -140,18 +138,17 @@ class Net(nn.Module, ABC):
         self.embedding = Linear(sizes.jobs, sizes.inputs, sizes.hidden)
 
     def embed(self, batch: Batch) -> Tensor:
-        """Instances `[J, T, H]`. Dropout takes the same values of all instances of a bag, unless `drops_each`.
+        """Instances `[J, T, H]`. Dropout takes the same values of all instances of a bag, unless bags are padded.
 
         Gal and Ghahramani 2016 (arXiv 1512.05287) drop so along a sequence; a mask of every instance would cost more
-        than the layer itself.
+        than the layer itself. Self-attention does not learn well from tokens that all lack the same values, and costs
+        so much more that a mask of every instance is cheap.
         """
         hidden = torch.relu(self.embedding(batch.x))
         if batch.keep is None:
             return hidden
-        if self.drops_each:
-            return hidden * batch.keep
         if batch.width:
-            return (hidden.unflatten(1, (-1, batch.width)) * batch.keep.unsqueeze(2)).flatten(1, 2)
+            return hidden * batch.keep
         jobs, bags, width = batch.keep.shape
         owner = batch.owner.clamp(max=bags - 1) + bags * torch.arange(jobs, device=hidden.device)[:, None]
         return hidden * batch.keep.view(-1, width)[owner.view(-1)].view(hidden.shape)

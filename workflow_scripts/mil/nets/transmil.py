@@ -57,7 +57,6 @@ class Transmil(Net):
     """
 
     padded = True
-    drops_each = True  # values that all tokens lack at once keep it from learning
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
