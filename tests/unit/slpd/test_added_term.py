@@ -71,7 +71,10 @@ def add_term(package: Path, targets: str) -> None:
         (package / name).write_text(text.replace(after, new))
 
 
-@pytest.mark.parametrize(("targets", "reruns"), [("crops", ["warm_up", "distill_round"]), ("own", ["distill_round"])])
+@pytest.mark.parametrize(
+    ("targets", "reruns"),
+    [pytest.param("crops", ["warm_up", "distill_round"], marks=pytest.mark.slow), ("own", ["distill_round"])],
+)
 def test_a_term_takes_a_function_an_entry_and_a_weight(tmp_path, targets, reruns):
     copy = tmp_path / "copy"
     shutil.copytree(ROOT / "workflow_scripts", copy / "workflow_scripts", ignore=shutil.ignore_patterns("__pycache__"))

@@ -74,7 +74,8 @@ def same_rows(found: dict, alone: dict) -> None:
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
 def test_several_processes_give_the_training_of_one(alone, tmp_path, processes):
     several, end = run(tmp_path, processes)
     assert end.returncode == 0, end.stderr

@@ -98,7 +98,9 @@ def _stored(kind, pixels, path):
 KINDS = [*(f"quality_{q}" for q in (60, 70, 80, 95)), "no_levels", "levels_by_2", "levels_by_4"]
 
 
-@pytest.mark.parametrize("name", sorted(SLIDES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "tcga")) for name in sorted(SLIDES)]
+)
 def test_the_mask_does_not_depend_on_how_the_slide_is_stored(data, tmp_path, name):
     path, mpp = data / SLIDES[name][0], SLIDES[name][1]
     with open_slide(path) as slide:
