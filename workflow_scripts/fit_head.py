@@ -59,9 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--embeddings", type=Path, nargs="+", required=True, help="its folder, or one for each fold")
     parser.add_argument("--output", type=Path, required=True, help="predictions.parquet")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 runs on the CPU")
-    parser.add_argument(
-        "--memory-mb", type=int, help="of this job, for bags that are held without a GPU; else no limit"
-    )
+    parser.add_argument("--memory-mb", type=int, help="of this job, for bags held without a GPU; else no limit")
     args = parse_entry(parser, argv)
     lease_devices(args.gpu)
 
@@ -72,8 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         require_unseen(args.representation, saw)
     bags, room = not all(HEADS[head].light for head in settings.heads), None if args.gpu else args.memory_mb
     parts = by_fold([_units(folder, labels, facts, bags, room) for folder in args.embeddings], splits)
-    told = fits_in_words(settings.heads, splits, settings.seeds)
-    log.info("task %s on %s: %s", facts["task"], args.representation, told)
+    log.info(fits_in_words(settings.heads, splits, settings.seeds))
     tables, failures = predict_heads(settings.heads, facts["kind"], parts, settings.seed, settings.seeds)
     patient_of = dict(zip(labels["slide_id"].to_pylist(), labels["patient_id"].to_pylist(), strict=True))
     copied = ("task", "kind", "family", "level", "classes", "counts", "n_excluded", "excluded", "times")
