@@ -101,7 +101,7 @@ def draw(condition: Condition, random: np.random.Generator) -> tuple[list[Any], 
 def scores_of_cohort(
     condition: Condition, repeats: int, folds: int, seed: int, kept: Path | None = None
 ) -> dict[str, list[Scores]]:
-    """Scores of both representations by each metric; predictions are read from the folder `kept` where they are."""
+    """Scores of both representations by each metric with intervals; `kept` is where predictions are kept."""
     kind = KINDS[condition.kind]
     labels, representations = draw(condition, np.random.default_rng(seed))
     names = [f"p{i:04d}" for i in range(condition.patients)]
@@ -127,6 +127,7 @@ def scores_of_cohort(
             {
                 metric: score(metric, kind, tested, "folds", folds - 1, HEADS[condition.head].common_scale).scores
                 for metric in metrics_of(condition.kind, len(classes))
+                if METRICS[metric].has_interval
             }
         )
     return {metric: [scores[metric] for scores in found] for metric in found[0]}
@@ -208,13 +209,15 @@ def main() -> None:
     parser.add_argument("--cohorts", type=int, default=200)
     parser.add_argument("--patients", type=int, nargs="+", default=[24, 60, 200, 500])
     parser.add_argument("--kinds", nargs="+", default=list(SIGNAL))
+    parser.add_argument("--heads", nargs="+", default=list(HEADS))
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--predictions", type=Path, help="folder in which predictions are kept")
     parser.add_argument("--output", type=Path, required=True, help="JSON, read and completed")
     args = parser.parse_args()
     results = json.loads(args.output.read_text()) if args.output.exists() else {}
     for condition in conditions(args.patients):
-        if condition.kind in args.kinds and condition.name not in results:
+        wanted = condition.kind in args.kinds and condition.head in args.heads
+        if wanted and condition.name not in results:
             results[condition.name] = run(condition, args.cohorts, args.repeats, kept=args.predictions)
             args.output.write_text(json.dumps(results, indent=1))
             print(condition.name, results[condition.name]["seconds"], "s", flush=True)
