@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     log.info(fits_in_words(settings.heads, splits, settings.seeds))
     tables, failures = predict_heads(settings.heads, facts["kind"], parts, settings.seed, settings.seeds)
     patient_of = dict(zip(labels["slide_id"].to_pylist(), labels["patient_id"].to_pylist(), strict=True))
-    copied = ("task", "kind", "family", "level", "classes", "counts", "n_excluded", "excluded", "times")
+    copied = ("task", "kind", "family", "level", "classes", "counts", "n_excluded", "excluded", "times", "balanced")
     meta = {name: facts[name] for name in copied} | {
         "n_slides": pc.count_distinct(splits.filter(pc.equal(splits["part"], "test"))["slide_id"]).as_py(),
         "heads": list(settings.heads),

@@ -66,7 +66,7 @@ def _require_patients_apart(rows):
 def test_folds_with_their_sites_together(cohort):
     rows, meta = _split(cohort, {"splits": {"preserve": "site"}})
     _require_patients_apart(rows)
-    assert meta["design"] == "folds"
+    assert meta["design"] == "folds" and not meta["balanced"]
     site = {f"p{patient:02d}": "ABCD"[patient // 6] for patient in range(24)}
     for repeat in range(2):
         sites = [{site[name] for name in _tested(rows)[repeat, fold]} for fold in range(3)]
@@ -77,7 +77,7 @@ def test_folds_with_their_sites_together(cohort):
 def test_each_site_left_out(cohort):
     rows, meta = _split(cohort, {"splits": {"kind": "leave_one_out", "column": "site"}})
     _require_patients_apart(rows)
-    assert meta["splits"] == [[0, fold, site] for fold, site in enumerate("ABCD")]
+    assert meta["splits"] == [[0, fold, site] for fold, site in enumerate("ABCD")] and not meta["balanced"]
     assert {key: len(found) for key, found in _tested(rows).items()} == {(0, fold): 6 for fold in range(4)}
 
 
@@ -146,7 +146,7 @@ def test_a_given_file_with_budgets(cohort):
     task = {"splits": {"kind": "file", "file": str(cohort / "given.csv")}}
     rows, meta = _split(cohort, task, train_fractions=[1.0, 0.5], few_shot=[1, 3], draws=4)
     _require_patients_apart(rows)
-    assert meta["design"] == "folds"
+    assert meta["design"] == "folds" and not meta["balanced"]
     assert meta["unknown"] == {"count": 1, "first": ["p99"]}
     assert "the splits list 1 slides or patients that the manifest has not: p99" in (cohort / "splits.log").read_text()
     assert Counter(row["budget"] for row in rows) == {"all": 108, "50%": 108, "1/class": 144, "3/class": 144}

@@ -129,16 +129,7 @@ def _by_event(labels: Sequence[tuple[float, bool]]) -> list[str]:
     return ["event" if event else "censored" for _, event in labels]
 
 
-_QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
-
-
-def _by_quarter(labels: Sequence[float]) -> list[str]:
-    """Quarters of the patients by value, of nearly equal size whatever the ties, equal values in the order given."""
-    quarters = [""] * len(labels)
-    for rank, place in enumerate(sorted(range(len(labels)), key=lambda place: labels[place])):
-        quarters[place] = _QUARTERS[rank * len(_QUARTERS) // len(labels)]
-    return quarters
-
+_WITH_VALUE = "with a value"
 
 _OF_CLASSES = {
     "accuracy": Metric("accuracy", learnt_again=0.5),
@@ -198,8 +189,9 @@ KINDS: dict[str, Kind] = {
     ),
     "regression": Kind(
         columns={"label": number},
-        groups=_by_quarter,
-        group_names=_QUARTERS,
+        groups=lambda labels: [_WITH_VALUE] * len(labels),
+        group_names=(_WITH_VALUE,),
+        finer=float,
         truth=(Column("value", "float64"),),
         prediction=Column("predicted", "float64"),
         metrics={

@@ -136,6 +136,7 @@ def split_facts(found: ToSplit, splits: list[Split], leaks: str) -> dict[str, An
         "missing": labels.missing,
         "implied": labels.implied,
         "design": given.design if given else "folds",
+        "balanced": given is None and found.sites is None,
         "splits": [[split.repeat, split.fold, split.name] for split in given.splits] if given else [],
         "unknown": {"count": len(given.unknown), "first": given.unknown[:5]} if given else {"count": 0, "first": []},
         **survival_facts(labels, splits),

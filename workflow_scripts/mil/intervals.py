@@ -21,6 +21,7 @@ LEVEL = 0.95
 # Standard error of a share of m cases that is given at least: with it, the lower limit of a share of 1 is about
 # 1 - 3 / m, the rule of three (Hanley and Lippman-Hand 1983).
 _LEAST_ERROR = 0.41
+_SAME = 1e-9  # of an error, what rounding leaves of the difference of equal predictions
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ def difference(scores: Scores, other: Scores, bounds: tuple[float, float]) -> tu
     value, span = change.value, bounds[1] - bounds[0]
     error, degrees = _error(change, span * math.sqrt(2))
     width = _quantile(degrees) * error
-    if not math.isfinite(value + width) or error == 0:
+    if not math.isfinite(value + width) or error <= _SAME * _error(scores, span)[0]:
         return Interval(value, math.nan, math.nan, math.nan), math.nan
     p = float(2 * student.sf(abs(value) / error, degrees))
     return Interval(value, max(value - width, -span), min(value + width, span), error), p

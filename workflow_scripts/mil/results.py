@@ -67,7 +67,8 @@ def score_cells(table: pa.Table, facts: dict[str, Any]) -> list[Cell]:
             rows = mine.filter(pc.equal(mine["budget"], budget))
             tested = read_tested(rows, kind, classes, facts["level"] == "slide", facts.get("times", []))
             for metric in metrics_of(facts["kind"], len(classes)):
-                arguments = (design["design"], design["learnt_per_left"], HEADS[head].common_scale)
+                common_scale = HEADS[head].common_scale and facts["balanced"]
+                arguments = (design["design"], design["learnt_per_left"], common_scale)
                 scored[budget, metric] = score(metric, kind, tested, *arguments)
         cells.append(Cell(facts, head, failures, scored))
     return cells

@@ -125,7 +125,7 @@ def _curves(table: TaskTable, inputs: Results, styles: Styles) -> Iterator[dict[
     first = next(iter(found.values()))
     unit = "slide_id" if first.level == "slide" else "patient_id"
     patients = {name: by_patient(p.rows, kind, first.classes, unit) for name, p in found.items()}
-    by_fold = head in HEADS and not HEADS[head].common_scale
+    by_fold = head in HEADS and not (HEADS[head].common_scale and first.balanced)
     note = _of_trainings(table)
     for drawn in draw(patients, first.classes, styles, by_fold):
         yield drawn._asdict() | {"caption": drawn.caption + note}

@@ -35,7 +35,7 @@ def _tested(row: Row, splits: dict[str, Any]) -> str:
         return _NONE
     counts = ", ".join(f"{name} {count}" for name, count in splits.get("counts", {}).items())
     whole = sum(splits.get("counts", {}).values()) == row["n_patients"]  # else some are learnt from alone
-    groups = f" ({counts})" if counts and whole else ""
+    groups = f" ({counts})" if len(splits.get("counts", {})) > 1 and whole else ""
     return (
         f"{counted(row['n_patients'], 'patient')}{groups}, {counted(row['n_slides'], 'slide')}; smallest group "
         f"{counted(row['smallest_group'], 'patient')}"

@@ -16,10 +16,14 @@ Row = dict[str, Any]
 
 
 class Predictions(NamedTuple):
-    """Test predictions of one task, representation and head: class names, `patient` or `slide`, and the rows."""
+    """Test predictions of one task, representation and head.
+
+    Class names, `patient` or `slide`, whether all folds have the same shares of the classes, and the rows.
+    """
 
     classes: list[str]
     level: str
+    balanced: bool
     rows: list[Row]
 
 
@@ -143,7 +147,7 @@ class Results:
             return None
         meta, table = read_meta(path), read_table(path)
         mine = table.filter(pc.and_(pc.equal(table["head"], head), pc.equal(table["budget"], WHOLE)))
-        return Predictions(meta["classes"], meta["level"], mine.to_pylist())
+        return Predictions(meta["classes"], meta["level"], meta["balanced"], mine.to_pylist())
 
     def notes(self) -> list[tuple[str, Row]]:
         """Provenance that the main tables carry: (file, notes)."""

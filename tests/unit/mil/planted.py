@@ -27,6 +27,7 @@ def facts(representation="slpd", heads=("logistic",), **more):
         "pretrained_on": "nothing",
         "saw": [[4, 10], [3, 10], [0, 10], [10, 10]],
         "splits": "3 x 4 folds",
+        "balanced": True,
         "budgets": {"all": {"design": "folds", "learnt_per_left": 3.0}},
     } | more
 

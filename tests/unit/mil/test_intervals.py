@@ -196,3 +196,10 @@ def test_intervals_cover_and_equals_are_not_called_different(condition, metrics)
     for metric in metrics:
         assert 0.90 <= found[metric]["coverage"] <= 1.0, metric
         assert found[metric]["different"] <= 0.10, metric
+
+
+def test_what_rounding_leaves_of_equal_predictions_is_no_interval():
+    moved = np.random.default_rng(1).normal(size=(3, 24))
+    one, same = scores([0.3] * 3, moved), scores([0.3 + 1e-16] * 3, moved * (1 + 1e-15))
+    found, p = difference(one, same, (-math.inf, 1.0))
+    assert math.isnan(found.low) and math.isnan(found.high) and math.isnan(p)

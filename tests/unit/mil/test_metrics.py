@@ -300,10 +300,3 @@ def test_chance_is_what_guessing_scores(name):
     else:
         guessed = survival(random.random(2000), random.random(2000) < 0.5, random.random(2000))
     assert METRICS[name](guessed) == pytest.approx(tasks.METRICS[name].chance, abs=0.05)
-
-
-def test_strata_of_values_are_quarters_whatever_the_ties():
-    labels = [0.0] * 17 + [5.0, 3.0, 4.0]
-    groups = tasks.KINDS["regression"].groups(labels)
-    assert {name: groups.count(name) for name in tasks.KINDS["regression"].group_names} == dict.fromkeys(groups, 5)
-    assert [groups[place] for place in (17, 18, 19)] == ["highest quarter"] * 3

@@ -9,7 +9,9 @@ import pytest
 from tests.unit.mil.planted import facts, predictions
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.mil.intervals import holm
+from workflow_scripts.mil.predictions import Predicted, prediction_table
 from workflow_scripts.mil.results import comparison_rows, mean_cells, result_rows, score_cells
 
 PRIMARY = {"classification": "logistic"}
@@ -106,6 +108,27 @@ def test_a_training_that_failed_in_a_budget_fails_that_budget_alone():
     )
     (cell,) = mean_cells(made, {"slpd": ["slpd", "other"]})
     assert cell.failures == {"2/class": "other: no"} and {budget for budget, _ in cell.scored} == {"all"}
+
+
+def test_sites_of_other_shares_are_not_ranked_against_each_other():
+    """Two sites, 80 and 20 % positive, each scored by noise about what the model has learnt: the other site's share."""
+    random = np.random.default_rng(0)
+    names = [f"p{i:03d}" for i in range(200)]
+    positive = np.concatenate([np.arange(100) < 80, np.arange(100) < 20])
+    truth = pa.table({"slide_id": names, "patient_id": names, "label": np.where(positive, "b", "a").tolist()})
+    tests = []
+    for site, learnt in enumerate((0.2, 0.8)):
+        score = learnt + 0.1 * random.normal(size=100).clip(-1.9, 1.9)
+        rows = np.arange(100) + 100 * site
+        tests.append(Predicted("all", 0, site, 0, rows, np.stack([1 - score, score], axis=1)))
+    table, found = prediction_table("logistic", KINDS["classification"], truth, tests), {}
+    for balanced in (True, False):
+        made = score_cells(
+            table, facts(balanced=balanced, budgets={"all": {"design": "folds", "learnt_per_left": 1.0}})
+        )
+        found[balanced] = next(row for row in result_rows(made, PRIMARY) if row["metric"] == "auc")
+    assert found[True]["value"] < 0.3 and found[False]["value"] == pytest.approx(0.5, abs=0.1)
+    assert found[False]["ci_low"] < 0.5 < found[False]["ci_high"] and found[False]["aggregation"] == "within folds"
 
 
 def test_other_patients_are_never_compared():

@@ -226,6 +226,7 @@ def _splits(root: Path, task: str) -> list[dict]:
     facts["times"] = TIMES.tolist() if task == "survival" else []
     facts["brier_without_skill"] = brier_without_skill(TIME, EVENT, TIMES) if task == "survival" else None
     facts |= {"slides_of_patient": "average", "leaks": {"policy": "refuse", "splits": []}, "design": "folds"}
+    facts["balanced"] = True
     write_table(root / f"benchmark/{task}/splits.parquet", rows, schemas.SPLITS, facts)
     return rows
 
@@ -259,6 +260,7 @@ def _cell(root: Path, task: str, name: str, cell: str, heads: list[str], splits:
     path = root / f"benchmark/{task}/{name}/{cell}/predictions.parquet"
     split = read_meta(root / f"benchmark/{task}/splits.parquet")
     copied = ("task", "kind", "family", "level", "classes", "counts", "n_slides", "n_excluded", "excluded", "times")
+    copied += ("balanced",)
     facts = {key: split[key] for key in copied} | {"splits": split["splits_in_words"], "representation": name}
     facts |= {"heads": heads, "failures": failures, "pretrained_on": TRAINED[name]}
     facts["saw"] = [[split["n_slides"] if name in RUNS else 0, split["n_slides"]]]
