@@ -134,7 +134,8 @@ def require_splits(
 
     Raises:
         UserError: a class or event has fewer patients than folds or than a few-shot budget takes, stands at one site
-            only where sites are kept together, or is not in a training part; or a split has no test slides left.
+            only where sites are kept together, or is not in a training part; a split has no test slides left; or cases
+            are to be ranked and every test part is of one class.
     """
     if found.given is None:
         require_patients(found.labels, folds, manifest, patients)
@@ -145,6 +146,7 @@ def require_splits(
         return
     for split in found.given.splits:
         _require_parts(split, found.labels, few_shot)
+    _require_ranks(found.given.splits, found.labels)
 
 
 def _require_sites(found: ToSplit, folds: int, manifest: str) -> None:
@@ -164,6 +166,19 @@ def _require_sites(found: ToSplit, folds: int, manifest: str) -> None:
                 f"splits.preserve: all patients of {group!r} are at one site, {at[0]!r}, so no fold can learn it and "
                 "test it; drop splits.preserve, or leave that class out"
             )
+
+
+def _require_ranks(splits: Collection[GivenSplit], labels: Labels) -> None:
+    """Given splits are ranked within each test part, so one of them at least needs two classes."""
+    kind = labels.kind
+    if not (kind.has_classes and kind.metrics[kind.headline].ranks):
+        return
+    classes = [{name for name, count in _patients(labels, split, ["test"]).items() if count} for split in splits]
+    if max(map(len, classes)) < 2:
+        raise UserError(
+            f"splits: each test part has patients of one class alone ({', '.join(sorted(set().union(*classes)))}), so "
+            f"{kind.metrics[kind.headline].label} cannot be told; test patients of two classes together"
+        )
 
 
 def _require_shots(counts: dict[str, int], few_shot: Collection[int], where: str) -> None:

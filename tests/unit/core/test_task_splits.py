@@ -133,3 +133,12 @@ def test_a_patient_of_two_sites_leaks_where_one_is_left_out():
 )
 def test_what_leaves_nothing_to_learn_or_to_test(change, more, words):
     assert words in _refusal(_cohort(**change), **more)
+
+
+def test_test_parts_of_one_class_each_are_refused_where_cases_are_ranked():
+    one = {"part": lambda i: "test" if i // 2 in (0, 2, 4) else "train"}
+    told = _refusal(_cohort(**one), splits={"kind": "column"})
+    assert "each test part has patients of one class alone (x), so AUC cannot be told" in told
+    rows = _cohort(site=lambda i: "AB"[i // 2 % 2] if i < 8 else "C")  # two of three sites have one class
+    assert len(_found(rows, splits={"kind": "leave_one_out", "column": "site"}).given.splits) == 3
+    _found(_cohort(**one, dead=lambda i: "1"), kind="survival", splits={"kind": "column"})
