@@ -22,8 +22,8 @@ def type_name(schema: dict[str, Any]) -> str:
     if "const" in schema or "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     if schema["type"] == "array":
-        inner = schema.get("items") or schema["prefixItems"][0]
-        return f"list of {schema['maxItems']} numbers" if "maxItems" in schema else f"list of {type_name(inner)}"
+        inner = type_name(schema.get("items") or schema["prefixItems"][0])
+        return f"list of {schema['maxItems']} x {inner}" if "maxItems" in schema else f"list of {inner}"
     words = {
         "string": "text",
         "integer": "integer",
