@@ -43,7 +43,7 @@ rule fetch_slide:
         runtime=120,
         fetch=1,
     params:
-        row=lambda wildcards: stages.as_json(stages.fetch_settings(CFG, SLIDES[wildcards.slide])),
+        row=lambda wildcards: stages.as_json(stages.fetch_settings(CFG, row_of(wildcards))),
         cohort=CFG.cohort.name,
     shell:
         "python -m workflow_scripts.fetch_slide --row {params.row:q} --cohort {params.cohort}"

@@ -1,5 +1,6 @@
 """Configuration, manifest and what several rule files share. Nothing here imports torch or opens a slide."""
 
+import gc
 import os
 import re
 import sys
@@ -14,11 +15,15 @@ from workflow_scripts.core.cohorts import read_cohorts
 from workflow_scripts.core.digest import code_digest, value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote
-from workflow_scripts.core.manifest import shard_of
+from workflow_scripts.core.manifest import SLIDE_ID, shard_of
 from workflow_scripts.encoders.hub import require_cached
 from workflow_scripts.interchange.places import find_files
 from workflow_scripts.representations.slide_table import without_vectors
 from workflow_scripts.tissue.mask_files import find_masks, orphan_warning
+
+
+# A graph of jobs is many objects and no garbage, and looking through all of them over and over takes a fifth of a dry run.
+gc.set_threshold(100_000, 50, 100)
 
 
 def is_demo(path):
@@ -80,7 +85,7 @@ pathvars:
 
 wildcard_constraints:
     encoder=re.escape(ENCODER),
-    slide="|".join(map(re.escape, SLIDES)),
+    slide=SLIDE_ID,  # not the names of all slides: each pattern of a file holds the text of its constraints
     shard=r"\d+",
     run="|".join(map(re.escape, CFG.pretrain.runs)),
     round=r"\d{2}",
@@ -144,6 +149,14 @@ def clustered_tables(run, number, *tables):
     return [f"{folder}/{table}.parquet" for table in tables]
 
 
+def row_of(wildcards):
+    """The row of the wildcard `slide` in the manifests."""
+    if wildcards.slide not in SLIDES:
+        manifests = " or ".join(filter(None, [MANIFEST, TEST_MANIFEST]))
+        raise WorkflowError(f"no row of {manifests} has the slide_id {wildcards.slide}")
+    return SLIDES[wildcards.slide]
+
+
 def slide_row(wildcards):
     """Param: what the manifest says of the slide's file."""
-    return stages.as_json(stages.slide_settings(CFG, SLIDES[wildcards.slide]))
+    return stages.as_json(stages.slide_settings(CFG, row_of(wildcards)))

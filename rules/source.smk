@@ -9,7 +9,7 @@ ruleorder: index_features > extract_features
 rule import_features:
     input:
         check="<cohort>/check/{slide}.parquet",
-        source=lambda wildcards: source_files(SLIDES[wildcards.slide]).inputs(),
+        source=lambda wildcards: source_files(row_of(wildcards)).inputs(),
     output:
         regions="<cohort>/regions/{slide}.parquet",
         features=f"<cohort>/features/{ENCODER}/slides/{{slide}}.parquet",

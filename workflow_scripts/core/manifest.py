@@ -11,7 +11,8 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import check_remote
 
 _COLUMNS = {"slide_id", "path", "patient_id", "mpp", "mpp_x", "mpp_y", "size_bytes", "sha256"}
-_SLIDE_ID = re.compile(r"^[\w.-]+$")
+SLIDE_ID = r"[\w-][\w.-]*"
+"""What a slide_id may be, as a regular expression."""
 
 
 class SlideRow(NamedTuple):
@@ -63,7 +64,7 @@ def _parse_row(record: dict[str, str], where: str) -> SlideRow:
     if None in record or None in record.values():
         raise UserError(f"{where} has another number of columns than the header; check its commas and quotes")
     slide_id, path = record["slide_id"].strip(), record["path"].strip()
-    if not _SLIDE_ID.match(slide_id) or slide_id.startswith("."):
+    if not re.fullmatch(SLIDE_ID, slide_id):
         raise UserError(f"{where}: slide_id is {slide_id!r}; use letters, digits, '_', '-' and '.', not '.' first")
     if not path:
         raise UserError(f"{where}: path of slide {slide_id} is empty; give the slide's file")
