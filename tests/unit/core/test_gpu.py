@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,7 +30,8 @@ time.sleep(0.02)
 note("end")
 """
 ASK = """
-import os, sys
+import logging, os, sys
+logging.basicConfig(level=logging.INFO)
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.gpu import lease_devices
 try:
@@ -47,9 +49,22 @@ def environment(tmp_path: Path, devices: str | None, **more: str) -> dict[str, s
     return base | mask | {"SLPD_GPU_LOCKS": str(tmp_path)} | more
 
 
-def ask(env: dict[str, str], count: int, wait_s: float = 0.0) -> str:
+def run_ask(env: dict[str, str], count: int, wait_s: float) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", ASK, str(count), str(wait_s)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, check=True).stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, check=True)
+
+
+def ask(env: dict[str, str], count: int, wait_s: float = 0.0) -> str:
+    return run_ask(env, count, wait_s).stdout.strip()
+
+
+def driver(tmp_path: Path, body: str) -> dict[str, str]:
+    """Environment in which a shell script is nvidia-smi."""
+    program = tmp_path / "bin/nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{body}\n")
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:{os.environ['PATH']}"}
 
 
 def start_holder(env: dict[str, str], count: int, journal: Path, least: int) -> subprocess.Popen:
@@ -101,7 +116,7 @@ def test_killed_holder_frees_its_device(tmp_path):
     try:
         wait_for_starts(journal, 1)
         refused = ask(env, 1)
-        assert refused.startswith("refused only 0 of 1 GPUs became free")
+        assert refused.startswith("refused fewer than 1 of this machine's 1 GPUs were free for 0 minutes; end")
         assert "\n" not in refused
     finally:
         holder.send_signal(signal.SIGKILL)
@@ -115,7 +130,7 @@ def test_two_devices_of_three_leave_one(tmp_path):
     try:
         wait_for_starts(journal, 2)
         assert ask(env, 1) == "leased 2 mask 2"
-        assert ask(env, 2).startswith("refused only 1 of 2")
+        assert ask(env, 2).startswith("refused fewer than 2 of this machine's 3 GPUs")
     finally:
         holder.kill()
         holder.wait()
@@ -147,12 +162,89 @@ def test_jobs_that_share_a_slurm_allocation_lease_within_it(tmp_path):
     assert ask(env, 1) == "leased 1 mask 1"
 
 
-@pytest.mark.parametrize(
-    ("body", "answer"), [("echo GPU-x\necho GPU-y", "leased GPU-x mask GPU-x"), ("exit 9", "leased mask")]
-)
+CARDS = "echo 0, GPU-a1; echo 1, GPU-b2"  # number and UUID, as nvidia-smi prints them
+
+
+@pytest.mark.parametrize(("body", "answer"), [(CARDS, "leased GPU-a1 mask GPU-a1"), ("exit 9", "leased mask")])
 def test_without_a_mask_the_driver_is_asked(tmp_path, body, answer):
-    driver = tmp_path / "bin/nvidia-smi"
-    driver.parent.mkdir()
-    driver.write_text(f"#!/bin/sh\n{body}\n")
-    driver.chmod(0o755)
-    assert ask(environment(tmp_path, None, PATH=f"{driver.parent}:{os.environ['PATH']}"), 1) == answer
+    assert ask(environment(tmp_path, None, **driver(tmp_path, body)), 1) == answer
+
+
+@pytest.mark.parametrize(
+    ("mask", "devices"),
+    [
+        ("0,1", "GPU-a1 GPU-b2"),
+        ("1,0", "GPU-b2 GPU-a1"),
+        ("GPU-b2", "GPU-b2"),
+        ("GPU-b", "GPU-b2"),  # CUDA takes the first characters too
+        ("0,GPU-a1", "GPU-a1"),
+        ("0,9,1", "GPU-a1"),  # and passes over what follows a number of no card
+        ("0,-1,1", "GPU-a1"),
+        ("MIG-c3", "MIG-c3"),  # a part of a card, which the list of cards has not
+    ],
+)
+def test_a_card_has_one_name_whatever_the_mask_calls_it(tmp_path, mask, devices):
+    env = environment(tmp_path, mask, **driver(tmp_path, CARDS))
+    assert ask(env, 2) == f"leased {devices} mask {devices.replace(' ', ',')}"
+
+
+@pytest.mark.parametrize("mask", ["0", "GPU-a1", "GPU-a"])
+def test_a_card_held_by_its_number_is_not_leased_by_another_name(tmp_path, mask):
+    cards, journal = driver(tmp_path, CARDS), tmp_path / "journal"
+    holder = start_holder(environment(tmp_path, "0", **cards), 1, journal, 99)
+    try:
+        wait_for_starts(journal, 1)
+        assert ask(environment(tmp_path, mask, **cards), 1).startswith("refused")
+        assert ask(environment(tmp_path, f"{mask},GPU-b2", **cards), 1) == "leased GPU-b2 mask GPU-b2"
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_another_folder_for_temporary_files_is_no_other_machine(tmp_path):
+    device, journal = f"GPU-{uuid.uuid4()}", tmp_path / "journal"
+    env = environment(tmp_path, device)
+    del env["SLPD_GPU_LOCKS"]
+    holder = start_holder(env | {"TMPDIR": str(tmp_path)}, 1, journal, 99)
+    try:
+        wait_for_starts(journal, 1)
+        assert ask(env, 1).startswith("refused")
+    finally:
+        holder.kill()
+        holder.wait()
+        Path(f"/tmp/slpd-gpu-{os.getuid()}/{device}.lock").unlink()
+
+
+def test_jobs_of_several_cards_take_all_or_none(tmp_path):
+    """While one of four cards is held, two jobs that want four wait and leave the three others to be leased."""
+    env, journal = environment(tmp_path, "0,1,2,3"), tmp_path / "journal"
+    holder = start_holder(env, 1, tmp_path / "held", 99)
+    wait_for_starts(tmp_path / "held", 1)
+    jobs = [start_holder(env, 4, journal, 4) for _ in range(2)]
+    try:
+        for _ in range(3):
+            assert ask(env, 3, 5) == "leased 1 2 3 mask 1,2,3"
+        assert not journal.exists()
+    finally:
+        holder.kill()
+        holder.wait()
+    assert [job.wait() for job in jobs] == [0, 0]
+    assert {device: len(held) for device, held in spans(journal).items()} == dict.fromkeys("0123", 2)
+
+
+def test_who_waits_says_so(tmp_path):
+    env, journal = environment(tmp_path, "0,1"), tmp_path / "journal"
+    holder = start_holder(env, 1, journal, 99)
+    try:
+        wait_for_starts(journal, 1)
+        assert "waiting for 2 GPUs; 1 of 2 are free" in run_ask(env, 2, 1.5).stderr
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_a_folder_for_locks_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    refused = ask(environment(tmp_path, "0", SLPD_GPU_LOCKS=str(tmp_path / "file")), 1)
+    assert refused.startswith(f"refused {tmp_path}/file cannot be written")
+    assert "SLPD_GPU_LOCKS" in refused
