@@ -10,7 +10,7 @@ from os.path import exists, isdir  # unlike those of Path, they take any text fo
 from pathlib import Path
 from typing import Protocol
 
-from workflow_scripts.config import Config, Features
+from workflow_scripts.config import Config, Features, stages
 from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.config.timm_names import timm_names
@@ -30,6 +30,8 @@ class SourceFiles(Protocol):
     @property
     def looked(self) -> Sequence[str]: ...
 
+
+_COMMAND_LINE = 128 * 1024 - 4096  # bytes: Linux's limit for a shell's command, less what else is on it
 
 FindFiles = Callable[[SlideRow], SourceFiles]
 RequireCached = Callable[[Features], None]
@@ -58,6 +60,7 @@ def refuse(
     Raises:
         UserError: the first problem, in one sentence.
     """
+    _command_lines(config)
     _labels(config, rows, tests)
     for manifest, cohort in ((config.cohort.manifest, rows), (config.cohort.test_manifest, [*tests])):
         if manifest and cohort:
@@ -68,6 +71,22 @@ def refuse(
     _prototypes(config)
     _tables(config, [*rows, *tests], source_files, without_vectors)
     _truth_maps(config, rows)
+
+
+def _command_lines(config: Config) -> None:
+    """The commands that are given all runs, whose settings and files must fit into one line."""
+    files = [
+        f"results/{config.cohort.name}/benchmark/{task}/{representation}/{cell}/predictions.parquet "
+        for task in config.benchmark.tasks
+        for representation in config.representations_of(task)
+        for cell in stages.cells_of(config, task, representation)
+    ]
+    length = {rule: len(stages.as_json(stages.BY_CONFIG[rule](config))) for rule in ("collect_results", "write_report")}
+    if max(length["collect_results"] + sum(map(len, files)), length["write_report"]) > _COMMAND_LINE:
+        raise UserError(
+            f"pretrain.runs: {len(config.pretrain.runs)} runs with {len(files)} fits of heads are more than a command "
+            "line holds; put some into another cohort's configuration, or take fewer tasks or heads"
+        )
 
 
 def _files(config: Config, manifest: str, rows: list[SlideRow], source_files: FindFiles | None) -> None:

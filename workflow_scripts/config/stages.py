@@ -76,7 +76,8 @@ def report_settings(config: Config) -> Settings:
         "cohort": config.cohort.name,
         "test_cohort": config.cohort.test_manifest is not None,
         "representations": config.compared,
-        "runs": {name: run.model_dump(mode="json") for name, run in runs.items()},
+        # a command line has room for 128 KiB, and the settings of a hundred runs in full take more
+        "runs": {name: run.model_dump(mode="json", exclude_defaults=True) for name, run in runs.items()},
         "run_rounds": {name: run.rounds for name, run in runs.items()},
         "warm_ups": {name: warm_up_folder(run) for name, run in runs.items()},
         "tasks": {name: task_settings(config, name) for name in config.benchmark.tasks},
