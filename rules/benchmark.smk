@@ -20,15 +20,16 @@ rule split_patients:
     resources:
         mem_mb=2000,
         runtime=10,
+        # whose names cannot change a result, so not params
+        manifest=MANIFEST,
+        test_manifest=test_manifest_of_task,
     params:
         cfg=settings("split_patients"),
         content=split_content,
         code=code("split_patients"),
-        manifest=MANIFEST,
-        test_manifest=test_manifest_of_task,
     shell:
         "python -m workflow_scripts.split_patients --config {params.cfg:q} --task {wildcards.task}"
-        " --manifest {params.manifest:q} --test-manifest {params.test_manifest:q} --slides {input.slides}"
+        " --manifest {resources.manifest:q} --test-manifest {resources.test_manifest:q} --slides {input.slides}"
         " --labels {output.labels} --output {output.splits} --log {log}"
 
 

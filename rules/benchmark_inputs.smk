@@ -31,7 +31,7 @@ def cell_settings(wildcards):
 
 def cell_gpus(wildcards):
     """GPUs of a cell: of none where its heads work on slide vectors, or where none is asked for."""
-    return int(CFG.benchmark.gpu and wildcards.cell in HEADS and HEADS[wildcards.cell].wants_gpu)
+    return GPU * int(CFG.benchmark.gpu and wildcards.cell in HEADS and HEADS[wildcards.cell].wants_gpu)
 
 
 def label_and_split_files(wildcards):
@@ -51,7 +51,7 @@ def split_content(wildcards):
 
 
 def test_manifest_of_task(wildcards):
-    """Param: the manifest of the test cohort, where a task tests it."""
+    """Resource: the manifest of the test cohort, where a task tests it."""
     return TEST_MANIFEST if CFG.benchmark.tasks[wildcards.task].splits.test_manifest else ""
 
 

@@ -90,15 +90,15 @@ rule summarise_cohort:
     resources:
         mem_mb=2000,
         runtime=10,
-        # a limit that cannot change a result, so not a param: editing it reruns nothing
+        # a limit and the manifest's name cannot change a result, so are no params: editing them reruns nothing
         max_failed_fraction=str(CFG.cohort.max_failed_fraction),  # numbers must be whole, text may be any
-    params:
         manifest=MANIFEST,
+    params:
         patients=patients_of(ROWS),
         code=code("summarise_cohort"),
         checks=check_folder,
         tissue="" if CFG.source.kind else f"--tissue-folder {COHORT}/tissue",
     shell:
-        "python -m workflow_scripts.summarise_cohort --manifest {params.manifest:q} --check-folder {params.checks}"
+        "python -m workflow_scripts.summarise_cohort --manifest {resources.manifest:q} --check-folder {params.checks}"
         " {params.tissue} --indices {input.features}"
         " --max-failed-fraction {resources.max_failed_fraction} --output {output.slides} --log {log}"

@@ -15,12 +15,12 @@ from workflow_scripts.core.cohorts import read_cohorts
 from workflow_scripts.core.digest import code_digest, value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote
+from workflow_scripts.core.gpu import may_have_gpu
 from workflow_scripts.core.manifest import SLIDE_ID, shard_of
 from workflow_scripts.encoders.hub import require_cached
 from workflow_scripts.interchange.places import find_files
 from workflow_scripts.representations.slide_table import without_vectors
 from workflow_scripts.tissue.mask_files import find_masks, orphan_warning
-
 
 # A graph of jobs is many objects and no garbage, and looking through all of them over and over takes a fifth of a dry run.
 gc.set_threshold(100_000, 50, 100)
@@ -60,6 +60,13 @@ if ORPHANS:
 
 if CFG.cohort.allow_network:
     shell.prefix(f"{PREFIX}export SLPD_NETWORK=1; ")
+
+# GPUs of a job that runs on one if it can: none where jobs run on this machine (--jobs is of a cluster) and it has none,
+# for Snakemake would run one such job at a time.
+ON_CLUSTER = workflow.remote_exec or workflow.resource_settings.nodes is not None
+GPU = int(ON_CLUSTER or may_have_gpu())
+if not GPU and workflow.is_main_process:
+    logger.info("This machine has no GPU: all jobs run on its cores.")
 
 ENCODER = CFG.features.encoder
 SHARDS = range(CFG.features.shards)

@@ -20,7 +20,7 @@ rule embed_regions:
         "../envs/conda.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=GPU,
         mem_mb=32000,
         runtime=120,
     params:

@@ -18,12 +18,13 @@ rule extract_features:
         "../envs/conda.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=GPU,
         mem_mb=16000,
         runtime=720,
         # cannot change a result, so not a param
         batch_size=CFG.features.batch_size or 0,
         keep_fetched=int(CFG.slides.keep_fetched),
+        manifest=MANIFEST,
         other_manifest=TEST_MANIFEST or "",
     params:
         cfg=settings("extract_features"),
@@ -31,12 +32,11 @@ rule extract_features:
         code=code("extract_features"),
         cohort=CFG.cohort.name,
         plug_in=plug_in_source,
-        manifest=MANIFEST,
         check_folder=check_folder,
         region_folder=region_folder,
     shell:
         "python -m workflow_scripts.extract_features --config {params.cfg:q} --regions-config {params.regions_cfg:q}"
-        " --manifest {params.manifest:q} --other-manifest {resources.other_manifest:q}"
+        " --manifest {resources.manifest:q} --other-manifest {resources.other_manifest:q}"
         " --shard {wildcards.shard} --code {params.code}"
         " --check-folder {params.check_folder} --regions-folder {params.region_folder}"
         " --output {output.index} --batch-size {resources.batch_size} --gpu {resources.gpu}"

@@ -24,7 +24,7 @@ rule warm_up:
         "../envs/conda.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=GPU,
         mem_mb=32000,
         runtime=1440,
         # cannot change a result, so not a param
@@ -57,7 +57,7 @@ checkpoint cluster_regions:
         "../envs/conda.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=GPU,
         mem_mb=32000,
         runtime=120,
     params:
@@ -110,7 +110,7 @@ checkpoint distill_round:
         "../envs/conda.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=GPU,
         mem_mb=32000,
         runtime=1440,
         # cannot change a result, so not a param

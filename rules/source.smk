@@ -48,10 +48,11 @@ rule index_features:
     resources:
         mem_mb=2000,
         runtime=10,
+        # whose name cannot change a result, so not a param
+        manifest=MANIFEST,
     params:
         code=code("index_features"),
-        manifest=MANIFEST,
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
-        "python -m workflow_scripts.index_features --manifest {params.manifest:q} --features {params.folder}"
+        "python -m workflow_scripts.index_features --manifest {resources.manifest:q} --features {params.folder}"
         " --outputs {output.index} --log {log}"

@@ -15,14 +15,13 @@ use rule extract_features as extract_test_features with:
     log:
         "<cohort>/logs/features/{encoder}/test_shard_{shard}.log",
     resources:  # replaced as a whole, unlike params
-        gpu=1,
+        gpu=GPU,
         mem_mb=16000,
         runtime=720,
         batch_size=CFG.features.batch_size or 0,
         keep_fetched=int(CFG.slides.keep_fetched),
-        other_manifest=MANIFEST,
-    params:
         manifest=TEST_MANIFEST,
+        other_manifest=MANIFEST,
 
 
 # Gathers the status of every slide of the test cohort.
@@ -35,8 +34,12 @@ use rule summarise_cohort as summarise_test_cohort with:
         slides="<cohort>/test_slides.parquet",
     log:
         "<cohort>/logs/summarise_test_cohort.log",
-    params:
+    resources:
+        mem_mb=2000,
+        runtime=10,
+        max_failed_fraction=str(CFG.cohort.max_failed_fraction),
         manifest=TEST_MANIFEST,
+    params:
         patients=patients_of(TEST_ROWS),
 
 
@@ -66,5 +69,7 @@ if CFG.source.kind:
             index=TEST_SHARD_FILES,
         log:
             "<cohort>/logs/import/test_index.log",
-        params:
+        resources:
+            mem_mb=2000,
+            runtime=10,
             manifest=TEST_MANIFEST,

@@ -18,12 +18,13 @@ rule choose_slides:
     resources:
         mem_mb=2000,
         runtime=10,
+        # whose name cannot change a result, so not a param
+        manifest=MANIFEST,
     params:
         cfg=settings("choose_slides"),
         content=split_content,
         code=code("choose_slides"),
-        manifest=MANIFEST,
     shell:
         "python -m workflow_scripts.choose_slides --config {params.cfg:q} --task {wildcards.task}"
-        " --manifest {params.manifest:q} --slides {input.slides} --fold {wildcards.fold} --output {output.slides}"
+        " --manifest {resources.manifest:q} --slides {input.slides} --fold {wildcards.fold} --output {output.slides}"
         " --log {log}"

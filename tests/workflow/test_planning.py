@@ -1,8 +1,11 @@
 """What a plan costs, and what is asked for by name: slides as empty files, for a dry run opens none."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.benchmarks.dry_run import make_cohort
 from tests.workflow.tiny import ROOT, snakemake
@@ -38,3 +41,41 @@ def test_a_slide_that_no_row_has_is_told_by_its_name(tmp_path: Path, name: str) 
     result = snakemake(tmp_path, f"results/large/check/{name}.parquet", "-n", "--configfile", str(tmp_path / "my.yaml"))
     assert result.returncode != 0
     assert f"no row of slides.csv has the slide_id {name}" in result.stdout
+
+
+def granted(folder: Path, *args: str) -> dict[str, set[str]]:
+    """GPUs that the jobs of each rule are planned with, by rule; for those that ask for some where there are some."""
+    output = snakemake(folder, "-n", "--configfile", str(folder / "my.yaml"), *args).stdout
+    asked: dict[str, set[str]] = {}
+    for rule, gpus in re.findall(
+        r"^(?:rule|checkpoint) (\w+):$|^    resources: .*?gpu=(\d+)", output, flags=re.MULTILINE
+    ):
+        if rule:
+            gpus_of_rule = asked.setdefault(rule, set())
+        else:
+            gpus_of_rule.add(gpus)
+    return {rule: found for rule, found in asked.items() if found}
+
+
+def test_without_a_gpu_no_job_asks_for_one_so_that_cores_alone_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --resources gpu=1 one job of a GPU runs at a time. Who plans for a cluster need not have one."""
+    make_cohort(tmp_path, 60, shards=2)
+    config = yaml.safe_load((tmp_path / "my.yaml").read_text())
+    config["benchmark"] |= {"gpu": True, "heads": {"classification": ["knn", "abmil"]}}
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    here = granted(tmp_path)
+    asking = {"extract_features", "warm_up", "cluster_regions", "distill_round", "embed_regions", "fit_head"}
+    assert asking <= set(here)
+    assert all(found == {"0"} for found in here.values())
+    cluster = granted(tmp_path, "--executor", "slurm", "--jobs", "4")
+    assert {rule for rule, found in cluster.items() if "1" in found} == asking
+    program = tmp_path / "bin/nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    assert {rule for rule, found in granted(tmp_path).items() if "1" in found} == asking

@@ -79,6 +79,16 @@ def test_only_columns_that_a_task_reads_fit_its_heads_again(project: Path) -> No
         manifest.write_text(text)
 
 
+@pytest.mark.parametrize("absolute", [False, True])
+def test_another_name_of_the_same_manifest_runs_nothing_but_the_report_that_shows_it(
+    project: Path, absolute: bool
+) -> None:
+    renamed = project / "cohort.csv"
+    renamed.write_text((project / "slides.csv").read_text())
+    write_config(project, changed(CONFIG, "cohort.manifest", str(renamed) if absolute else renamed.name))
+    assert set(planned(project)) == {"write_report"}
+
+
 def test_an_edited_file_of_splits_is_read_again(finished: Path, tmp_path: Path) -> None:
     project = copy_project(finished, tmp_path / "tiny")  # of its own, for it is run
     slides = [line.split(",")[0] for line in (project / "slides.csv").read_text().splitlines()[1:]]

@@ -20,13 +20,14 @@ _CHOOSE = "choose_slides and pretraining of runs that are trained by folds"
 # Keys that change which jobs there are, or what they read, and not their settings; by the longest matching start.
 _WIRING = {
     "cohort": "all rules, into a new folder",
-    "cohort.manifest": f"extract_features, summarise_cohort, split_patients; {_INDEX}; {_CHOOSE}",
+    "cohort.manifest": "by its rows, its name alone runs nothing: extract_features, summarise_cohort, split_patients; "
+    f"{_INDEX}; {_CHOOSE}",
     "cohort.test_manifest": "extract_features and summarise_cohort of its slides, embeddings, fit_head; split_patients "
     "of tasks that test it",
     "cohort.fetch_attempt": "fetch_slide and all after it, for what could not be fetched",
     "tissue.masks": "segment_tissue of the slides whose mask comes, goes or changes",
     "features.encoder": "extract_features and all after it; import_features where source is set",
-    "features.shards": f"extract_features, summarise_cohort; {_INDEX}",
+    "features.shards": "extract_features, which encodes no slide again, and all after it, pretraining too",
     "source.kind": "import_features and index_features in place of tile_regions and extract_features",
     f"{_RUN}.recluster_every": "distill_round of the rounds whose prototypes change",
     f"{_RUN}.rounds": "new rounds only",
