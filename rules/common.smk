@@ -1,5 +1,6 @@
 """Configuration, manifest and what several rule files share. Nothing here imports torch or opens a slide."""
 
+import atexit
 import gc
 import os
 import re
@@ -22,8 +23,10 @@ from workflow_scripts.interchange.places import find_files
 from workflow_scripts.representations.slide_table import without_vectors
 from workflow_scripts.tissue.mask_files import find_masks, orphan_warning
 
-# A graph of jobs is many objects and no garbage, and looking through all of them over and over takes a fifth of a dry run.
+# A graph of jobs is many objects and no garbage, and looking through all of them over and over, and once more as the
+# process ends, takes a third of a dry run.
 gc.set_threshold(100_000, 50, 100)
+atexit.register(gc.freeze)
 
 
 def is_demo(path):
