@@ -12,6 +12,7 @@ include: "package.smk"
 
 from workflow_scripts.config import load_config, stages
 from workflow_scripts.config.refusals import refuse
+from workflow_scripts.core.claims import names_of_slides
 from workflow_scripts.core.cohorts import read_cohorts
 from workflow_scripts.core.digest import code_digest, value_digest
 from workflow_scripts.core.errors import UserError
@@ -36,7 +37,7 @@ def is_demo(path):
 
 def source_files(row):
     """Files of a slide's features that another tool made."""
-    return find_files(CFG.source, row.slide_id, row.path)
+    return find_files(CFG.source, row.slide_id, row.path, SOURCE_NAMES[row.slide_id])
 
 
 try:
@@ -44,6 +45,7 @@ try:
     MANIFEST, TEST_MANIFEST = CFG.cohort.manifest, CFG.cohort.test_manifest
     ROWS, TEST_ROWS = read_cohorts(MANIFEST, TEST_MANIFEST)
     SLIDES = {row.slide_id: row for row in [*ROWS, *TEST_ROWS]}
+    SOURCE_NAMES = names_of_slides((row.slide_id, row.path) for row in SLIDES.values()) if CFG.source.kind else {}
     if workflow.is_main_process and "--unlock" not in sys.argv:  # its jobs need not be checked again
         refuse(CFG, ROWS, source_files, require_cached, without_vectors, TEST_ROWS)
     MASKS, ORPHANS = find_masks(CFG.tissue.masks, SLIDES)
@@ -167,6 +169,6 @@ def row_of(wildcards):
     return SLIDES[wildcards.slide]
 
 
-def slide_row(wildcards):
-    """Param: what the manifest says of the slide's file."""
-    return stages.as_json(stages.slide_settings(CFG, row_of(wildcards)))
+def slide_row(wildcards, **more):
+    """Param: what the manifest says of the slide's file, and more that a rule is told with it."""
+    return stages.as_json(stages.slide_settings(CFG, row_of(wildcards)) | more)

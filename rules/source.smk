@@ -25,7 +25,7 @@ rule import_features:
         cfg=settings("import_features"),
         regions_cfg=settings("import_features", "regions"),
         slides_cfg=settings("import_features", "slides"),
-        row=slide_row,
+        row=lambda wildcards: slide_row(wildcards, names=SOURCE_NAMES[wildcards.slide]),
         code=code("import_features"),
         encoder=ENCODER,
     shell:

@@ -17,8 +17,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--slides-output", required=True, help="output: slides.parquet")
     args = parse_entry(parser, argv)
     rows = [row for path in args.slides for row in read_table(path, ["slide_id", "status", "path"]).to_pylist()]
-    slides = [(row["slide_id"], row["path"] or "") for row in rows if row["status"] == "ok"]
-    vectors, ids = read_vectors(args.table, slides), [slide_id for slide_id, _ in slides]
+    slides, others = (
+        [(row["slide_id"], row["path"] or "") for row in rows if (row["status"] == "ok") is ok] for ok in (True, False)
+    )
+    vectors, ids = read_vectors(args.table, slides, others), [slide_id for slide_id, _ in slides]
     one = np.ones(len(ids), dtype=np.int64)
     outputs = (args.regions_output, args.slides_output)
     save_embeddings(*outputs, vectors, ids, one, ["slide"] * len(ids), args.pretrained_on)

@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         "--regions-config", type=Regions.model_validate_json, required=True, help="JSON: section regions"
     )
     parser.add_argument("--slides-config", type=Slides.model_validate_json, required=True, help="JSON: section slides")
-    parser.add_argument("--row", type=json.loads, required=True, help='JSON {"slide_id", "path", "mpp"}')
+    parser.add_argument("--row", type=json.loads, required=True, help='JSON {"slide_id", "path", "mpp", "names"}')
     parser.add_argument("--check", required=True, help="check/{slide}.parquet")
     parser.add_argument("--encoder", required=True, help="name of the features where the files record none")
     parser.add_argument("--regions", required=True, help="output: regions/{slide}.parquet")
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     if check["status"] != "ok":
         log.info("slide %s itself: %s, %s", slide_id, check["reason"], check["detail"])
     try:
-        files = find_files(args.config, slide_id, path)
+        files = find_files(args.config, slide_id, path, args.row.get("names"))
         mpp = args.row.get("mpp")
         slide = import_slide(slide_id, files, check, mpp, args.config, args.slides_config, args.regions_config)
         log.info("slide %s: %d patches, %d regions", slide_id, len(slide.patches.coords), len(slide.regions.rows))

@@ -15,6 +15,12 @@ def read_source(source: Source, files: SourceFiles) -> SourcePatches:
     from workflow_scripts.interchange.read_hdf5 import read_patches, read_stamp
     from workflow_scripts.interchange.read_slide2vec import read_slide2vec
 
+    if files.features is None and files.shared:
+        raise SlideError(
+            "no_features",
+            f"{files.shared[0]} has the name of more than one slide of the manifest, so it is not used for this one; "
+            "name each slide's features by its slide_id",
+        )
     if files.features is None:
         raise SlideError(
             "no_features",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workflow_scripts.core.claims import names_of_slides
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import SlideRow
 
@@ -56,7 +57,8 @@ def without_vectors(source: Path | str, slides: Sequence[SlideRow], results: Pat
         UserError: as `table_ids`.
     """
     known = set(map(plain_id, table_ids(source)))
-    lacking = [row for row in slides if not {plain_id(row.slide_id), plain_id(row.path)} & known]
+    names = names_of_slides(((row.slide_id, row.path) for row in slides), plain_id, plain_id)
+    lacking = [row for row in slides if not known.intersection(names[row.slide_id])]
     excluded = _excluded(Path(results)) if lacking else set()
     return [row for row in lacking if row.slide_id not in excluded]
 
@@ -70,16 +72,19 @@ def _excluded(results: Path) -> set[str]:
     return {row["slide_id"] for row in rows if row["status"] != "ok"}
 
 
-def read_vectors(source: Path | str, slides: Sequence[tuple[str, str]]) -> "np.ndarray":
+def read_vectors(
+    source: Path | str, slides: Sequence[tuple[str, str]], others: Sequence[tuple[str, str]] = ()
+) -> "np.ndarray":
     """Vectors of slides, float32 `[S, D]`, in their order.
 
     A table has a column slide_id, and either one column of lists or one column a dimension; a folder has a file
     {slide}.h5 a slide, with a data set `features` of shape [D] or [1, D]. Ids are compared without the suffix of a
-    slide's file; a slide is found by its id, or else by the name of its file.
+    slide's file; a slide is found by its id, or else by the name of its file, where these are its own (`core.claims`).
 
     Args:
         source: the table or the folder.
         slides: id and path of each of the S slides.
+        others: the same of further slides of the cohort, whose names are not theirs.
 
     Raises:
         UserError: a slide is missing or stands twice, or vectors are not numbers, not finite, or of different lengths.
@@ -93,7 +98,8 @@ def read_vectors(source: Path | str, slides: Sequence[tuple[str, str]]) -> "np.n
     if twice:
         raise UserError(f"{source}: slide {twice[0]} stands more than once; keep one row a slide")
     place = {name: row for row, name in enumerate(ids)}
-    rows = [place.get(plain_id(slide_id), place.get(plain_id(path))) for slide_id, path in slides]
+    names_of = names_of_slides([*slides, *others], plain_id, plain_id)
+    rows = [next((place[name] for name in names_of[slide_id] if name in place), None) for slide_id, _ in slides]
     missing = [slide_id for (slide_id, _), row in zip(slides, rows, strict=True) if row is None]
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""

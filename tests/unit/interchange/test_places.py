@@ -3,7 +3,10 @@
 import pytest
 
 from workflow_scripts.config import Source
+from workflow_scripts.core.claims import names_of_slides
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.interchange.places import find_files
+from workflow_scripts.interchange.read import read_source
 
 
 def _touch(folder, *names):
@@ -46,6 +49,25 @@ def test_the_slides_own_name_comes_after_the_slide_id(tmp_path):
     assert find_files(source, "a", "raw/TCGA-1.svs").features == tmp_path / "TCGA-1.h5"
     _touch(tmp_path, "a.h5")
     assert find_files(source, "a", "raw/TCGA-1.svs").features == tmp_path / "a.h5"
+
+
+def test_one_file_is_never_that_of_two_slides(tmp_path):
+    """Two slides of one file name in two folders, and the one plain.h5 that a tool wrote for them."""
+    source = Source(kind="trident", folder=str(tmp_path))
+    _touch(tmp_path, "plain.h5", "patches/plain_patches.h5")
+    slides = [("plain", "f1/plain.svs"), ("plain_2", "f2/plain.svs"), ("other", "f3/other.svs")]
+    names = names_of_slides(slides)
+    first, twin, other = (find_files(source, *slide, names[slide[0]]) for slide in slides)
+    assert first.features == tmp_path / "plain.h5" and first.coords == tmp_path / "patches/plain_patches.h5"
+    assert (twin.features, twin.coords, twin.shared) == (None, None, [str(tmp_path / "plain.h5")])
+    assert (other.features, other.shared) == (None, [])
+    with pytest.raises(SlideError, match=r"plain\.h5 has the name of more than one slide.*name each.*by its slide_id"):
+        read_source(source, twin)
+    unnamed = [("s1", "f1/plain.svs"), ("s2", "f2/plain.svs")]
+    names = names_of_slides(unnamed)
+    assert [find_files(source, *slide, names[slide[0]]).features for slide in unnamed] == [None, None]
+    _touch(tmp_path, "plain_2.h5")
+    assert find_files(source, *slides[1], ["plain_2"]).features == tmp_path / "plain_2.h5"
 
 
 def test_no_file(tmp_path):

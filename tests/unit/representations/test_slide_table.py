@@ -52,7 +52,7 @@ def test_vectors_are_found_by_id_or_file_without_the_suffix(tmp_path, write):
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, VECTORS[[2, 0, 1]])
     assert sorted(map(plain_id, table_ids(source))) == sorted(map(plain_id, IDS))
-    rows = [SlideRow("other", f"raw/{name}.svs", "p", None, {}) for name in ("s1", "x")]
+    rows = [SlideRow(slide_id, f"raw/{name}.svs", "p", None, {}) for slide_id, name in (("other", "s1"), ("more", "x"))]
     assert without_vectors(source, rows, tmp_path / "none") == rows[1:]
 
 
@@ -62,6 +62,22 @@ def test_missing_slides_are_refused_with_the_first_named(tmp_path, write):
     wanted = [*SLIDES, *((f"m{i}", f"m{i}.svs") for i in range(5))]
     with pytest.raises(UserError, match="has no vector of 5 of 8 slides: m0, m1, m2 and 2 more"):
         read_vectors(source, wanted)
+
+
+@WRITERS
+def test_one_vector_is_never_that_of_two_slides(tmp_path, write):
+    """Two slides of one file name in two folders: the vector is that of the slide whose id it has, or of none."""
+    source = write(tmp_path)
+    twins = [("s1", "f1/s1.svs"), ("s1_2", "f2/s1.svs")]
+    rows = [SlideRow(*slide, "p", None, {}) for slide in twins]
+    assert without_vectors(source, rows, tmp_path / "none") == rows[1:]
+    with pytest.raises(UserError, match="has no vector of 1 of 2 slides: s1_2"):
+        read_vectors(source, twins)
+    np.testing.assert_array_equal(read_vectors(source, twins[:1], twins[1:]), VECTORS[[0]])
+    with pytest.raises(UserError, match="has no vector of 1 of 1 slides: s1_2"):  # the other is excluded, not gone
+        read_vectors(source, twins[1:], twins[:1])
+    with pytest.raises(UserError, match="has no vector of 2 of 2 slides: x, y"):
+        read_vectors(source, [("x", "f1/s1.svs"), ("y", "f2/s1.svs")])
 
 
 def test_ids_that_are_numbers_stay_text(tmp_path):
