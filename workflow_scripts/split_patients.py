@@ -73,6 +73,8 @@ def main(argv: list[str] | None = None) -> None:
     write_table(args.labels, label_columns(found.labels), LABELS, {"task": args.task})
     write_table(args.output, split_columns(cohort, splits), schemas.SPLITS, meta)
     _tell(facts, len(splits))
+    for doubt in found.labels.doubts:
+        log.warning(doubt)
 
 
 def _tell(facts: dict[str, Any], n_splits: int) -> None:

@@ -49,6 +49,8 @@ class Task(Section):
     """Class names in order; null takes the sorted values of the column."""
     other_classes: Literal["refuse", "leave_out"] = "refuse"
     """Slides whose value is none of `classes`: refuse them, or leave them out and count them."""
+    missing: list[Annotated[str, BeforeValidator(_as_text)]] = Field([])
+    """Texts that stand for a missing value in the task's columns, beside NA, unknown and the like (docs/tables.md)."""
     time: str | None = None
     """Column with the time to event or censoring (survival)."""
     event: str | None = None

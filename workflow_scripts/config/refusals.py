@@ -45,7 +45,7 @@ def refuse(
     require_cached: RequireCached | None = None,
     without_vectors: WithoutVectors | None = None,
     tests: Sequence[SlideRow] = (),
-) -> None:
+) -> list[str]:
     """Refuse what is sure to end the run later.
 
     Args:
@@ -57,11 +57,14 @@ def refuse(
             the table, the slides and the folder of results; None leaves tables unread.
         tests: rows of the test cohort.
 
+    Returns:
+        A sentence on each thing that may be meant otherwise than it is read.
+
     Raises:
         UserError: the first problem, in one sentence.
     """
     _command_lines(config)
-    _labels(config, rows, tests)
+    doubts = _labels(config, rows, tests)
     for manifest, cohort in ((config.cohort.manifest, rows), (config.cohort.test_manifest, [*tests])):
         if manifest and cohort:
             _files(config, manifest, cohort, source_files)
@@ -71,6 +74,7 @@ def refuse(
     _prototypes(config)
     _tables(config, [*rows, *tests], source_files, without_vectors)
     _truth_maps(config, rows)
+    return doubts
 
 
 def _command_lines(config: Config) -> None:
@@ -98,8 +102,8 @@ def _files(config: Config, manifest: str, rows: list[SlideRow], source_files: Fi
         _source_files(config, manifest, rows, source_files)
 
 
-def _labels(config: Config, rows: list[SlideRow], tests: Sequence[SlideRow]) -> None:
-    manifest = config.cohort.manifest
+def _labels(config: Config, rows: list[SlideRow], tests: Sequence[SlideRow]) -> list[str]:
+    manifest, doubts = config.cohort.manifest, dict[str, None]()
     for name, task in config.benchmark.tasks.items():
         try:
             dealing = config.benchmark.dealing(name)
@@ -107,6 +111,8 @@ def _labels(config: Config, rows: list[SlideRow], tests: Sequence[SlideRow]) -> 
             require_splits(found, dealing["folds"], dealing["few_shot"], manifest, "patients")
         except UserError as error:
             raise UserError(f"benchmark.tasks.{name}: {error}") from None
+        doubts |= dict.fromkeys(found.labels.doubts)
+    return list(doubts)
 
 
 def _source_files(config: Config, manifest: str, rows: list[SlideRow], source_files: FindFiles) -> None:

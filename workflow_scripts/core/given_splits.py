@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from workflow_scripts.core.cells import SlideNames, first_few, is_missing
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.hipt_splits import read_hipt
+from workflow_scripts.core.label_cells import require_distinct_names
 from workflow_scripts.core.label_checks import require_columns
 from workflow_scripts.core.label_table import SLIDE_COLUMN, id_column
 from workflow_scripts.core.manifest import SlideRow
@@ -134,6 +135,7 @@ def _by_column(rows: list[SlideRow], column: str, manifest: str) -> GivenSplits:
 
 def _leave_one_out(rows: list[SlideRow], column: str, manifest: str) -> GivenSplits:
     site_of = _cells(rows, column, manifest)
+    require_distinct_names(set(site_of.values()), f"column {column}", manifest)
     sites = sorted(set(site_of.values()))
     if len(sites) < 2:
         raise UserError(
@@ -148,6 +150,7 @@ def _leave_one_out(rows: list[SlideRow], column: str, manifest: str) -> GivenSpl
 
 def _external(rows: list[SlideRow], column: str, value: str, manifest: str) -> GivenSplits:
     cells = _cells(rows, column, manifest)
+    require_distinct_names({*cells.values(), value}, f"splits.value or column {column}", manifest)
     if value not in cells.values():
         known = first_few((repr(cell) for cell in sorted(set(cells.values()))), 6)
         raise UserError(f"splits.value: no slide of {manifest} has {value!r} in column {column}, only {known}")

@@ -8,15 +8,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from workflow_scripts.core.cells import is_missing
+from workflow_scripts.core.cells import is_number
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.label_checks import (
-    require_agreement,
-    require_columns,
-    require_distinct_names,
-    require_event_column,
-    require_known_classes,
-)
+from workflow_scripts.core.events import from_r_coding, nearly_all_events, require_event_column
+from workflow_scripts.core.label_cells import count_missing, in_order, lacks_label, like_missing, require_distinct_names
+from workflow_scripts.core.label_checks import require_agreement, require_columns, require_known_classes
 from workflow_scripts.core.label_table import with_published_classes, with_table
 from workflow_scripts.core.manifest import SlideRow
 from workflow_scripts.core.tasks import KINDS, Kind, Label
@@ -33,6 +29,7 @@ class LabelledTask(Protocol):
         table: file with the labels; None where the manifest has them.
         published: folder of HIPT's splits, which tell the class of slides that have no other; or None.
         other_classes: `refuse` or `leave_out` values that are none of `classes`.
+        missing: texts that stand for a missing value in its columns, beside those of `core.cells`.
         level: `patient` or `slide`, what has a label.
         slides_of_patient: `average` or `bag`.
     """
@@ -51,6 +48,8 @@ class LabelledTask(Protocol):
     def published(self) -> str | None: ...
     @property
     def other_classes(self) -> str: ...
+    @property
+    def missing(self) -> Sequence[str]: ...
     @property
     def level(self) -> str: ...
     @property
@@ -74,6 +73,7 @@ class Labels:
         slides_of_patient: `average` for slides that are learnt and predicted one by one, `bag` for one bag a patient.
         missing: how often each text that stands for a missing value was met among the usable slides.
         implied: how many of the slides have their class from the published splits alone.
+        doubts: sentences on what of the columns may be meant otherwise than it is read.
     """
 
     kind: Kind
@@ -87,6 +87,7 @@ class Labels:
     slides_of_patient: str = "average"
     missing: dict[str, int] = field(default_factory=dict)
     implied: int = 0
+    doubts: list[str] = field(default_factory=list)
 
     def groups(self) -> list[str]:
         """S names of the kind's groups: the class, or for survival with or without an event."""
@@ -132,30 +133,28 @@ def _value(row: SlideRow, task: LabelledTask, source: str) -> Label:
     return parts[0] if len(parts) == 1 else tuple(parts)
 
 
-def _is_missing(cell: str, task: LabelledTask) -> bool:
-    return is_missing(cell) and not (cell and cell in (task.classes or ()))
+def _is_event(task: LabelledTask) -> bool:
+    """Whether a task names the column of the event, and not that of its reverse."""
+    return task.readers[1] is KINDS[task.kind].columns["event"]
 
 
-def _labelled(rows: list[SlideRow], task: LabelledTask, source: str) -> list[SlideRow]:
-    """Rows that have a label; the whole column is looked at."""
+def _labelled(rows: list[SlideRow], task: LabelledTask, source: str) -> tuple[list[SlideRow], list[str]]:
+    """Rows that have a label, and what of the column is doubtful; the whole column is looked at."""
     kind = KINDS[task.kind]
     require_columns(list(rows[0].labels) if rows else [], task.columns, source)
-    labelled = [row for row in rows if not any(_is_missing(row.labels[column], task) for column in task.columns)]
+    labelled = [row for row in rows if not any(lacks_label(row.labels[column], task) for column in task.columns)]
+    doubts = like_missing(labelled, task)
     if "event" in kind.columns:
-        require_event_column(labelled, task.columns, task.readers[1] is kind.columns["event"], source)
+        require_event_column(labelled, task.columns, _is_event(task), source)
+        if _is_event(task):
+            labelled, told = from_r_coding(labelled, task.columns[1])
+            doubts += told
     if kind.has_classes:
-        require_distinct_names([row.labels[task.columns[0]] for row in labelled], task.columns[0], source)
+        names = [row.labels[task.columns[0]] for row in labelled]
+        require_distinct_names(names, f"column {task.columns[0]}", source, task.classes or ())
     if kind.has_classes and task.classes is not None:
         require_known_classes(labelled, task.columns[0], task.classes, task.other_classes == "leave_out", source)
-    return labelled
-
-
-def _in_order(names: set[str]) -> list[str]:
-    """Class names by their text, or by number where all are numbers."""
-    try:
-        return sorted(names, key=lambda name: (float(name), name))
-    except ValueError:
-        return sorted(names)
+    return labelled, doubts
 
 
 def read_labels(
@@ -187,10 +186,12 @@ def read_labels(
     if task.published and KINDS[task.kind].has_classes:
         rows = with_published_classes(rows, task.columns[0], task.published, source)
     implied = {row.slide_id for row, before in zip(rows, told, strict=True) if row.labels != before.labels}
-    labelled = _labelled(rows, task, source)
+    labelled, doubts = _labelled(rows, task, source)
     values = {row.slide_id: _value(row, task, source) for row in labelled}
     if task.level == "patient":
         require_agreement(labelled, list(values.values()), task.columns, source)
+    if "event" in KINDS[task.kind].columns:
+        doubts += nearly_all_events(labelled, values, task.columns[1], _is_event(task))
     kept, excluded = _sort_out(rows, values, task, usable, in_parts)
     classes = _classes([values[row.slide_id] for row in kept], task, excluded, source, usable)
     return Labels(
@@ -203,8 +204,9 @@ def read_labels(
         excluded=excluded,
         level=task.level,
         slides_of_patient=task.slides_of_patient,
-        missing=_missing(rows, task, usable),
+        missing=count_missing(rows, task, usable),
         implied=sum(row.slide_id in implied for row in kept),
+        doubts=[f"{source}: {doubt}" for doubt in doubts],
     )
 
 
@@ -251,22 +253,15 @@ def _classes(
             told = f"holds only one value, {values[0]!r}, over {len(values)} {slides}"
             raise UserError(f"{where} {told}; there is nothing to learn, so correct it or drop the task")
         return []
-    found = _in_order({str(value) for value in values})
+    found = in_order({str(value) for value in values})
     if len(found) == 1:
         raise UserError(
             f"{where} holds only one class, {found[0]!r}, over {len(values)} {slides}; label slides of a second class"
         )
-    if task.kind == "ordinal" and not task.classes and not all(name.replace(".", "", 1).isdigit() for name in found):
+    if task.kind == "ordinal" and not task.classes and not all(map(is_number, found)):
         told = f"holds grades that are no numbers, {', '.join(found)}"
         raise UserError(f"{where} {told}; name them in order under classes")
     return list(task.classes or found)
-
-
-def _missing(rows: list[SlideRow], task: LabelledTask, usable: Collection[str] | None) -> dict[str, int]:
-    """How often each text for a missing value was met, in any of the task's columns."""
-    wanted = {row.slide_id for row in rows} if usable is None else set(usable)
-    cells = [row.labels[column] for row in rows if row.slide_id in wanted for column in task.columns]
-    return dict(sorted(Counter(cell for cell in cells if _is_missing(cell, task)).items()))
 
 
 def require_patients(labels: Labels, folds: int, manifest: str, patients: str = "usable patients") -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from workflow_scripts.core.cells import is_missing
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.given_splits import GivenSplit, GivenSplits, SplitSource, read_given
+from workflow_scripts.core.label_cells import require_distinct_names
 from workflow_scripts.core.label_checks import require_columns
 from workflow_scripts.core.labels import LabelledTask, Labels, read_labels, require_patients
 from workflow_scripts.core.leaks import Leak, settle_leaks
@@ -110,6 +111,7 @@ def _site_of(rows: list[SlideRow], column: str | None, manifest: str) -> dict[st
     require_columns(list(rows[0].labels) if rows else [], [column], manifest, "splits.preserve")
     known: dict[str, str] = {}
     cells = {row.slide_id: row.labels[column] for row in rows if not is_missing(row.labels[column])}
+    require_distinct_names(set(cells.values()), f"column {column}", manifest)
     for row in rows:
         site = cells.get(row.slide_id)
         if site is not None and known.setdefault(row.patient_id, site) != site:

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from workflow_scripts.core.cells import parse_number
+from workflow_scripts.core.events import parse_censored, parse_event
+
 Label = str | float | tuple[float, ...]
 """A slide's label: what its one column holds, or one value a column."""
 
@@ -92,37 +95,11 @@ class Kind:
     figure: str = ""
 
 
-def number(cell: str) -> float:
-    """A finite number."""
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError("write a number, or leave it empty")
-    return value
-
-
 def _time(cell: str) -> float:
-    value = number(cell)
+    value = parse_number(cell)
     if value < 0:
         raise ValueError("a time to event cannot be negative, so correct it or leave it empty")
     return value
-
-
-def _event(cell: str) -> bool:
-    value = number(cell)
-    if value not in (0.0, 1.0):
-        raise ValueError("write 1 for an event and 0 for censoring, or leave it empty")
-    return value == 1.0
-
-
-def _censored(cell: str) -> bool:
-    """Whether there is an event, from the reverse of it."""
-    value = number(cell)
-    if value not in (0.0, 1.0):
-        raise ValueError("write 1 for censoring and 0 for an event, or leave it empty")
-    return value == 0.0
 
 
 def _by_event(labels: Sequence[tuple[float, bool]]) -> list[str]:
@@ -170,8 +147,8 @@ KINDS: dict[str, Kind] = {
         headline="quadratic_kappa",
     ),
     "survival": Kind(
-        columns={"time": _time, "event": _event},
-        instead={"event": Instead("censored", _censored)},
+        columns={"time": _time, "event": parse_event},
+        instead={"event": Instead("censored", parse_censored)},
         groups=_by_event,
         finer=lambda label: label[0],  # the time
         group_names=("censored", "event"),
@@ -188,7 +165,7 @@ KINDS: dict[str, Kind] = {
         figure="survival",
     ),
     "regression": Kind(
-        columns={"label": number},
+        columns={"label": parse_number},
         groups=lambda labels: [_WITH_VALUE] * len(labels),
         group_names=(_WITH_VALUE,),
         finer=float,

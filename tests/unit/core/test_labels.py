@@ -93,6 +93,72 @@ def test_classes_are_text():
         _labels(_rows("0", "1e2", "100"))
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            ["LUAD", "luad", "LUSC"],
+            "column subtype holds 'LUAD' and 'luad', which look alike; write it in one way, or name",
+        ),
+        (["high grade", "high\N{NO-BREAK SPACE}grade", "low"], "'high grade' and 'high\\xa0grade', which look alike"),
+        (["1", "1.0", "0", "0.0"], "'0' and '0.0', one number written in two ways"),
+        (["a", "A", "\N{ZERO WIDTH SPACE}a", "b"], "'A' and 'a' and 1 more like them"),
+    ],
+)
+def test_names_that_look_alike_are_refused_unless_classes_name_them(values, words):
+    with pytest.raises(UserError) as error:
+        _labels(_rows(*values))
+    assert words in str(error.value)
+    task = Task(kind="classification", label="subtype", classes=sorted(set(values)))
+    assert _labels(_rows(*values), task).values == values
+    some = sorted(set(values) - {values[1]})
+    task = Task(kind="classification", label="subtype", classes=some, other_classes="leave_out")
+    with pytest.raises(UserError, match="name all of them under classes"):
+        _labels(_rows(*values), task)
+
+
+def test_what_looks_like_a_missing_value_is_told_and_can_be_named_one():
+    rows = _rows("a", "?", "b", "?", "[Discrepancy]", "[Not Available]")
+    labels = _labels(rows)
+    assert labels.classes == ["?", "[Discrepancy]", "a", "b"] and labels.missing == {"[Not Available]": 1}
+    (doubt,) = labels.doubts
+    assert "column subtype holds what looks like a missing value" in doubt and "'?' (2), '[Discrepancy]' (1)" in doubt
+    task = Task(kind="classification", label="subtype", missing=["?", "[discrepancy]"])
+    labels = _labels(rows, task)
+    assert labels.classes == ["a", "b"] and labels.missing == {"?": 2, "[Discrepancy]": 1, "[Not Available]": 1}
+    assert labels.doubts == []
+    task = Task(kind="classification", label="subtype", classes=[*labels.classes, "?", "[Discrepancy]"])
+    assert _labels(rows, task).doubts == []
+
+
+def test_a_number_that_stands_for_a_missing_one_is_told():
+    task = Task(kind="regression", label="age", missing=["-9"])
+    rows = _rows("61", "-999", "47,5", "-9", column="age")
+    labels = _labels(rows, task)
+    assert labels.values == [61.0, -999.0, 47.5]
+    assert "'-999' (1)" in labels.doubts[0]
+
+
+@pytest.mark.parametrize(
+    ("grades", "order"),
+    [
+        (["10", "6", "7"], ["6", "7", "10"]),
+        (["2", "-1", "10"], ["-1", "2", "10"]),
+        (["3,5", "10", "3"], ["3", "3,5", "10"]),
+    ],
+)
+def test_grades_without_classes_are_in_the_order_of_their_numbers(grades, order):
+    labels = _labels(_rows(*grades), Task(kind="ordinal", label="subtype"))
+    assert labels.classes == order
+    assert labels.strata() == [order.index(grade) for grade in grades]
+
+
+@pytest.mark.parametrize("grades", [["low", "high"], ["1+", "2+"], ["I", "II"], ["\N{SUPERSCRIPT TWO}", "3"]])
+def test_grades_that_are_no_numbers_need_their_order(grades):
+    with pytest.raises(UserError, match="holds grades that are no numbers"):
+        _labels(_rows(*grades), Task(kind="ordinal", label="subtype"))
+
+
 def test_other_classes_are_left_out_and_counted():
     task = Task(kind="classification", label="subtype", classes=["a", "b"], other_classes="leave_out")
     labels = _labels(_rows("a", "x", "b", "y", "x", ""), task, usable=["s0", "s1", "s2", "s3", "s5"])
@@ -204,7 +270,7 @@ def test_tables_that_do_not_fit(tmp_path, text, words):
         ([_row("s0", "p", days="inf", dead="1")], SURVIVAL, ["days", "s0", "'inf'"]),
         ([_row("s0", "p", days="-3", dead="1")], SURVIVAL, ["days", "s0", "negative"]),
         ([_row("s0", "p", days="3", dead="2")], SURVIVAL, ["dead", "s0", "'2'"]),
-        ([_row("s0", "p", days="3", dead="yes")], SURVIVAL, ["dead", "s0", "'yes'"]),
+        ([_row("s0", "p", days="3", dead="maybe")], SURVIVAL, ["dead", "s0", "'maybe'"]),
         (
             [_row("s0", "p", days="3", dead="1"), _row("s1", "p", days="4", dead="1")],
             SURVIVAL,
