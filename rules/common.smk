@@ -43,7 +43,7 @@ def source_files(row):
 try:
     CFG = load_config(config)
     MANIFEST, TEST_MANIFEST = CFG.cohort.manifest, CFG.cohort.test_manifest
-    ROWS, TEST_ROWS = read_cohorts(MANIFEST, TEST_MANIFEST)
+    ROWS, TEST_ROWS = read_cohorts(MANIFEST, TEST_MANIFEST, logger.info if workflow.is_main_process else None)
     SLIDES = {row.slide_id: row for row in [*ROWS, *TEST_ROWS]}
     SOURCE_NAMES = names_of_slides((row.slide_id, row.path) for row in SLIDES.values()) if CFG.source.kind else {}
     if workflow.is_main_process and "--unlock" not in sys.argv:  # its jobs need not be checked again

@@ -65,10 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     found = read_cohort(settings, str(args.manifest), args.test_manifest, args.slides)
     found, cohort, splits = deal_task(found, settings.dealing, task.splits.leaks, task.permuted)
     facts = {"task": args.task, "kind": task.kind, **split_facts(found, splits, task.splits.leaks)}
-    facts |= {
-        "family": task.family or args.task,
-        "splits_in_words": in_words(found, task.splits, settings.dealing),
-    }
+    facts |= {"family": task.family or args.task, "splits_in_words": in_words(found, task.splits, settings.dealing)}
     meta = facts | {"settings": settings.model_dump(mode="json")}
     write_table(args.labels, label_columns(found.labels), LABELS, {"task": args.task})
     write_table(args.output, split_columns(cohort, splits), schemas.SPLITS, meta)

@@ -34,6 +34,8 @@ _SUFFIXES = (
 
 def plain_text(cell: str) -> str:
     """A cell without what the eye does not see: in lower case, with single blanks, without marks of no width."""
+    if cell.isascii():  # most cells of most tables
+        return " ".join(cell.casefold().split())
     shown = "".join(sign for sign in unicodedata.normalize("NFKC", cell) if unicodedata.category(sign) != "Cf")
     return " ".join(shown.casefold().split())
 

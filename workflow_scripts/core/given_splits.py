@@ -223,7 +223,7 @@ def _from_file(rows: list[SlideRow], path: str) -> GivenSplits:
         slides_of.setdefault(row.slide_id if by == SLIDE_COLUMN else row.patient_id, []).append(row.slide_id)
     names, unknown = SlideNames(slides_of), dict[str, None]()
     builder = _Builder(f"splits.file: {path}")
-    for number, record in enumerate(table.rows, 2):
+    for number, record in zip(table.lines, table.rows, strict=True):
         name = names.find(record[by])
         if name is None:
             unknown[record[by]] = None

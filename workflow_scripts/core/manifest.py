@@ -1,16 +1,18 @@
 """The manifest of a cohort, slides.csv. Standard library only: every cluster job parses it again."""
 
-import csv
 import hashlib
+import os
 import re
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from workflow_scripts.core.cells import first_few, is_missing, parse_number
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.fetched import check_remote
+from workflow_scripts.core.fetched import check_remote, is_remote
+from workflow_scripts.core.manifest_columns import Header, is_ours, read_header
+from workflow_scripts.core.text_tables import TextTable, read_delimited
 
-_COLUMNS = {"slide_id", "path", "patient_id", "mpp", "mpp_x", "mpp_y", "size_bytes", "sha256"}
 SLIDE_ID = r"[\w-][\w.-]*"
 """What a slide_id may be, as a regular expression."""
 
@@ -28,14 +30,46 @@ class SlideRow(NamedTuple):
     sha256: str = ""  # of a remote slide, 64 hex digits
 
 
+class Manifest(NamedTuple):
+    """A manifest as it was read.
+
+    Attributes:
+        path: of the file.
+        rows: what it says of each slide.
+        table: its cells.
+        header: what its columns are.
+    """
+
+    path: Path
+    rows: list[SlideRow]
+    table: TextTable
+    header: Header
+
+    def in_words(self) -> str:
+        """One line: slides, patients, columns, missing values, and what was left out."""
+        columns, more, table = self.header.columns, self.header.labels, self.table
+        named = ", ".join(name if is_ours(name, own) else f"{name} (from {own})" for name, own in columns.items())
+        named += f" and {len(more)} more ({first_few(more, 6)})" if more else ""
+        missing = []
+        for column in dict.fromkeys([*columns.values(), *more]):
+            cells = Counter(record[column] for record in table.rows if is_missing(record[column]))
+            texts = f" ({', '.join(filter(None, cells))})" if any(cells) else ""
+            missing += [f"{column} {sum(cells.values())}{texts}"] if cells else []
+        left_out = [f"rows without a cell {table.empty}"] if table.empty else []
+        left_out += [f"columns without a name {table.unnamed}"] if table.unnamed else []
+        told = f"{self.path}: slides {len(self.rows)}, patients {len({row.patient_id for row in self.rows})}"
+        parts = {"columns": [named], "missing values": missing, "left out": left_out}
+        return "; ".join([told, *(f"{name}: {', '.join(part)}" for name, part in parts.items() if part)])
+
+
 def _parse_mpp(text: str, where: str, column: str = "mpp") -> float | None:
     if not text:
         return None
     try:
-        mpp = float(text)
+        mpp = parse_number(text)
     except ValueError:
         mpp = -1.0
-    if not mpp > 0 or mpp == float("inf"):
+    if not mpp > 0:
         raise UserError(
             f"{where}: {column} is {text!r}; write um/px with a decimal point, e.g. 0.25, or leave it empty"
         )
@@ -60,35 +94,44 @@ def _parse_check(cells: dict[str, str], where: str) -> tuple[int | None, str]:
     return int(size) if size else None, digest
 
 
-def _parse_row(record: dict[str, str], where: str) -> SlideRow:
-    if None in record or None in record.values():
-        raise UserError(f"{where} has another number of columns than the header; check its commas and quotes")
-    slide_id, path = record["slide_id"].strip(), record["path"].strip()
+def id_of_path(path: str) -> str:
+    """A clean slide_id of a file's name: without suffix, and with _ for what an id may not have."""
+    stem = re.sub(r"\.ome$", "", Path(path).stem, flags=re.IGNORECASE)
+    return re.sub(r"[^\w.-]+", "_", stem).lstrip(".") or "slide"
+
+
+def _parse_row(record: dict[str, str], header: Header, where: str) -> SlideRow:
+    found = header.of_row(record)
+    cells = {name: "" if is_missing(cell) else cell for name, cell in found.items()}
+    path = cells.get("path", found.get("slide_id", ""))
+    if not path:
+        raise UserError(f"{where}: path of slide {found.get('slide_id', '')} is empty; give the slide's file")
+    check_remote(path, where)
+    slide_id = found["slide_id"] if "slide_id" in found else id_of_path(path)
     if not re.fullmatch(SLIDE_ID, slide_id):
         raise UserError(f"{where}: slide_id is {slide_id!r}; use letters, digits, '_', '-' and '.', not '.' first")
-    if not path:
-        raise UserError(f"{where}: path of slide {slide_id} is empty; give the slide's file")
-    check_remote(path, where)
-    cells = {key: (value or "").strip() for key, value in record.items()}
+    if is_missing(slide_id):
+        raise UserError(f"{where}: slide_id is {slide_id!r}, which stands for a missing value; give the slide a name")
     mpp, mpp_y = _both_axes(cells, where)
     size_bytes, sha256 = _parse_check(cells, where)
     return SlideRow(
         slide_id=slide_id,
-        path=path,
+        path=os.path.expanduser(path) if path.startswith("~/") else path,
         patient_id=cells.get("patient_id") or slide_id,
         mpp=mpp,
-        labels={key: value for key, value in cells.items() if key not in _COLUMNS},
+        labels={name: record[name] for name in header.labels},
         mpp_y=mpp_y,
         size_bytes=size_bytes,
         sha256=sha256,
     )
 
 
-def read_manifest(path: Path | str) -> list[SlideRow]:
-    """Read and validate slides.csv.
+def load_manifest(path: Path | str) -> Manifest:
+    """Read and validate slides.csv, as people have it: `core.text_tables` and `core.manifest_columns` say how.
 
-    Columns: slide_id and path; optionally patient_id (default: the slide_id, one patient a slide), mpp (um/px,
-    overrides the file's own; or mpp_x and mpp_y), size_bytes and sha256 (of remote slides) and any label columns.
+    Columns: slide_id and path, of which one may be missing; optionally patient_id (default: the slide_id, one patient a
+    slide), mpp (um/px, overrides the file's own; or mpp_x and mpp_y), size_bytes and sha256 (of remote slides) and any
+    label columns. A path may start with ~/.
 
     Raises:
         UserError: the file is missing or empty, a column is missing, or a row is wrong, named by its line.
@@ -96,30 +139,44 @@ def read_manifest(path: Path | str) -> list[SlideRow]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"the manifest {path} does not exist; set cohort.manifest, or make one with slpd init")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = {"slide_id", "path"} - set(reader.fieldnames or [])
-            if missing and any(sign in "".join(reader.fieldnames or []) for sign in ";\t"):
-                raise UserError(f"{path} is separated by semicolons or tabs; save it as CSV with commas")
-            if missing:
-                raise UserError(
-                    f"{path} has no column {' and '.join(sorted(missing))}; its header must name slide_id,path"
-                )
-            rows = [_parse_row(record, f"{path} line {reader.line_num}") for record in reader]
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text; save it as CSV (UTF-8)") from None
+    table = read_delimited(path, str(path), whole_rows=True)
+    header = read_header(table.columns, str(path))
+    numbered = zip(table.rows, table.lines, strict=True)
+    rows = [_parse_row(record, header, f"{path} line {line}") for record, line in numbered]
     if not rows:
         raise UserError(f"{path} lists no slide; add one row a slide below the header")
-    twice = [path_ for path_, count in Counter(row.path for row in rows).items() if count > 1]
-    if twice:
-        raise UserError(
-            f"{path}: the file {twice[0]} stands in more than one row; keep one, or it is in training and test alike"
-        )
+    _refuse_repeats(rows, path, header)
+    return Manifest(path, rows, table, header)
+
+
+def read_manifest(path: Path | str) -> list[SlideRow]:
+    """The rows of a manifest, see `load_manifest`.
+
+    Raises:
+        UserError: it cannot be used.
+    """
+    return load_manifest(path).rows
+
+
+def path_key(path: str) -> str:
+    """What all spellings of a path have in common: `./x//a.svs` and `x/y/../a.svs`; an address is as it stands."""
+    return path if is_remote(path) else os.path.abspath(path)
+
+
+def _refuse_repeats(rows: list[SlideRow], path: Path, header: Header) -> None:
+    first: dict[str, SlideRow] = {}
+    for row in rows:
+        other = first.setdefault(path_key(row.path), row)
+        if other is not row:
+            spelt = "" if other.path == row.path else f", also written {row.path},"
+            raise UserError(
+                f"{path}: the file {other.path}{spelt} stands in more than one row (slides {other.slide_id} and "
+                f"{row.slide_id}); keep one, or it is in training and test alike"
+            )
     for slide_id, count in Counter(row.slide_id for row in rows).items():
         if count > 1:
-            raise UserError(f"{path}: slide_id {slide_id} stands {count} times; give every slide its own")
-    return rows
+            mend = "" if "slide_id" in header.columns else " in a column slide_id"
+            raise UserError(f"{path}: slide_id {slide_id} stands {count} times; give every slide its own{mend}")
 
 
 def shard_of(slide_id: str, shards: int) -> int:

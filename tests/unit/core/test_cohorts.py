@@ -32,7 +32,8 @@ def test_two_cohorts_stay_apart(manifests):
     [
         ("a,x.svs,q1\nd,d.svs,q2", "ours.csv and theirs.csv share slide_id a (1 in all); what is tested"),
         ("d,d.svs,p2\ne,e.svs,p2\nf,f.svs,p3", "ours.csv and theirs.csv share patient_id p2, p3 (2 in all)"),
-        ("d,b.svs,q1", "ours.csv and theirs.csv share path b.svs (1 in all)"),
+        ("d,b.svs,q1", "b.svs (1 in all)"),
+        ("d,./x/../b.svs,q1", "ours.csv and theirs.csv share path "),
     ],
 )
 def test_what_is_learnt_from_is_not_tested(manifests, lines, words):

@@ -1,7 +1,7 @@
 import pytest
 
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.manifest import SlideRow, read_manifest, shard_of
+from workflow_scripts.core.manifest import SlideRow, load_manifest, read_manifest, shard_of
 
 
 def manifest(tmp_path, text, encoding="utf-8"):
@@ -34,12 +34,18 @@ def test_quoted_comma_in_a_path(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "has no column path and slide_id"),
-        ("slide_id;path\na;x.svs\n", "is separated by semicolons or tabs"),
-        ("slide_id,file\na,x.svs\n", "has no column path;"),
+        ("", "has no column slide_id or path, no header at all"),
+        ("id,note\na,x.svs\n", "has no column slide_id or path, only id, note; its header must name slide_id,path"),
+        ("slide_id,path,Path\na,x.svs,y.svs\n", "has two columns for path, 'path' and 'Path'; remove one"),
+        ("slide_id,path,grade,grade\na,x.svs,1,2\n", "has two columns 'grade'"),
+        ("slide_id,path\na,x\0.svs\n", "line 2 holds a NUL byte"),
+        ('slide_id,path,note\na,x.svs,"5 mm\nb,y.svs,\n', "line 3 cannot be read (unexpected end of data)"),
+        ("slide_id,path\nNA,x.svs\n", "line 2: slide_id is 'NA', which stands for a missing value"),
+        ("slide_id,path\na,nan\n", "line 2: path of slide a is empty"),
+        ("wsi\nf1/a.svs\nf2/a.svs\n", "slide_id a stands 2 times; give every slide its own in a column slide_id"),
         ("slide_id,path\n", "lists no slide"),
-        ("slide_id,path\na,x.svs\nb\n", "line 3 has another number of columns"),
-        ("slide_id,path\na,x.svs,y\n", "line 2 has another number of columns"),
+        ("slide_id,path\na,x.svs\nb\n", "line 3 has 1 cells, the header 2"),
+        ("slide_id,path\na,x.svs,y\n", "line 2 has 3 cells, the header 2"),
         ("slide_id,path\na/b,x.svs\n", "line 2: slide_id is 'a/b'"),
         ("slide_id,path\n.a,x.svs\n", "line 2: slide_id is '.a'"),
         ("slide_id,path\n,x.svs\n", "line 2: slide_id is ''"),
@@ -48,9 +54,8 @@ def test_quoted_comma_in_a_path(tmp_path):
         ("slide_id,path,mpp\na,x.svs,fine\n", "line 2: mpp is 'fine'"),
         ("slide_id,path,mpp\na,x.svs,0\n", "line 2: mpp is '0'"),
         ("slide_id,path,mpp\na,x.svs,-0.5\n", "line 2: mpp is '-0.5'"),
-        ("slide_id,path,mpp\na,x.svs,nan\n", "line 2: mpp is 'nan'"),
         ("slide_id,path,mpp\na,x.svs,inf\n", "line 2: mpp is 'inf'"),
-        ('slide_id,path,mpp\na,x.svs,"0,25"\n', "line 2: mpp is '0,25'"),
+        ('slide_id,path,mpp\na,x.svs,"1,250"\n', "line 2: mpp is '1,250'"),
         ("slide_id,path\na,x.svs\nb,y.svs\na,z.svs\n", "slide_id a stands 2 times"),
     ],
 )
@@ -61,6 +66,71 @@ def test_errors_are_one_sentence_with_the_place(tmp_path, text, message):
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["", "nan", "NA", "None", "[Not Available]", "unknown", "-"])
+def test_missing_values_are_missing_in_every_column(tmp_path, missing):
+    header = "slide_id,path,patient_id,mpp,mpp_x,mpp_y,size_bytes,sha256,grade"
+    rows = read_manifest(
+        manifest(tmp_path, f"{header}\n" + "".join(f"{name},{name}.svs" + f",{missing}" * 7 + "\n" for name in "ab"))
+    )
+    assert rows == [SlideRow(name, f"{name}.svs", name, None, {"grade": missing}) for name in "ab"]
+
+
+def test_a_decimal_comma_where_it_can_be_nothing_else(tmp_path):
+    (row,) = read_manifest(manifest(tmp_path, "slide_id;path;mpp\na;x.svs;0,25\n"))
+    assert row.mpp == 0.25
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "row"),
+    [
+        ("Slide ID, PATH ,Patient-ID,MPP", "a,x.svs,p,0.5", SlideRow("a", "x.svs", "p", 0.5, {})),
+        ("wsi,mpp", "f/a b.svs,0.5", SlideRow("a_b", "f/a b.svs", "a_b", 0.5, {"wsi": "f/a b.svs"})),  # TRIDENT
+        (  # CLAM
+            "case_id,slide_id,label",
+            "p,a,tumor",
+            SlideRow("a", "a", "p", None, {"case_id": "p", "label": "tumor"}),
+        ),
+        (
+            "PATIENT,FILENAME",
+            "p,a.svs",
+            SlideRow("a", "a.svs", "p", None, {"PATIENT": "p", "FILENAME": "a.svs"}),
+        ),  # STAMP
+        (  # our own names come first
+            "slide_id,path,wsi,case_id,patient_id",
+            "a,x.svs,y,c,p",
+            SlideRow("a", "x.svs", "p", None, {"wsi": "y", "case_id": "c"}),
+        ),
+    ],
+)
+def test_headers_of_other_tools(tmp_path, header, cells, row):
+    assert read_manifest(manifest(tmp_path, f"{header}\n{cells}\n")) == [row]
+
+
+def test_home_is_written_with_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    rows = read_manifest(manifest(tmp_path, "slide_id,path\na,~/a.svs\nb,x/~b.svs\nc,~c.svs\n"))
+    assert [row.path for row in rows] == ["/home/me/a.svs", "x/~b.svs", "~c.svs"]
+
+
+@pytest.mark.parametrize("spelling", ["./x/a.svs", "x//a.svs", "x/../x/a.svs", "x/./a.svs", "{here}/x/a.svs"])
+def test_one_file_in_several_spellings(tmp_path, monkeypatch, spelling):
+    monkeypatch.chdir(tmp_path)
+    text = f"slide_id,path\na,x/a.svs\nb,{spelling.format(here=tmp_path)}\n"
+    with pytest.raises(UserError, match=r"the file x/a\.svs, also written .*, stands in more than one row"):
+        read_manifest(manifest(tmp_path, text))
+
+
+def test_what_was_read_is_told_in_one_line(tmp_path):
+    text = ",Slide ID,path,patient_id,mpp,grade\n0,a,x.svs,p,nan,1\n1,b,y.svs,p,0.5,NA\n2,c,z.svs,NA,,\n,,,,,\n"
+    path = manifest(tmp_path, text)
+    assert load_manifest(path).in_words() == (
+        f"{path}: slides 3, patients 2; columns: slide_id, path, patient_id, mpp and 1 more (grade); missing values: "
+        "patient_id 1 (NA), mpp 2 (nan), grade 2 (NA); left out: rows without a cell 1, columns without a name 1"
+    )
+    path = manifest(tmp_path, "wsi\na.svs\n")
+    assert load_manifest(path).in_words() == f"{path}: slides 1, patients 1; columns: path (from wsi) and 1 more (wsi)"
 
 
 def test_missing_file(tmp_path):

@@ -38,8 +38,18 @@ def test_numbers_of_parquet_have_their_shortest_text(tmp_path):
     [
         ("gone.csv", None, "gone.csv does not exist; put it there"),
         ("t.csv", b"slide_id,grade\n", "has no row below its header"),
-        ("t.csv", b"slide_id;grade\na;1\n", "is separated by semicolons"),
-        ("t.csv", b"slide_id,grade\na,1,2\n", "line 2 has more cells than the header"),
+        ("t.csv", b"slide_id,grade\na,1,2\n", "line 2 has 3 cells, the header 2; check its separators and quotes"),
+        ("t.csv", b"slide_id,grade,grade\na,1,2\n", "has two columns 'grade'; rename or remove one"),
+        ("t.csv", b"slide_id,grade\na,1\nb,1\x002\n", "line 3 holds a NUL byte"),
+        (
+            "t.csv",
+            b'slide_id,grade\na,"1\nb,2\nc,3\n',
+            "line 4 cannot be read (unexpected end of data); check its quotes",
+        ),
+        ("t.csv", b'slide_id,grade\na,"1\nb,"2"\n', "line 3 cannot be read"),
+        ("t.csv", b"slide_id,grade\na," + b"x" * (1 << 24) + b"y\n", "line 2 cannot be read (field larger than"),
+        ("t.xls", b"\xd0\xcf\x11\xe0\xa1\xb1", "is a workbook of a spreadsheet; save its sheet as CSV (UTF-8)"),
+        ("t.xlsx", b"PK\x03\x04 cut off", "is a workbook of a spreadsheet; save its sheet as CSV (UTF-8)"),
         ("t.csv", "slide_id,größe\na,1\n".encode("latin-1"), "is not UTF-8 text"),
         ("t.parquet", b"slide_id,grade\na,1\n", "is not a readable Parquet file"),
     ],
@@ -51,6 +61,45 @@ def test_what_cannot_be_read_is_told(tmp_path, name, content, words):
         read_text_table(tmp_path / name, "splits.file")
     assert words in str(error.value) and str(error.value).startswith("splits.file: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["xl/workbook.xml", "content.xml"])
+def test_a_workbook_is_refused_with_how_to_save_it(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "t.xlsx", "w") as archive:
+        archive.writestr("[Content_Types].xml", "")
+        archive.writestr(name, "")
+    with pytest.raises(UserError, match=r"t\.xlsx is a workbook of a spreadsheet; save its sheet as CSV \(UTF-8\)"):
+        read_text_table(tmp_path / "t.xlsx", "table")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"slide_id;grade;note\na;01;x,y\nb;;\n", b"slide_id\tgrade\tnote\na\t01\tx,y\nb\t\t\n"),
+        *(b'sep=;\r\nslide_id;grade;note\r\na;01;"x,y"\r\nb;;\r\n', b'"slide_id";"grade";"note"\na;01;x,y\nb;;\n'),
+        *(b'\n\nslide_id, grade, note\na, 01, "x,y"\nb,,\n', b'slide_id,grade,note\ra,01,"x,y"\rb,,\r'),
+        'slide_id,grade,note\na,01,"x,y"\nb,,\n'.encode("utf-16"),
+        b'slide_id,grade,note,,\na,01,"x,y",,\n,,,,\nb,,,,\n,,,,\n,,\n',
+        b',slide_id,grade,note\n0,a,01,"x,y"\n1,b,,\n',
+        b'Unnamed: 0,slide_id,grade,note\n0,a,01,"x,y"\n1,b,,\n',
+    ],
+)
+def test_text_of_every_spreadsheet_gives_the_same(tmp_path, content):
+    (tmp_path / "t.csv").write_bytes(content)
+    table = read_text_table(tmp_path / "t.csv", "table")
+    assert table.columns == ["slide_id", "grade", "note"]
+    assert [[row[name] for name in table.columns] for row in table.rows] == [["a", "01", "x,y"], ["b", "", ""]]
+
+
+def test_what_was_left_out_is_counted_and_lines_are_those_of_the_file(tmp_path):
+    (tmp_path / "t.csv").write_text(',slide_id,grade,\n0,a,"x\ny",\n\n,,,\n1,b,z,\n')
+    table = read_text_table(tmp_path / "t.csv", "table")
+    assert (table.unnamed, table.empty, table.lines) == (2, 1, [3, 6])
+
+
+def test_a_long_cell_is_read(tmp_path):
+    (tmp_path / "t.csv").write_text(f"slide_id,note\na,{'z' * 200_000}\n")
+    assert len(read_text_table(tmp_path / "t.csv", "table").rows[0]["note"]) == 200_000
 
 
 def test_a_zip_of_two_tables_is_refused(tmp_path):
