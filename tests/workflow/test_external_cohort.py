@@ -1,11 +1,10 @@
 """A second cohort beside a finished one: nothing is trained anew; a task learns from the one and tests the other."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.workflow.tiny import CONFIG, changed, copy_project, planned, snakemake, write_config
+from tests.workflow.tiny import CONFIG, changed, copy_project, copy_slide, planned, snakemake, write_config
 from workflow_scripts.core.tables import read_meta, read_table
 
 AFTER_LABELS = {"split_patients", "fit_head", "collect_results", "export_results", "benchmark"}
@@ -20,7 +19,7 @@ def project(finished: Path, tmp_path: Path) -> Path:
     theirs = [header.replace("patient_id", "patient_id,site")]
     for line in [*lines[:2], *lines[-3:-1]]:
         slide, path, patient, mpp, subtype = line.split(",")
-        shutil.copy(folder / path, folder / f"slides/their_{Path(path).name}")
+        copy_slide(folder / path, folder / f"slides/their_{Path(path).name}")
         theirs.append(f"their_{slide},slides/their_{Path(path).name},their_{patient},there,{mpp},{subtype}")
     (folder / "theirs.csv").write_text("\n".join([*theirs, ""]))
     config = changed(changed(CONFIG, "cohort.test_manifest", "theirs.csv"), "embed.prototypes", True)

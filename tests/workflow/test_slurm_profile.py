@@ -1,13 +1,12 @@
 """The SLURM profile and the rules know each other: what it sets for a rule is worked out for jobs of that rule."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.workflow.tiny import CONFIG, ROOT, changed, job_counts, make_project, snakemake, write_config
+from tests.workflow.tiny import CONFIG, ROOT, changed, copy_slide, job_counts, make_project, snakemake, write_config
 
 PROFILE = (ROOT / "profiles/slurm/profile.v9+.yaml").read_text(encoding="utf-8")
 SETTINGS = yaml.safe_load(PROFILE)
@@ -21,7 +20,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     theirs = [header]
     for line in [*lines[:2], *lines[-3:-1]]:
         slide, path, patient, *rest = line.split(",")
-        shutil.copy(folder / path, folder / f"slides/their_{Path(path).name}")
+        copy_slide(folder / path, folder / f"slides/their_{Path(path).name}")
         theirs.append(",".join([f"their_{slide}", f"slides/their_{Path(path).name}", f"their_{patient}", *rest]))
     (folder / "theirs.csv").write_text("\n".join([*theirs, ""]))
     config = changed(changed(CONFIG, "cohort.test_manifest", "theirs.csv"), "embed.prototypes", True)

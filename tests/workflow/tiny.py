@@ -65,6 +65,11 @@ def make_project(folder: Path, slides: int = 8, side_px: int = 1536) -> Path:
     return folder
 
 
+def copy_slide(source: Path, target: Path) -> None:
+    """The same pixels as another slide: one byte more, for a slide may not stand in two rows."""
+    target.write_bytes(source.read_bytes() + b"\0")
+
+
 def write_config(folder: Path, config: dict) -> None:
     (folder / "config").mkdir(exist_ok=True)
     (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

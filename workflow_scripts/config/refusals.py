@@ -15,8 +15,10 @@ from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.config.timm_names import timm_names
 from workflow_scripts.core.cells import first_few
+from workflow_scripts.core.duplicates import require_different_slides
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote, local_path, read_record
+from workflow_scripts.core.label_cells import require_distinct_names
 from workflow_scripts.core.manifest import SlideRow
 from workflow_scripts.core.task_splits import read_to_split, require_splits
 
@@ -64,6 +66,7 @@ def refuse(
         UserError: the first problem, in one sentence.
     """
     _command_lines(config)
+    _repeats(config, [*rows, *tests])
     doubts = _labels(config, rows, tests)
     for manifest, cohort in ((config.cohort.manifest, rows), (config.cohort.test_manifest, [*tests])):
         if manifest and cohort:
@@ -91,6 +94,14 @@ def _command_lines(config: Config) -> None:
             f"pretrain.runs: {len(config.pretrain.runs)} runs with {len(files)} fits of heads are more than a command "
             "line holds; put some into another cohort's configuration, or take fewer tasks or heads"
         )
+
+
+def _repeats(config: Config, rows: list[SlideRow]) -> None:
+    """A slide in two rows, or a patient in two spellings, is learnt from and tested."""
+    manifest = " and ".join(filter(None, (config.cohort.manifest, config.cohort.test_manifest)))
+    named = {row.patient_id for row in rows if row.patient_id != row.slide_id}
+    require_distinct_names(named, "column patient_id", manifest)
+    require_different_slides(rows, manifest)
 
 
 def _files(config: Config, manifest: str, rows: list[SlideRow], source_files: FindFiles | None) -> None:
@@ -121,7 +132,7 @@ def _source_files(config: Config, manifest: str, rows: list[SlideRow], source_fi
         return
     raise UserError(
         f"source.folder: none of the {len(rows)} slides of {manifest} has a file of {config.source.kind}, the first "
-        f"looked for is {source_files(rows[0]).looked[0]}; check source.folder and the slide_ids"
+        f"looked for is {source_files(rows[0]).looked[0]}; check source.folder, the slide_ids and the column path"
     )
 
 

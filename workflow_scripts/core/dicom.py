@@ -1,0 +1,77 @@
+"""Of which series a DICOM file is, told by its head; the endings of such files tell nothing. Standard library only."""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_SOP_CLASS, _SERIES, _INSTANCE = (0x0008, 0x0016), (0x0020, 0x000E), (0x0020, 0x0013)
+_ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
+_WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"  # VL Whole Slide Microscopy Image Storage, PS3.6 table A-1
+_HEAD_BYTES = 1 << 18  # colour profiles, the only large elements but pixels, come after the series
+_OPEN = 0xFFFFFFFF
+# value representations whose length has four bytes, PS3.5 table 7.1-1
+_LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
+
+
+class Series(NamedTuple):
+    """The series of a DICOM file: its UID, and whether it is a whole slide and no radiograph or report."""
+
+    uid: str
+    whole_slide: bool
+
+
+def read_series(path: Path | str) -> Series | None:
+    """Series of a file by its first 256 KiB; None where it is no DICOM file, or none of explicit little endian.
+
+    Elements are read as PS3.5 7.1 of the standard lays them out, those of sequences passed over.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return None
+    if head[128:132] != b"DICM":
+        return None
+    found = dict(_elements(head, 132))
+    uid = found.get(_SERIES)
+    return Series(uid, found.get(_SOP_CLASS) == _WHOLE_SLIDE) if uid else None
+
+
+def _elements(data: bytes, start: int) -> Iterator[tuple[tuple[int, int], str]]:
+    """Tags and text of the elements from `start` up to that of the series, as far as the data goes."""
+    try:
+        while True:
+            tag, begin, length = _element(data, start)
+            if tag > _INSTANCE:
+                return
+            if length == _OPEN:
+                start = _after_items(data, begin)
+                continue
+            start = begin + length
+            if tag in (_SOP_CLASS, _SERIES):
+                yield tag, data[begin:start].decode("ascii", "replace").rstrip("\0 ")
+    except struct.error:  # the data ends, or is laid out otherwise
+        return
+
+
+def _element(data: bytes, start: int) -> tuple[tuple[int, int], int, int]:
+    """Tag, place of the value and its length; items and what ends them have no value representation."""
+    tag = struct.unpack_from("<HH", data, start)
+    kind = data[start + 4 : start + 6]
+    if tag[0] == _ITEM[0]:
+        return tag, start + 8, *struct.unpack_from("<I", data, start + 4)
+    if kind in _LONG:
+        return tag, start + 12, *struct.unpack_from("<I", data, start + 8)
+    if not kind.isalpha():
+        raise struct.error("no explicit value representation")
+    return tag, start + 8, *struct.unpack_from("<H", data, start + 6)
+
+
+def _after_items(data: bytes, start: int) -> int:
+    """Place behind a sequence or item of open length that begins at `start`."""
+    while True:
+        tag, begin, length = _element(data, start)
+        if tag in (_ITEM_END, _SEQUENCE_END):
+            return begin
+        start = _after_items(data, begin) if length == _OPEN else begin + length
