@@ -1,55 +1,138 @@
-"""Slide files in a folder, and the ids that they give their slides."""
+"""Slide files in a folder as a person would list them, and what beside them was left out and why."""
 
 import os
 import re
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from workflow_scripts.core.dicom import read_series
 from workflow_scripts.wsi.readers import READERS
+from workflow_scripts.wsi.slide_names import is_dicom_name
 
 SUFFIXES = frozenset(" ".join(READERS.values()).split())
-_TCGA_PATIENT = re.compile(r"^TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)
+# formats of slides that no reader here opens, files that are packed, and downloads that were cut off
+_NOT_READ = frozenset(
+    (
+        *(".vsi", ".qptiff", ".isyntax", ".sdpc", ".kfb", ".btf", ".jp2", ".lif", ".lsm", ".tron", ".mds", ".afi"),
+        *(".gz", ".zip", ".tar", ".7z", ".rar", ".part", ".partial", ".crdownload", ".tmp", ".download"),
+    )
+)
+# formats that are no slides' alone: also masks, thumbnails and what tools draw
+_PICTURES, _PLAIN = frozenset((".png", ".jpg", ".jpeg")), frozenset((".png", ".jpg", ".jpeg", ".tif", ".tiff"))
+_DRAWN = (
+    "thumb|thumbnail|mask|mask_use|overview|preview|macro|label|heatmap|overlay|stitch|contour|annotation|seg"
+    "|segmentation"
+)
+_DRAWN_NAME = re.compile(rf"(?:.*[_\-. ])?(?:{_DRAWN})s?", re.IGNORECASE)
+_DRAWN_FOLDER = re.compile(
+    rf"(?:{_DRAWN}|result|output|patche|patch|tile|stitche|visualization|qc|contours_geojson)s?", re.IGNORECASE
+)
+_LEVEL = re.compile(r"[_-]?(?:level|lvl)?[_-]?\d+$", re.IGNORECASE)
+
+# why files are left out
+BESIDE = "pictures beside slides"
+DRAWN = "thumbnails, masks and the like by their names"
+OUTPUT = "in folders that tools write into"
+UNREAD = "of formats that are not read, packed or cut off"
+OTHER_DICOM = "DICOM files that are no slides"
+LINKED = "links to what is listed"
 
 
-def find_slides(folder: Path | str) -> list[Path]:
-    """Slides under a folder, sorted; hidden files and folders are passed over.
+class Found(NamedTuple):
+    """Slides under a folder, sorted, and what was left out, by reason."""
+
+    slides: list[Path]
+    left_out: dict[str, list[Path]]
+
+
+def find_slides(folder: Path | str) -> Found:
+    """Slides under a folder with all folders in it; hidden files and folders are passed over.
 
     A slide of several files is counted once: an MRXS by its .mrxs (its folder of the same name is not searched), a VMS
-    by its .vms (the JPEGs beside it are its tiles), a DICOM series by the first file of its folder.
+    by its .vms (the JPEGs beside it are its tiles), a DICOM series by its first file, with or without an ending. Each
+    folder is searched once, however many links lead to it. PNG and JPEG are slides where there are no others.
     """
-    found = []
-    for where, folders, names in os.walk(folder, followlinks=True):
-        names = sorted(name for name in names if not name.startswith("."))
-        suffixes = {Path(name).suffix.lower() for name in names}
-        companions = {Path(name).stem for name in names if name.lower().endswith(".mrxs")}
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in companions)
-        wanted = SUFFIXES - ({".jpg", ".jpeg"} if suffixes & {".vms", ".vmu"} else set())
-        slides = [Path(where) / name for name in names if Path(name).suffix.lower() in wanted]
-        dicom = [path for path in slides if path.suffix.lower() == ".dcm"]
-        found += [path for path in slides if path not in dicom[1:]]
-    return sorted(found)
+    found, left_out = list[Path](), dict[str, list[Path]]()
+    for where, names in _folders(Path(folder)):
+        inside = any(_DRAWN_FOLDER.fullmatch(part) for part in where.relative_to(folder).parts)
+        dicom = []
+        for path in (where / name for name in names):
+            suffix = path.suffix.lower()
+            if is_dicom_name(path):
+                dicom.append(path)
+            elif suffix in SUFFIXES:
+                reason = _reason(path, inside)
+                (left_out.setdefault(reason, []) if reason else found).append(path)
+            elif suffix in _NOT_READ:
+                left_out.setdefault(UNREAD, []).append(path)
+        series, others = _series(dicom)
+        found += series
+        if others:
+            left_out.setdefault(OTHER_DICOM, []).extend(others)
+    slides, pictures = _without_pictures(found)
+    once, links = _without_links(slides)
+    for reason, paths in ((BESIDE, pictures), (LINKED, links)):
+        if paths:
+            left_out[reason] = paths
+    return Found(sorted(once), left_out)
 
 
-def slide_ids(paths: list[Path]) -> list[str]:
-    """A clean and unique id for every slide: its stem, with a number where a stem comes again."""
-    stems = [re.sub(r"\.ome$", "", path.stem, flags=re.IGNORECASE) for path in paths]
-    clean = [re.sub(r"[^\w.-]+", "_", stem).lstrip(".") or "slide" for stem in stems]
-    taken, ids = set(clean), []
-    seen: Counter[str] = Counter()
-    for name in clean:
-        seen[name] += 1
-        if seen[name] == 1:
-            ids.append(name)
-            continue
-        number = seen[name]
-        while f"{name}_{number}" in taken:
-            number += 1
-        ids.append(f"{name}_{number}")
-        taken.add(ids[-1])
-    return ids
+def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Folders and the names of their files, sorted; each folder once, real ones before those that links lead to."""
+    seen, starts = set[tuple[int, int]](), [root]
+    for start in starts:  # which grows
+        for where, folders, names in os.walk(start):
+            state = os.stat(where)
+            if (state.st_dev, state.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((state.st_dev, state.st_ino))
+            names = sorted(name for name in names if not name.startswith("."))
+            companions = {Path(name).stem for name in names if name.lower().endswith(".mrxs")}
+            open_ = sorted(name for name in folders if not name.startswith(".") and name not in companions)
+            starts += [Path(where, name) for name in open_ if os.path.islink(os.path.join(where, name))]
+            folders[:] = [name for name in open_ if not os.path.islink(os.path.join(where, name))]
+            tiles = any(name.lower().endswith((".vms", ".vmu")) for name in names)
+            yield Path(where), [name for name in names if not (tiles and name.lower().endswith((".jpg", ".jpeg")))]
 
 
-def guess_patient(slide_id: str) -> str:
-    """Patient of a TCGA barcode (its first 12 characters), else empty."""
-    found = _TCGA_PATIENT.match(slide_id)
-    return found.group(0).upper() if found else ""
+def _reason(path: Path, inside: bool) -> str:
+    """Why a file is no slide by its name or folder; empty for a slide. The formats of scanners are always slides."""
+    if path.suffix.lower() not in _PLAIN:
+        return ""
+    return OUTPUT if inside else DRAWN if _DRAWN_NAME.fullmatch(path.stem) else ""
+
+
+def _series(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+    """First file of each DICOM series of one folder, and the DICOM files of other kinds than slides.
+
+    Files that end in .dcm and tell no series are told apart by their names, but for the number of a level.
+    """
+    first: dict[str, Path] = {}
+    others = []
+    for path in paths:
+        series = read_series(path)
+        if series is None and path.suffix.lower() == ".dcm":
+            first.setdefault(f"name {_LEVEL.sub('', path.stem)}", path)
+        elif series is not None and series.whole_slide:
+            first.setdefault(series.uid, path)
+        elif series is not None:
+            others.append(path)
+    return list(first.values()), others
+
+
+def _without_pictures(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Slides, and the PNG and JPEG among them that are none because there are slides of other formats."""
+    pictures = [path for path in paths if path.suffix.lower() in _PICTURES]
+    slides = [path for path in paths if path.suffix.lower() not in _PICTURES]
+    return (slides, pictures) if slides else (paths, [])
+
+
+def _without_links(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Slides, each file once, and the links and second names of those that are listed."""
+    listed, links = dict[str, Path](), []
+    for path in sorted(paths, key=lambda path: (path.is_symlink(), path)):
+        if listed.setdefault(os.path.realpath(path), path) is not path:
+            links.append(path)
+    return list(listed.values()), links
