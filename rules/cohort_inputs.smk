@@ -6,4 +6,4 @@ def slide_file(wildcards):
     path = row_of(wildcards).path
     if is_remote(path):  # features of another tool stand in for the slides, which are not fetched for pictures alone
         return [] if CFG.source.kind else [f"<cohort>/fetched/{wildcards.slide}.json"]
-    return [path] if is_demo(path) or os.path.exists(path) else []
+    return as_inputs([path]) if is_demo(path) or os.path.exists(path) else []

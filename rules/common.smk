@@ -11,6 +11,7 @@ include: "package.smk"
 
 
 from workflow_scripts.config import load_config, stages
+from workflow_scripts.config.files import require_config_file
 from workflow_scripts.config.refusals import refuse
 from workflow_scripts.core.claims import names_of_slides
 from workflow_scripts.core.cohorts import read_cohorts
@@ -41,6 +42,8 @@ def source_files(row):
 
 
 try:
+    for FILE in workflow.configfiles if workflow.is_main_process else []:
+        require_config_file(FILE)
     CFG = load_config(config)
     MANIFEST, TEST_MANIFEST = CFG.cohort.manifest, CFG.cohort.test_manifest
     ROWS, TEST_ROWS = read_cohorts(MANIFEST, TEST_MANIFEST, logger.info if workflow.is_main_process else None)
@@ -170,6 +173,16 @@ def row_of(wildcards):
     return SLIDES[wildcards.slide]
 
 
-def slide_row(wildcards, **more):
-    """Param: what the manifest says of the slide's file, and more that a rule is told with it."""
-    return stages.as_json(stages.slide_settings(CFG, row_of(wildcards)) | more)
+def as_inputs(paths):
+    """Files as input, but for those whose names hold a brace: Snakemake would look for a wildcard in them."""
+    return [path for path in paths if "{" not in path]
+
+
+def slide_row(wildcards, files=(), **more):
+    """Param: what the manifest says of the slide's file, and more that a rule is told with it.
+
+    Of files that cannot be input (`as_inputs`) the time stands here, so that a change of them is seen all the same.
+    """
+    row = stages.slide_settings(CFG, row_of(wildcards)) | more
+    times = {path: os.stat(path).st_mtime_ns for path in (row["path"], *files) if "{" in path and os.path.exists(path)}
+    return stages.as_json(row | ({"times": times} if times else {}))

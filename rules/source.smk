@@ -9,7 +9,7 @@ ruleorder: index_features > extract_features
 rule import_features:
     input:
         check="<cohort>/check/{slide}.parquet",
-        source=lambda wildcards: source_files(row_of(wildcards)).inputs(),
+        source=lambda wildcards: as_inputs(source_files(row_of(wildcards)).inputs()),
     output:
         regions="<cohort>/regions/{slide}.parquet",
         features=f"<cohort>/features/{ENCODER}/slides/{{slide}}.parquet",
@@ -25,7 +25,9 @@ rule import_features:
         cfg=settings("import_features"),
         regions_cfg=settings("import_features", "regions"),
         slides_cfg=settings("import_features", "slides"),
-        row=lambda wildcards: slide_row(wildcards, names=SOURCE_NAMES[wildcards.slide]),
+        row=lambda wildcards: slide_row(
+            wildcards, source_files(row_of(wildcards)).inputs(), names=SOURCE_NAMES[wildcards.slide]
+        ),
         code=code("import_features"),
         encoder=ENCODER,
     shell:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.tiny import CONFIG, ROOT, changed, snakemake, write_config
+from tests.workflow.tiny import CONFIG, ROOT, changed, planned, snakemake, write_config
+from workflow_scripts.core.tables import read_table
 
 GOOD = """slide_id,path,patient_id,subtype
 a,slides/a.svs,p1,x
@@ -128,6 +129,45 @@ def test_what_would_end_the_run_days_later(project: Path, key: str, value: objec
     write_config(project, changed(CONFIG, key, value))
     message = refusal(project)
     assert all(word in message for word in words), message
+
+
+def test_keys_that_are_given_twice(project: Path) -> None:
+    with (project / "config/config.yaml").open("a") as file:
+        file.write("\ncohort: {name: other}\n")
+    message = refusal(project)
+    assert "config/config.yaml gives cohort twice, in lines " in message
+
+
+def test_what_is_read_and_what_is_doubtful_is_told(project: Path) -> None:
+    (project / "slides.csv").write_text(
+        GOOD.replace(",x\n", ",x,2\n").replace(",y\n", ",y,1\n").replace("type\n", "type,e\n")
+    )
+    task = {"kind": "survival", "time": "e", "event": "e"}
+    write_config(project, changed(CONFIG, "benchmark.tasks.os", task))
+    result = snakemake(project, "-n")
+    assert result.returncode == 0
+    assert (
+        "slides.csv: slides 4, patients 4; columns: slide_id, path, patient_id and 2 more (subtype, e)" in result.stdout
+    )
+    assert result.stdout.count("slides.csv: column e holds 1 and 2 and is read as R") == 1
+
+
+def test_braces_in_the_path_of_a_slide(project: Path) -> None:
+    """They are wildcards to Snakemake; the slide is checked all the same, and again after a change."""
+    for name, other in (("b", "{b}"), ("c", "{c, d}"), ("d", "d}")):
+        (project / f"slides/{name}.svs").rename(project / f"slides/{other}.svs")
+    text = GOOD.replace("slides/b.svs", "slides/{b}.svs").replace("slides/c.svs", '"slides/{c, d}.svs"')
+    (project / "slides.csv").write_text(text.replace("slides/d.svs", "slides/d}.svs"))
+    result = snakemake(project, "cohort")
+    assert result.returncode == 0, result.stdout[-3000:]
+    found = {name: read_table(project / f"results/tiny/check/{name}.parquet").to_pylist()[0] for name in "abcd"}
+    assert {name: row["reason"] for name, row in found.items()} == {"a": "missing_file"} | dict.fromkeys(
+        "bcd", "unreadable_file"
+    )
+    assert found["b"]["path"] == "slides/{b}.svs"
+    assert planned(project, "cohort") == {}
+    (project / "slides/{b}.svs").write_bytes(b"changed")
+    assert planned(project, "cohort") == {"check_slide": 1, "cohort": 1}
 
 
 def test_one_class(project: Path) -> None:

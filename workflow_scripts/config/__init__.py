@@ -143,7 +143,7 @@ class Config(Section):
     def _train_by_fold(self) -> "Config":
         for name in list(self.pretrain.runs):
             run = self.pretrain.run(name)
-            if run.train_only is not None and self._made_by(run.init):
+            if run.train_only is not None and self.made_by(run.init):
                 raise ValueError(
                     f"pretrain run {name}: train_only starts from {run.init}, which another run has trained on slides "
                     "that its folds test; drop init, or train_only"
@@ -208,10 +208,10 @@ class Config(Section):
                         "copy the file elsewhere, or set init under pretrain.runs in another run"
                     )
                 seen.add(run.warm_up_key())
-                name = self._made_by(run.init)
+                name = self.made_by(run.init)
         return self
 
-    def _made_by(self, file: str | None) -> str | None:
+    def made_by(self, file: str | None) -> str | None:
         """The run of this configuration that makes a file, or one whose warm-up it belongs to; None for any other."""
         folder = f"results/{self.cohort.name}/pretrain/"
         path = os.path.relpath(file) if file else ""

@@ -10,8 +10,9 @@ from os.path import exists, isdir  # unlike those of Path, they take any text fo
 from pathlib import Path
 from typing import Protocol
 
-from workflow_scripts.config import Config, Features, stages
+from workflow_scripts.config import Config, Features
 from workflow_scripts.config.encoders import ENCODERS
+from workflow_scripts.config.limits import require_no_braces, require_short_commands
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.config.timm_names import timm_names
 from workflow_scripts.core.cells import first_few
@@ -32,8 +33,6 @@ class SourceFiles(Protocol):
     @property
     def looked(self) -> Sequence[str]: ...
 
-
-_COMMAND_LINE = 128 * 1024 - 4096  # bytes: Linux's limit for a shell's command, less what else is on it
 
 FindFiles = Callable[[SlideRow], SourceFiles]
 RequireCached = Callable[[Features], None]
@@ -65,7 +64,8 @@ def refuse(
     Raises:
         UserError: the first problem, in one sentence.
     """
-    _command_lines(config)
+    require_short_commands(config)
+    require_no_braces(config.model_dump())
     _repeats(config, [*rows, *tests])
     doubts = _labels(config, rows, tests)
     for manifest, cohort in ((config.cohort.manifest, rows), (config.cohort.test_manifest, [*tests])):
@@ -74,26 +74,11 @@ def refuse(
     if not config.source.kind:
         _encoder(config)
         _weights(config, require_cached)
+    _starts(config)
     _prototypes(config)
     _tables(config, [*rows, *tests], source_files, without_vectors)
     _truth_maps(config, rows)
     return doubts
-
-
-def _command_lines(config: Config) -> None:
-    """The commands that are given all runs, whose settings and files must fit into one line."""
-    files = [
-        f"results/{config.cohort.name}/benchmark/{task}/{representation}/{cell}/predictions.parquet "
-        for task in config.benchmark.tasks
-        for representation in config.representations_of(task)
-        for cell in stages.cells_of(config, task, representation)
-    ]
-    length = {rule: len(stages.as_json(stages.BY_CONFIG[rule](config))) for rule in ("collect_results", "write_report")}
-    if max(length["collect_results"] + sum(map(len, files)), length["write_report"]) > _COMMAND_LINE:
-        raise UserError(
-            f"pretrain.runs: {len(config.pretrain.runs)} runs with {len(files)} fits of heads are more than a command "
-            "line holds; put some into another cohort's configuration, or take fewer tasks or heads"
-        )
 
 
 def _repeats(config: Config, rows: list[SlideRow]) -> None:
@@ -205,6 +190,17 @@ def _weights(config: Config, require_cached: RequireCached | None) -> None:
         )
     if require_cached and not features.weights:
         require_cached(features)
+
+
+def _starts(config: Config) -> None:
+    """Weights to start from that are neither there nor made by another run."""
+    for name in config.pretrain.runs:
+        file = config.pretrain.run(name).init
+        if file and not exists(file) and config.made_by(file) is None:
+            raise UserError(
+                f"pretrain run {name}: init names {file}, which does not exist and no run makes; put it there, or "
+                "correct the path"
+            )
 
 
 def _prototypes(config: Config) -> None:

@@ -270,3 +270,35 @@ def test_vectors_of_other_tools(folder):
     check("abc")  # nor will this one
     with pytest.raises(UserError, match=r"1 of the 5 slides to be embedded \(c\)"):
         check("ab")
+
+
+@pytest.mark.parametrize(
+    ("raw", "key"),
+    [
+        ({"tissue": {"masks": "m{a}"}}, "tissue.masks is m{a}"),
+        ({"features": {"weights": "w}.bin"}}, "features.weights is w}.bin"),
+        ({"cohort": {"manifest": "{slides}.csv"}}, "cohort.manifest is {slides}.csv"),
+        ({"benchmark": {"tasks": {"subtype": {"table": "t{1}.csv"}}}}, "benchmark.tasks.subtype.table is t{1}.csv"),
+        ({"pretrain": {"defaults": {"init": "{x}"}}}, "pretrain.defaults.init is {x}"),
+    ],
+)
+def test_a_brace_in_a_file_of_the_configuration(raw, key):
+    assert f"{key}, and a brace in a file's name is a wildcard to Snakemake; rename it" in refusal(raw, cohort())
+
+
+def test_weights_to_start_from_that_are_nowhere(folder):
+    raw = {"pretrain": {"runs": {"slpd": {"init": "none.safetensors"}}}}
+    assert "pretrain run slpd: init names none.safetensors, which does not exist and no run makes" in refusal(
+        raw, cohort()
+    )
+    (folder / "none.safetensors").touch()
+    refuse(load_config(merge(GOOD, raw)), cohort())
+    made = "results/cohort/pretrain/dino/model/model.safetensors"
+    refuse(load_config(merge(GOOD, {"pretrain": {"runs": {"slpd": {"init": made}}}})), cohort())
+
+
+def test_what_may_be_meant_otherwise_is_told_once():
+    raw = {"benchmark": {"tasks": {"again": {"kind": "survival", "time": "days", "event": "dead"}}}}
+    doubts = refuse(load_config(merge(GOOD, raw)), cohort(dead="21212"))
+    assert len(doubts) == 1 and "slides.csv: column dead holds 1 and 2" in doubts[0]
+    assert refuse(load_config(GOOD), cohort()) == []
