@@ -157,16 +157,16 @@ def test_a_bad_slide_leaves_the_others(cohort):
     given(cohort, "good")
     given(cohort, "far", patch_size_level0=1024)
     given(cohort, "unscaled")
-    layouts.trident(cohort.source / "nan.h5", np.array([[0, 0]]), np.full((1, 5), np.nan, np.float32))
+    layouts.trident(cohort.source / "broken.h5", np.array([[0, 0]]), np.full((1, 5), np.nan, np.float32))
     layouts.trident(cohort.source / "askew.h5", np.array([[0, 0], [600, 7], [1300, 90]]), np.ones((3, 5), np.float32))
-    for name in ("good", "far", "unscaled", "nan", "askew", "none"):
+    for name in ("good", "far", "unscaled", "broken", "askew", "lost"):
         cohort.add(name, None if name == "unscaled" else 0.25)
     rows = cohort.run()
     assert {name: row["reason"] for name, row in rows.items()} == {
-        **{"good": "", "far": "scale_mismatch", "unscaled": "no_mpp", "nan": "bad_features"},
-        **{"askew": "irregular_grid", "none": "no_features"},
+        **{"good": "", "far": "scale_mismatch", "unscaled": "no_mpp", "broken": "bad_features"},
+        **{"askew": "irregular_grid", "lost": "no_features"},
     }
-    assert str(cohort.source / "none.h5") in rows["none"]["detail"]
+    assert str(cohort.source / "lost.h5") in rows["lost"]["detail"]
     for name, row in rows.items():
         table = read_table(cohort.features / f"slides/{name}.parquet")
         assert (len(table) > 0) == (row["status"] == "ok") == (name == "good")

@@ -24,7 +24,7 @@ N_PATIENTS, FOLDS = 30, 3
 # Two places for the kind: its entry, and the functions of its metrics.
 KIND = """\
     "count": Kind(
-        columns={"label": number},
+        columns={"label": parse_number},
         groups=lambda labels: ["labelled"] * len(labels),
         group_names=("labelled",),
         truth=(Column("count", "float64"),),

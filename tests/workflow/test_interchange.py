@@ -39,7 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(SLIDES):
         write_source(folder / f"theirs/{name}.h5", seed)
         lines.append(f"{name},gone/{name}.svs,{name},0.5,{('glandular', 'solid')[seed % 2]}")
-    lines.append("none,gone/none.svs,none,0.5,solid")
+    lines.append("lost,gone/lost.svs,lost,0.5,solid")
     (folder / "slides.csv").write_text("\n".join(lines) + "\n")
     config = changed(CONFIG, "source", {"kind": "trident", "folder": "theirs"})
     config = changed(changed(config, "pretrain.defaults.rounds", 1), "pretrain.runs", {"slpd": {}, "dino": None})
@@ -52,7 +52,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_slides_with_features_alone_reach_embeddings(project: Path) -> None:
     rows = {row["slide_id"]: row for row in read_table(project / "results/tiny/slides.parquet").to_pylist()}
     assert [name for name, row in rows.items() if row["status"] == "ok"] == SLIDES
-    assert rows["none"]["reason"] == "no_features"
+    assert rows["lost"]["reason"] == "no_features"
     assert all(rows[name]["n_regions"] == 16 and rows[name]["width"] for name in SLIDES)
     for representation in ("mean", "slpd"):
         table = read_table(project / f"results/tiny/embeddings/{representation}/slides.parquet")
