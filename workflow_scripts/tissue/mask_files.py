@@ -9,7 +9,9 @@ SUFFIXES = (".geojson", ".png", ".tif", ".tiff")
 
 
 def find_masks(folder: str | None, slide_ids: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Mask files by slide_id, and the mask files of no slide; both sorted. Files of other kinds do not count.
+    """Mask files by slide_id, and the files that serve no slide, by their name or their ending; both sorted.
+
+    Hidden files and folders do not count.
 
     Args:
         folder: the config's `tissue.masks`, null for none.
@@ -25,10 +27,10 @@ def find_masks(folder: str | None, slide_ids: Iterable[str]) -> tuple[dict[str, 
     known, orphans = set(slide_ids), []
     masks: dict[str, list[str]] = {}
     for file in sorted(Path(folder).iterdir()):
-        if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
+        if file.name.startswith(".") or file.is_dir():
             continue
         slide_id = file.name[: -len(file.suffix)]
-        if slide_id in known:
+        if slide_id in known and file.suffix.lower() in SUFFIXES:
             masks.setdefault(slide_id, []).append(str(file))
         else:
             orphans.append(str(file))
@@ -36,6 +38,18 @@ def find_masks(folder: str | None, slide_ids: Iterable[str]) -> tuple[dict[str, 
 
 
 def orphan_warning(orphans: list[str]) -> str:
-    """One sentence about mask files that no slide of the manifest uses."""
-    some = ", ".join(orphans[:5]) + (f" and {len(orphans) - 5} more" if len(orphans) > 5 else "")
-    return f"tissue.masks: no slide of the manifest has the slide_id of {some}; a mask is named {{slide_id}}.geojson"
+    """One or two sentences about files of the mask folder that serve no slide of the manifest."""
+    masks = [file for file in orphans if Path(file).suffix.lower() in SUFFIXES]
+    others = [file for file in orphans if Path(file).suffix.lower() not in SUFFIXES]
+    said = []
+    if masks:
+        said.append(
+            f"no slide of the manifest has the slide_id of {_some(masks)}; a mask is named {{slide_id}}.geojson"
+        )
+    if others:
+        said.append(f"{_some(others)} cannot be read as masks; save them as {', '.join(SUFFIXES)}")
+    return f"tissue.masks: {'. And '.join(said)}"
+
+
+def _some(files: list[str]) -> str:
+    return ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
