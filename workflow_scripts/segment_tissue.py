@@ -42,12 +42,13 @@ def find_tissue(
             picture[~read_ok] = UNREADABLE
         outline = find_outline(view, masks, slide.width, slide.height, settings)
         artefacts = judge_artefacts(slide, view, outline, mpp_x, mpp_y, settings)
-        size = slide.width, slide.height
+        size, bounds = (slide.width, slide.height), slide.bounds
     facts = {
         "tissue_mm2": sum(polygon.area for polygon in outline.polygons) * mpp_x * mpp_y / 1e6,
         "threshold": outline.threshold,
         "mask": masks[0] if masks else None,
         "raster": list(outline.mask.shape),
+        "origin": list(bounds[:2]) if bounds else [0, 0],  # of the GeoJSON, level-0 px
         "unreadable_fraction": view.unreadable_fraction,
         "pen_fraction": artefacts.pen_fraction,
         "blurred_fraction": artefacts.blurred_fraction,
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     check = read_table(args.check).to_pylist()[0]
     status: SlideStatus = read_status(args.check)
     polygons: list[Polygon] = []
-    facts: dict[str, Any] = {"tissue_mm2": 0.0}
+    facts: dict[str, Any] = {"tissue_mm2": 0.0, "origin": [0, 0]}
     if status.ok:
         try:
             polygons, facts, picture = find_tissue(check, args.mask, args.config)
@@ -81,9 +82,11 @@ def main(argv: list[str] | None = None) -> None:
         log.info("slide %s: %s, %s", status.slide_id, status.reason, status.detail)
     else:
         log.info("slide %s: %.2f mm2 in %d pieces", status.slide_id, facts["tissue_mm2"], len(polygons))
+        if any(facts["origin"]):
+            log.info("its GeoJSON counts from px (%d, %d) of level 0, the corner of its bounds", *facts["origin"])
     mpp_x, mpp_y = check["mpp_x"] or 1.0, check["mpp_y"] or 1.0
     save_picture(args.overlay, picture)
-    write_text(args.geojson, geojson(polygons, mpp_x, mpp_y))
+    write_text(args.geojson, geojson(polygons, mpp_x, mpp_y, facts["origin"]))
     rows = tissue_rows(status.slide_id, polygons, mpp_x, mpp_y)
     write_table(args.tissue, rows, TISSUE_SCHEMA, status_meta(status) | facts)
 

@@ -1,11 +1,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import shapely
 from PIL import Image
 
 from tests.servers import Site, serving
+from tests.unit.wsi.tiffs import write_scn
 from workflow_scripts import check_slide, segment_tissue, tile_regions
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
@@ -146,8 +149,6 @@ def test_a_broken_mask_excludes_the_slide_and_names_the_file(data, walk, tmp_pat
 
 
 def test_the_table_is_geoparquet_1_1(data, walk):
-    import shapely
-
     out = walk(data / "composed" / "ln_c16_cc0" / "ln_01.svs")
     file = pq.ParquetFile(out / "t.parquet")
     geo = json.loads(file.schema_arrow.metadata[b"geo"])
@@ -162,7 +163,6 @@ def test_the_table_is_geoparquet_1_1(data, walk):
 
 
 def test_pen_and_blur_are_told(data, walk, tmp_path):
-    import numpy as np
     import pyvips
     from scipy import ndimage
 
@@ -236,3 +236,30 @@ def test_a_mask_of_the_users_serves_on_a_damaged_slide(data, walk, tmp_path):
     )
     status = read_status(walk(damaged, mask=mask) / "r.parquet")
     assert status.ok and "cannot be read" in status.detail
+
+
+def test_a_slide_with_bounds_speaks_qupaths_coordinates(data, walk, tmp_path):
+    # An area scanned at (1300, 700) of the slide, on glass: the tissue in it is CMU-1's.
+    path, corner = tmp_path / "s.scn", (1300, 700)
+    with Image.open(data / "slides" / "CMU-1-Small-Region.svs") as source:
+        write_scn(path, np.array(source.convert("RGB")), (4096, 4096), corner, 0.5)
+    out = walk(path)
+    assert read_meta(out / "t.parquet")["origin"] == list(corner)
+    tissue = shapely.union_all(shapely.from_wkb(read_table(out / "t.parquet")["geometry"].to_pylist()))
+    assert shapely.box(1300, 700, 1300 + 2220, 700 + 2967).buffer(20).contains(tissue) and tissue.area > 1e6
+    shown = json.loads((out / "t.geojson").read_text())["features"]
+    shown = shapely.union_all([shapely.geometry.shape(feature["geometry"]) for feature in shown])
+    assert shapely.transform(shown, lambda points: points + corner).equals(tissue)
+    # Drawn in QuPath around the same tissue, and what it exports of ours.
+    mask = tmp_path / "qupath.geojson"
+    square = [[100, 200], [1100, 200], [1100, 1200], [100, 1200], [100, 200]]
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [square]}}
+    mask.write_text(json.dumps([feature | {"properties": {"objectType": "annotation"}}]))
+    again = tmp_path / "again.geojson"
+    again.write_bytes((out / "t.geojson").read_bytes())
+    table = read_table(walk(path, mask=mask) / "t.parquet")
+    (polygon,) = shapely.from_wkb(table["geometry"].to_pylist())
+    assert polygon.bounds == (1400, 900, 2400, 1900)
+    assert "(1300, 700)" in read_status(tmp_path / "t.parquet").detail
+    table = read_table(walk(path, mask=again) / "t.parquet")
+    assert shapely.union_all(shapely.from_wkb(table["geometry"].to_pylist())).equals(tissue)

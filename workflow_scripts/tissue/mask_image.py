@@ -1,4 +1,4 @@
-"""A binary picture over the whole slide, brought to the raster of the tissue."""
+"""A picture of the tissue over the whole slide, brought to its raster."""
 
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,31 @@ if TYPE_CHECKING:
     import pyvips
 
 _STRIP_PX = 16_000_000  # of the picture, held at once
+_MAX_LABEL = 16  # a picture of more values than 0 and these is no picture of labels
 
 
-def read_mask_image(file: str, shape: tuple[int, int], width: int, height: int) -> np.ndarray:
-    """Mask of a PNG or TIFF with two values, of which 0 is glass, over the whole slide at any resolution.
+def fits(file: str, width: int, height: int) -> bool:
+    """Whether a picture has the proportions of `width x height` px, to within the rounding to whole px.
+
+    Raises:
+        SlideError: `bad_mask`: unreadable.
+    """
+    import pyvips
+
+    try:
+        image = pyvips.Image.new_from_file(file)
+    except pyvips.Error as error:
+        raise _unreadable(file, error) from error
+    return _has_proportions(image, width, height)
+
+
+def _has_proportions(image: "pyvips.Image", width: int, height: int) -> bool:
+    w, h = image.width, image.height
+    return bool(abs(w * height / width - h) <= 1 or abs(h * width / height - w) <= 1)
+
+
+def read_mask_image(file: str, shape: tuple[int, int], width: int, height: int) -> tuple[np.ndarray, int]:
+    """Mask of a PNG or TIFF of two values or of labels, of which 0 is glass, over the whole slide at any resolution.
 
     Args:
         file: the picture.
@@ -22,16 +43,18 @@ def read_mask_image(file: str, shape: tuple[int, int], width: int, height: int) 
         height: of the slide, level-0 px.
 
     Returns:
-        bool `[rows, columns]`.
+        bool `[rows, columns]`, and the largest label (1 where there is one value beside 0).
 
     Raises:
-        SlideError: `bad_mask`: unreadable, not binary, or of other proportions than the slide.
+        SlideError: `bad_mask`: unreadable, neither binary nor of labels, or of other proportions than the slide.
     """
     import pyvips
 
     try:
         image = pyvips.Image.new_from_file(file)
-        _check_proportions(file, image.width, image.height, width, height)
+        if not _has_proportions(image, width, height):
+            size = f"{image.width} x {image.height} px and the slide {width} x {height} px"
+            raise _bad(file, f"is {size}; it must cover the whole slide, in its proportions")
         if image.hasalpha():
             image = image.flatten(background=0)
         mask = np.empty(shape, bool)
@@ -40,25 +63,30 @@ def read_mask_image(file: str, shape: tuple[int, int], width: int, height: int) 
         for top in range(0, shape[0], rows_at_once):
             bottom = min(top + rows_at_once, shape[0])
             mask[top:bottom] = _strip(image, top / shape[0], bottom / shape[0], (bottom - top, shape[1]), values)
-            if len(values) > 2 or (len(values) == 2 and 0 not in values):
-                raise _bad(file, "has more than the two values of a mask; save it with 0 for glass and 255 for tissue")
+            _check_values(file, values)
     except pyvips.Error as error:
-        message = " ".join(str(error).split())
-        raise _bad(file, f"cannot be read ({message}); save it again as PNG or TIFF") from error
-    return mask
+        raise _unreadable(file, error) from error
+    return mask, int(max(values)) if len(values) > 2 else 1
+
+
+def _check_values(file: str, values: set[int | float]) -> None:
+    """One value and 0, or the labels 0 to 16."""
+    labels = all(value == int(value) and 0 <= value <= _MAX_LABEL for value in values)
+    if (len(values) > 1 and 0 not in values) or (len(values) > 2 and not labels):
+        raise _bad(
+            file,
+            f"has other values than a mask's two or the labels 0 to {_MAX_LABEL}; "
+            "save it with 0 for glass and 255 for tissue",
+        )
 
 
 def _bad(file: str, what: str) -> SlideError:
     return SlideError("bad_mask", f"the mask {file} {what}")
 
 
-def _check_proportions(file: str, w: int, h: int, width: int, height: int) -> None:
-    """A picture scaled to the slide may miss its proportions by the rounding to whole px."""
-    if abs(w * height / width - h) > 1 and abs(h * width / height - w) > 1:
-        raise _bad(
-            file,
-            f"is {w} x {h} px and the slide {width} x {height} px; it must cover the whole slide, in its proportions",
-        )
+def _unreadable(file: str, error: Exception) -> SlideError:
+    message = " ".join(str(error).split())
+    return _bad(file, f"cannot be read ({message}); save it again as PNG or TIFF")
 
 
 def _strip(

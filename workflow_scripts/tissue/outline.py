@@ -27,7 +27,7 @@ class Outline(NamedTuple):
         ink: bool `[h, w]`, what has a colour of pen ink, left out or kept.
         pen_fraction: their share of tissue and ink together.
         threshold: that was used; null for a mask of the user's.
-        note: what is to be told of the pen, or empty.
+        note: what is to be told of the pen or of the user's mask, or empty.
     """
 
     polygons: list[shapely.Polygon]
@@ -66,12 +66,13 @@ def find_outline(view: Overview, masks: list[str], width: int, height: int, sett
     shape = view.rgb.shape[:2]
     ink = find_ink(view.rgb, view.um_per_px)
     if masks:
-        polygons = read_user_mask(masks, shape, width, height)
+        polygons, note = read_user_mask(masks, shape, width, height, view.bounds)
         if not polygons:
             raise SlideError("no_tissue", f"the mask {masks[0]} leaves no tissue; delete it to have the tissue found")
         mask = rasterise(polygons, shape, width, height)
         ink &= mask
-        return Outline(polygons, mask, ink, _share(ink, mask), None, _pen_note(_share(ink, mask), kept=True))
+        notes = [note, _pen_note(_share(ink, mask), kept=True)]
+        return Outline(polygons, mask, ink, _share(ink, mask), None, "; ".join(filter(None, notes)))
     _refuse_damage(view.unreadable_fraction, settings.max_unreadable_fraction)
     mask, threshold, note = _segment_beside_ink(view, ink, settings)
     pen_fraction = _share(ink, mask)

@@ -85,8 +85,12 @@ def from_wkb(column: pa.ChunkedArray) -> list[shapely.Polygon]:
     return list(shapely.from_wkb(np.array(column.to_pylist(), dtype=object)))
 
 
-def geojson(polygons: list[shapely.Polygon], mpp_x: float, mpp_y: float) -> str:
-    """GeoJSON FeatureCollection of annotations that QuPath imports, level-0 px."""
+def geojson(polygons: list[shapely.Polygon], mpp_x: float, mpp_y: float, origin: tuple[int, int] = (0, 0)) -> str:
+    """GeoJSON FeatureCollection of annotations that QuPath imports, level-0 px counted from `origin`.
+
+    The origin is the corner of the slide's bounds where it has any, for QuPath shows the slide from there.
+    """
+    moved = [shapely.transform(polygon, lambda points: points - origin) for polygon in polygons]
     features = [
         {
             "type": "Feature",
@@ -97,6 +101,6 @@ def geojson(polygons: list[shapely.Polygon], mpp_x: float, mpp_y: float) -> str:
                 "area_um2": round(polygon.area * mpp_x * mpp_y, 1),
             },
         }
-        for polygon in polygons
+        for polygon in moved
     ]
     return json.dumps({"type": "FeatureCollection", "features": features})

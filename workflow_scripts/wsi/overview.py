@@ -35,7 +35,7 @@ def read_at_scale(slide: Slide, mpp_x: float, mpp_y: float, mpp: float) -> Overv
     rgb = np.asarray(Image.fromarray(fine).reduce(n))
     um_per_px = math.sqrt(slide.width * mpp_x / columns * slide.height * mpp_y / rows)
     whole = np.asarray(read_ok.reshape(rows, n, columns, n).all(axis=(1, 3)))
-    return Overview(_continued(rgb, whole), whole, um_per_px)
+    return Overview(_continued(rgb, whole), whole, um_per_px, slide.bounds)
 
 
 def _continued(rgb: np.ndarray, read_ok: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from workflow_scripts.core.overview import Bounds
 from workflow_scripts.wsi.axis import Axis, plan_strips
 from workflow_scripts.wsi.readers import open_backend
 from workflow_scripts.wsi.resample import block_mean, filtered
@@ -27,6 +28,16 @@ def true_downsample(size: int, level_size: int) -> float:
     return float(whole) if whole and math.floor(size / whole) <= level_size <= math.ceil(size / whole) else ratio
 
 
+def _bounds(properties: dict[str, str], width: int, height: int) -> Bounds | None:
+    """What the file says is filled, cut to the slide of `width x height` px."""
+    told = [properties.get(f"openslide.bounds-{name}", "") for name in Bounds._fields]
+    if not all(text.isdecimal() for text in told):
+        return None
+    x, y, w, h = map(int, told)
+    cut = Bounds(x, y, min(w, width - x), min(h, height - y))
+    return cut if min(cut.width, cut.height) > 0 and cut != (0, 0, width, height) else None
+
+
 class Slide:
     """An open slide; use it in a `with` block, and open one for each thread that reads.
 
@@ -36,6 +47,7 @@ class Slide:
         width, height: px at level 0.
         level_downsamples: one factor a level, mean of both axes.
         properties: the file's metadata, names as in OpenSlide.
+        bounds: the part that is filled, by the file's `openslide.bounds-*`; null where that is all of it or not told.
     """
 
     def __init__(self, path: str | Path, threads: int = 1) -> None:
@@ -44,6 +56,7 @@ class Slide:
         self.vendor = self._backend.vendor
         self.properties: dict[str, str] = self._backend.properties
         self.width, self.height = self._backend.dimensions[0]
+        self.bounds = _bounds(self.properties, self.width, self.height)
         self._steps = [
             (true_downsample(self.width, w), true_downsample(self.height, h)) for w, h in self._backend.dimensions
         ]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from workflow_scripts.core.overview import Bounds
 from workflow_scripts.core.status import SlideError
 from workflow_scripts.tissue.mask_image import read_mask_image
 from workflow_scripts.tissue.polygons import geojson, mask_polygons, rasterise
@@ -24,10 +25,15 @@ def _feature(box, name=None, **properties):
     return {"type": "Feature", "geometry": shapely.geometry.mapping(shapely.box(*box)), "properties": properties}
 
 
-def _read(tmp_path, content, name="s.geojson"):
-    path = tmp_path / name
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return read_user_mask([str(path)], (60, 100), WIDTH, HEIGHT)
+def _drawn(tmp_path, content, bounds=None):
+    path = tmp_path / "s.geojson"
+    content = content if isinstance(content, bytes | str) else json.dumps(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_user_mask([str(path)], (60, 100), WIDTH, HEIGHT, bounds)
+
+
+def _read(tmp_path, content):
+    return _drawn(tmp_path, content).polygons
 
 
 def _area(polygons):
@@ -75,7 +81,10 @@ def test_shapes_are_mended_and_cut_to_the_slide(tmp_path):
         ("7", "is no GeoJSON"),
         ('{"type": "FeatureCollection", "features": []}', "no polygon that is tissue"),
         (json.dumps([_feature((0, 0, 9, 9), "Ignore*")]), "no polygon that is tissue"),
-        (json.dumps([_feature((5000, 5000, 9000, 9000))]), "lies mostly outside the slide of 1000 x 600 px"),
+        (json.dumps([_feature((5000, 5000, 9000, 9000))]), "lies 100% outside the slide of 1000 x 600 px"),
+        (json.dumps([_feature((950, 0, 9000, 100))]), "lies 99% outside the slide"),
+        ('{"a": 1}\n{"b":', "cannot be read as JSON"),
+        ("{}\n7", "is no GeoJSON"),
         ('{"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}}', "has a broken Polygon"),
         ('{"geometry": {"type": "Polygon", "coordinates": [["a"]]}}', "has a broken Polygon"),
         ('{"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [NaN, 1], [2, 2], [0, 0]]]}}', "broken Polygon"),
@@ -101,7 +110,9 @@ def test_a_picture_of_the_raster_or_whole_parts_of_it_is_the_mask(tmp_path_facto
     mask = np.random.default_rng(seed).random((7 * rows, 10 * rows)) > 0.5
     path = tmp_path_factory.mktemp("mask") / "s.png"
     Image.fromarray(mask.repeat(up, axis=0).repeat(up, axis=1)).save(path)  # 1 bit a pixel
-    np.testing.assert_array_equal(read_mask_image(str(path), mask.shape, 1000 * rows, 700 * rows), mask)
+    found, labels = read_mask_image(str(path), mask.shape, 1000 * rows, 700 * rows)
+    np.testing.assert_array_equal(found, mask)
+    assert labels == 1
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "tiff"])
@@ -120,7 +131,7 @@ def test_a_finer_picture_is_averaged_by_area_in_strips(tmp_path, monkeypatch, su
     expected, sure = cover >= 0.5, np.abs(cover - 0.5) > 0.01
     for strip in (16_000_000, 500):
         monkeypatch.setattr(mask_image, "_STRIP_PX", strip)
-        found = read_mask_image(str(path), (12, 20), WIDTH, HEIGHT)
+        found, _ = read_mask_image(str(path), (12, 20), WIDTH, HEIGHT)
         np.testing.assert_array_equal(found[sure], expected[sure])
 
 
@@ -129,7 +140,7 @@ def test_proportions_may_be_off_by_rounding_alone(tmp_path):
         path = tmp_path / f"{height}.png"
         Image.fromarray(np.ones((height, 100), bool)).save(path)
         if good:
-            assert read_mask_image(str(path), (60, 100), WIDTH, HEIGHT).all()
+            assert read_mask_image(str(path), (60, 100), WIDTH, HEIGHT)[0].all()
             continue
         with pytest.raises(SlideError, match="in its proportions") as caught:
             read_mask_image(str(path), (60, 100), WIDTH, HEIGHT)
@@ -140,7 +151,107 @@ def test_a_picture_that_is_no_mask_is_refused(tmp_path):
     grey, text = tmp_path / "grey.png", tmp_path / "text.png"
     Image.fromarray(np.arange(60 * 100).reshape(60, 100).astype(np.uint8)).save(grey)
     text.write_text("no picture")
-    for path, words in ((grey, "more than the two values"), (text, "cannot be read")):
+    for path, words in ((grey, "other values than a mask's two"), (text, "cannot be read")):
         with pytest.raises(SlideError, match=words) as caught:
             read_mask_image(str(path), (60, 100), WIDTH, HEIGHT)
         assert caught.value.reason == "bad_mask" and str(path) in caught.value.detail
+
+
+def _of_qupath(version, kind, box):
+    """A feature as a version of QuPath writes an object of a kind."""
+    feature = _feature(box, "Tumor", isLocked=False, measurements=[])
+    if version == "0.2":
+        names = {"tmaCore": "TMACoreObject"}
+        return feature | {"id": names.get(kind, f"Path{kind.capitalize()}Object")}
+    feature["properties"]["object_type" if version == "0.3" else "objectType"] = kind
+    return feature | {"id": "4a36bb31-0000-4000-8000-000000000000"}
+
+
+@pytest.mark.parametrize("version", ["0.2", "0.3", "0.4"])
+def test_of_every_version_of_qupath_annotations_alone_count(tmp_path, version):
+    others = ("detection", "cell", "tile", "tmaCore")
+    features = [_of_qupath(version, kind, (100 * i, 300, 100 * i + 50, 350)) for i, kind in enumerate(others)]
+    features.append(_of_qupath(version, "annotation", (0, 0, 30, 40)))
+    assert _area(_read(tmp_path, {"type": "FeatureCollection", "features": features})) == 30 * 40
+
+
+def test_a_cell_is_told_by_its_nucleus_where_its_type_is_missing(tmp_path):
+    cell = _feature((0, 0, 20, 20)) | {"nucleusGeometry": {"type": "Point", "coordinates": [1, 1]}}
+    assert _area(_read(tmp_path, [cell, _feature((100, 100, 150, 150))])) == 50 * 50
+
+
+def test_polygons_of_a_collection_count_beside_others_and_alone(tmp_path):
+    inner = [shapely.geometry.mapping(shapely.box(*box)) for box in ((100, 0, 200, 50), (150, 0, 250, 50))]
+    deeper = {"type": "GeometryCollection", "geometries": [inner[1], {"type": "Point", "coordinates": [1, 1]}]}
+    collection = _feature((0, 0, 1, 1)) | {"geometry": {"type": "GeometryCollection", "geometries": [inner[0], deeper]}}
+    assert _area(_read(tmp_path, [collection])) == 150 * 50
+    assert _area(_read(tmp_path, [_feature((0, 0, 10, 10)), collection])) == 150 * 50 + 100
+    empty = _feature((0, 0, 1, 1)) | {"geometry": {"type": "GeometryCollection", "geometries": None}}
+    assert _area(_read(tmp_path, [_feature((0, 0, 10, 10)), empty])) == 100
+
+
+def test_a_byte_order_mark_and_a_feature_a_line_are_read(tmp_path):
+    features = [_feature((0, 0, 10, 10)), _feature((100, 100, 130, 130), "Ümlaut")]
+    text = json.dumps(features, ensure_ascii=False)
+    assert _area(_read(tmp_path, b"\xef\xbb\xbf" + text.encode())) == 100 + 900
+    lines = "\r\n".join(json.dumps(feature) for feature in features) + "\n\n"
+    assert _area(_read(tmp_path, lines)) == 100 + 900
+    collections = "\n".join(json.dumps({"type": "FeatureCollection", "features": [feature]}) for feature in features)
+    assert _area(_read(tmp_path, collections)) == 100 + 900
+
+
+@pytest.mark.parametrize(
+    ("box", "inside", "told"),
+    [
+        ((-1000, 0, 500, 600), 500 * 600, "67%"),
+        ((-100, -100, 200, 200), 200 * 200, "56%"),
+        ((900, 0, 1001, 100), 100 * 100, ""),
+    ],
+)
+def test_what_reaches_over_the_slides_edge_is_cut_and_told(tmp_path, box, inside, told):
+    drawn = _drawn(tmp_path, [_feature(box)])
+    assert _area(drawn.polygons) == inside
+    assert (told in drawn.note and "cut off" in drawn.note) if told else drawn.note == ""
+
+
+def test_labels_of_a_picture_are_tissue_and_told(tmp_path):
+    labels = np.zeros((60, 100), np.uint8)
+    labels[10:20, 10:30], labels[20:30, 10:30] = 1, 2
+    path = tmp_path / "s.png"
+    Image.fromarray(labels).save(path)
+    drawn = read_user_mask([str(path)], (60, 100), WIDTH, HEIGHT)
+    assert _area(drawn.polygons) == 20 * 20 * 100 and "1 to 2" in drawn.note
+    for values in ((0, 1, 17), (1, 2, 3)):  # too many for labels; no glass
+        path = tmp_path / f"{values[-1]}.png"  # libvips keeps what it has read by its name
+        Image.fromarray(np.resize(np.array(values, np.uint8), (60, 100))).save(path)
+        with pytest.raises(SlideError, match="other values than a mask's two"):
+            read_user_mask([str(path)], (60, 100), WIDTH, HEIGHT)
+
+
+BOUNDS = Bounds(200, 100, 500, 400)
+
+
+@pytest.mark.parametrize(
+    ("properties", "corner"),
+    [({"objectType": "annotation"}, (230, 140)), ({"isLocked": True}, (230, 140)), ({"tissue_id": 0}, (30, 40))],
+)
+def test_qupaths_coordinates_count_from_the_corner_of_the_bounds(tmp_path, properties, corner):
+    drawn = _drawn(tmp_path, [_feature((30, 40, 50, 70), **properties)], BOUNDS)
+    (polygon,) = drawn.polygons
+    assert polygon.bounds[:2] == corner and polygon.area == 20 * 30
+    assert ("(200, 100)" in drawn.note) == (corner != (30, 40))
+
+
+def test_what_is_written_for_qupath_is_read_where_it_was(tmp_path):
+    polygons = mask_polygons(np.random.default_rng(0).random((60, 100)) > 0.4, WIDTH, HEIGHT)
+    inside = [polygon for polygon in polygons if shapely.box(200, 100, 700, 500).contains(polygon)]
+    found = _drawn(tmp_path, geojson(inside, 0.5, 0.5, BOUNDS[:2]), BOUNDS).polygons
+    assert shapely.union_all(found).equals(shapely.union_all(inside)) and inside
+
+
+@pytest.mark.parametrize(("size", "box"), [((100, 80), (200, 100, 700, 500)), ((100, 60), (0, 0, 1000, 600))])
+def test_a_picture_lies_over_the_bounds_or_the_slide_by_its_proportions(tmp_path, size, box):
+    Image.new("1", size, 1).save(tmp_path / "s.png")
+    drawn = read_user_mask([str(tmp_path / "s.png")], (60, 100), WIDTH, HEIGHT, BOUNDS)
+    assert shapely.union_all(drawn.polygons).bounds == box and _area(drawn.polygons) == shapely.box(*box).area
+    assert ("500 x 400 px at (200, 100)" in drawn.note) == (size == (100, 80))

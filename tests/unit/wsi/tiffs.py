@@ -73,3 +73,32 @@ def write_shared_tile(path: Path, width: int, height: int, tile: int = 512) -> n
         file.write(struct.pack("<4H", 8, 8, 8, 0) + data + b"\0" * (len(data) % 2))
         file.write(np.full(tiles, at_data, "<u4").tobytes() + np.full(tiles, len(data), "<u4").tobytes())
     return tifffile.imread(path, key=0)[:tile, :tile] if width * height < 10_000_000 else pixels
+
+
+def write_scn(path: Path, pixels: np.ndarray, size: tuple[int, int], corner: tuple[int, int], mpp: float) -> None:
+    """A Leica SCN of one scanned area, `pixels` at `corner` of a slide of `size` px: OpenSlide gives it bounds."""
+    nm, (height, width) = mpp * 1000, pixels.shape[:2]
+    macro = np.full((max(1, size[1] // 16), max(1, size[0] // 16), 3), 240, np.uint8)
+
+    def image(name: str, ifd: int, shape: tuple[int, int], view: tuple[int, int], at: tuple[int, int]) -> str:
+        return (
+            f'<image name="{name}" uuid="{ifd}"><creationDate>2020-01-01</creationDate><device model="m" version="1"/>'
+            f'<pixels sizeX="{shape[1]}" sizeY="{shape[0]}">'
+            f'<dimension sizeX="{shape[1]}" sizeY="{shape[0]}" r="0" ifd="{ifd}"/></pixels>'
+            f'<view sizeX="{view[0] * nm:.0f}" sizeY="{view[1] * nm:.0f}" offsetX="{at[0] * nm:.0f}" '
+            f'offsetY="{at[1] * nm:.0f}"/><scanSettings><objectiveSettings><objective>20</objective>'
+            "</objectiveSettings><illuminationSettings><numericalAperture>0.4</numericalAperture>"
+            "<illuminationSource>brightfield</illuminationSource></illuminationSettings></scanSettings></image>"
+        )
+
+    images = image("macro", 0, macro.shape, size, (0, 0)) + image("area", 1, pixels.shape, (width, height), corner)
+    description = (
+        '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01" uuid="0">'
+        f'<collection name="c" uuid="0" sizeX="{size[0] * nm:.0f}" sizeY="{size[1] * nm:.0f}">'
+        f"{images}</collection></scn>"
+    )
+    options = {"tile": (256, 256), "photometric": "rgb", "compression": "jpeg", "metadata": None}
+    options |= {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": 3}
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        writer.write(macro, description=description, **options)
+        writer.write(pixels, **options)
