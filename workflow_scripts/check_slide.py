@@ -29,10 +29,11 @@ def check(slide_id: str, path: str, mpp: float | tuple[float, float] | None, set
             }
             scale = resolve_scale(slide.properties, mpp, settings)
             row |= {"mpp_x": scale.mpp_x, "mpp_y": scale.mpp_y, "mpp_source": scale.source}
+            note = slide.properties.get("reader.note", "")
             probe(slide)
     except Exception as error:  # whatever a decoder does with one file, the other slides go on
         return row | asdict(ended_by(error, slide_id, "unreadable_file", f"{path} cannot be opened"))
-    return row | {"status": "ok", "reason": "", "detail": scale.note}
+    return row | {"status": "ok", "reason": "", "detail": "; ".join(filter(None, (note, scale.note)))}
 
 
 def _manifest_row(text: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Find the tissue of a slide: polygons as GeoParquet and QuPath GeoJSON, and an overlay picture."""
 
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
@@ -76,7 +77,9 @@ def main(argv: list[str] | None = None) -> None:
             polygons, facts, picture = find_tissue(check, args.mask, args.config)
             status = SlideStatus(status.slide_id, detail="; ".join(filter(None, (status.detail, facts["note"]))))
         except Exception as error:  # whatever a decoder does with one file, the other slides go on
-            status = ended_by(error, status.slide_id, "read_error", f"{check['path']} cannot be segmented")
+            ended = ended_by(error, status.slide_id, "read_error", f"{check['path']} cannot be segmented")
+            # A doubt about the scale or the image may be why nothing was found.
+            status = replace(ended, detail="; ".join(filter(None, (ended.detail, status.detail))))
     if not status.ok:
         picture = draw_reason(status.reason, status.detail)
         log.info("slide %s: %s, %s", status.slide_id, status.reason, status.detail)

@@ -6,7 +6,6 @@ which can only be decoded from the top, are decoded once by libvips into a tempo
 
 import os
 from threading import Lock
-from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -14,21 +13,13 @@ from PIL import Image
 
 from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.backend import Backend, NotMine
+from workflow_scripts.wsi.colours import require_colours, require_mode
 from workflow_scripts.wsi.file_head import PLAIN_IMAGES, TIFF
+from workflow_scripts.wsi.tiff_images import find_slide, slide_properties
 from workflow_scripts.wsi.tiff_layout import TiffLevel, parse_level
 from workflow_scripts.wsi.tile_reader import TileReader, filled, flatten
 
-if TYPE_CHECKING:
-    from tifffile import TiffPage
-
-_RGB = 2  # TIFF's PhotometricInterpretation
-_UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF's ResolutionUnit: inch, cm
 _IN_MEMORY_PX = 64_000_000  # a PNG or JPEG up to this is held in memory, 4 bytes a px
-
-
-def _refuse_unless_rgb(what: str, rgb: bool) -> None:
-    if not rgb:
-        raise SlideError("not_brightfield", f"the image is {what}, not 8-bit RGB; only brightfield slides are used")
 
 
 class PlainBackend:
@@ -53,8 +44,8 @@ class DiskBackend:
 
     vendor = "plain-image"
 
-    def __init__(self, path: str, properties: dict[str, str]) -> None:
-        self._image: _OnDisk | None = _decode_to_disk(path)
+    def __init__(self, path: str, properties: dict[str, str], page: int | None = None) -> None:
+        self._image: _OnDisk | None = _decode_to_disk(path, page)
         pixels = self._image.pixels
         self.dimensions, self.downsamples, self.tile_rows = [(pixels.width, pixels.height)], [1.0], [1]
         self.properties = properties
@@ -69,16 +60,20 @@ class DiskBackend:
 
 
 class _OnDisk:
-    """The image as 8-bit RGB in a temporary file of its full size, removed when the last that has it open lets go.
+    """The image, or a page of a TIFF, as 8-bit RGB in a temporary file of its full size.
+
+    It is removed when the last that has it open lets go.
 
     Raises:
         pyvips.Error: the image is damaged.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, page: int | None) -> None:
         import pyvips
 
-        image = pyvips.Image.new_from_file(path, access="sequential", fail_on="warning").colourspace("srgb")
+        options = {} if page is None else {"page": page}
+        image = pyvips.Image.new_from_file(path, access="sequential", fail_on="warning", **options)
+        image = image.colourspace("srgb")
         if image.hasalpha():
             image = image.flatten(background=255)
         self.pixels = pyvips.Image.new_temp_file("%s.v")
@@ -89,13 +84,13 @@ _on_disk: WeakValueDictionary[tuple, _OnDisk] = WeakValueDictionary()
 _on_disk_lock = Lock()
 
 
-def _decode_to_disk(path: str) -> _OnDisk:
+def _decode_to_disk(path: str, page: int | None) -> _OnDisk:
     """The decoded form of a file, shared by all in this process who have it open."""
     found = os.stat(path)
-    key = (os.path.realpath(path), found.st_mtime_ns, found.st_size)
+    key = (os.path.realpath(path), found.st_mtime_ns, found.st_size, page)
     with _on_disk_lock:
         if (decoded := _on_disk.get(key)) is None:
-            decoded = _on_disk[key] = _OnDisk(path)
+            decoded = _on_disk[key] = _OnDisk(path, page)
         return decoded
 
 
@@ -118,53 +113,27 @@ class TiffBackend:
         self._tiles.close()
 
 
-def _resolution(page: "TiffPage") -> dict[str, str]:
-    """um/px by the resolution tags, where they have a unit."""
-    unit = _UM_PER_UNIT.get(page.tags.valueof("ResolutionUnit", 2))
-    found = {}
-    for axis in "xy":
-        up, down = page.tags.valueof(f"{axis.upper()}Resolution", (0, 1))
-        if unit and up:
-            found[f"tiff.mpp-{axis}"] = str(unit * down / up)
-    return found
-
-
-def _channels(page: "TiffPage") -> int:
-    """Colours of a page, whether they lie side by side or each in a plane of its own; 0 for anything else."""
-    return {"YXS": page.shape[-1], "SYX": page.shape[0]}.get(page.axes, 0)
-
-
-def _refuse_planes_of_other_colours(path: str, pages: "list[TiffPage]") -> None:
-    if any(page.axes == "SYX" and page.photometric != _RGB for page in pages):
-        raise SlideError(
-            "unreadable_file",
-            f"{path} keeps colours that are not RGB in separate planes; convert it, e.g. with "
-            "`vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg`",
-        )
-
-
 def _open_tiff(path: str, threads: int) -> Backend:
-    """The first series of a TIFF."""
+    """The slide in a TIFF."""
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        pages = [level.keyframe for level in file.series[0].levels]
-        first = pages[0]
-        levels = [parse_level(page) for page in pages]
-        _refuse_planes_of_other_colours(path, pages)
-        rgb = all(page.dtype == np.uint8 and _channels(page) in (3, 4) for page in pages)
-        _refuse_unless_rgb(f"{first.dtype} with the axes {first.axes} {first.shape}", rgb)
-        properties = {"tiff.ImageDescription": first.description} | _resolution(first)
+        slide = find_slide(file, path)
+        for page in slide.levels:
+            require_colours(path, page)
+        levels = [parse_level(page) for page in slide.levels]
+        first, properties = slide.levels[0], slide_properties(file, slide)
     # One strip that holds a whole slide; its JPEG form, which libvips may show in false colours, is left to memory.
-    if levels[0].tile_w * levels[0].tile_h > _IN_MEMORY_PX and not levels[0].jpeg:
-        return DiskBackend(path, properties)
+    huge = levels[0].tile_w * levels[0].tile_h > _IN_MEMORY_PX
+    if huge and not levels[0].jpeg and levels[0].to_rgb is None and not first.is_subifd:
+        return DiskBackend(path, properties, first.index)
     return TiffBackend(path, levels, properties, threads)
 
 
 def _open_image(path: str) -> Backend:
     """A PNG or JPEG."""
     with Image.open(path) as image:
-        _refuse_unless_rgb(f"of mode {image.mode}", image.mode in ("RGB", "RGBA", "P"))
+        require_mode(path, image.mode)
         large = image.width * image.height > _IN_MEMORY_PX
         return DiskBackend(path, {}) if large else PlainBackend(image)
 
@@ -174,7 +143,8 @@ def open_file(path: str, head: bytes, threads: int = 1) -> Backend:
 
     Raises:
         NotMine: it is none by its first bytes, or a broken one, or what is left of a slide of Aperio's.
-        SlideError: `not_brightfield` where it is not 8-bit RGB.
+        SlideError: `not_brightfield` where it is grey, `unreadable_file` where its colours cannot be brought to RGB
+            or it holds several slides.
     """
     if not head.startswith(PLAIN_IMAGES):
         raise NotMine

@@ -1,22 +1,20 @@
 """The true scale of a slide in um/px, where it comes from, and whether it can be believed."""
 
 import math
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from workflow_scripts.config import Slides
 from workflow_scripts.core.status import SlideError
+from workflow_scripts.wsi.ome_xml import ome_images
+from workflow_scripts.wsi.units import UM, parse_quantity
 
 _MEND = "give the true value in the column mpp of the manifest"
-_UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
-_UM |= {"Å": 1e-4, "in": 25_400.0, "inch": 25_400.0}
-_UM_PER_UNIT = {"inch": 25_400.0, "centimeter": 10_000.0}  # TIFF's ResolutionUnit, as OpenSlide names it
 _OBJECTIVE_MPP = 10.0  # um/px times objective power, the common rule: 20x is 0.5, 40x is 0.25
 _OBJECTIVE_FACTOR = 1.5  # 40x scanners record 0.17 to 0.27, 20x ones 0.44 to 0.52: half way to the next power
 _DISAGREE_FACTOR = 1.1  # two records of one scale, or its two axes, differ by less on real scanners
 _NAMES = {"vendor": "the vendor's tags", "ome_xml": "its OME-XML", "tiff_resolution": "its TIFF resolution"}
-_QUANTITY = re.compile(r"([-+]?[\d.,]*\d(?:[eE][-+]?\d+)?|[-+]?inf|nan)\s*([^\d\s/]*)\s*(?:/\s*(?:px|pixel))?", re.I)
+_FINEST_MPP = 0.1  # brightfield scanners record 0.11 um/px with their strongest objectives, 100x
 
 
 class Scale(NamedTuple):
@@ -42,79 +40,57 @@ class _Claim(NamedTuple):
     source: str
 
 
-def _number(text: str | None, units: Mapping[str, float] = _UM) -> float | None:
-    """A number as slides write it, decimal comma and unit included; NaN for other text, None for nothing."""
-    if text is None or not text.strip():
-        return None
-    found = _QUANTITY.fullmatch(text.strip())
-    if found is None:
-        return math.nan
-    factor = units.get(found[2], math.nan) if found[2] else 1.0
-    try:
-        return float(found[1].replace(",", ".")) * factor
-    except ValueError:  # more than one comma or point
-        return math.nan
-
-
 def _claim(x: float | None, y: float | None, source: str) -> list[_Claim]:
     """One axis stands for both where the other is missing; nothing where both are."""
     x, y = y if x is None else x, x if y is None else y
     return [] if x is None or y is None else [_Claim(x, y, source)]
 
 
-def _from_ome_xml(description: str) -> list[_Claim]:
-    """PhysicalSizeX and Y of an OME-XML block's first image; the default unit is um, an unknown one says nothing."""
-    if "<OME" not in description:
+def _from_ome_xml(properties: Mapping[str, str], description: str) -> list[_Claim]:
+    """Physical sizes of the image that is the slide; the default unit is um, an unknown one says nothing."""
+    images = ome_images(description)
+    if not images:
         return []
-    from xml.etree import ElementTree
+    image = images[min(int(properties.get("ome.image", 0)), len(images) - 1)]
+    return _claim(image.mpp_x, image.mpp_y, "ome_xml")
 
-    try:
-        root = ElementTree.fromstring(description.strip().encode())
-    except ElementTree.ParseError:
-        return []
-    pixels = next((node for node in root.iter() if node.tag.rpartition("}")[2] == "Pixels"), None)
-    if pixels is None:
-        return []
+
+def _from_tiff(properties: Mapping[str, str], description: str) -> list[_Claim]:
+    """um/px by the TIFF resolution tags, pixels per unit; nothing where they have no unit or are 0.
+
+    ImageJ writes the unit into its description, as a line `unit=micron`, and none into the tags.
+    """
+    unit = UM.get(properties.get("tiff.ResolutionUnit", ""))
+    if unit is None and description.startswith("ImageJ="):
+        lines = dict(line.partition("=")[::2] for line in description.splitlines())
+        unit = UM.get(lines.get("unit", "").strip())
     sizes = []
     for axis in "XY":
-        unit = _UM.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        value = _number(pixels.get(f"PhysicalSize{axis}"))
-        sizes.append(None if unit is None or value is None else value * unit)
-    x, y = sizes
-    return _claim(x, y, "ome_xml")
-
-
-def _from_tiff(properties: Mapping[str, str]) -> list[_Claim]:
-    """um/px by the TIFF resolution tags, pixels per inch or cm; nothing where they have no unit or are 0."""
-    unit = _UM_PER_UNIT.get(properties.get("tiff.ResolutionUnit", ""))
-    sizes = []
-    for axis in "xy":
-        size = _number(properties.get(f"tiff.mpp-{axis}"))
-        density = _number(properties.get(f"tiff.{axis.upper()}Resolution"))
-        sizes.append(unit / density if size is None and unit and density else size)
+        density = parse_quantity(properties.get(f"tiff.{axis}Resolution"))
+        sizes.append(unit / density if unit and density else None)
     x, y = sizes
     return _claim(x, y, "tiff_resolution")
 
 
 def _recorded(properties: Mapping[str, str]) -> list[_Claim]:
     """What the file itself records, the most trusted first."""
-    named = _number(properties.get("openslide.mpp-x")), _number(properties.get("openslide.mpp-y"))
+    named = parse_quantity(properties.get("openslide.mpp-x")), parse_quantity(properties.get("openslide.mpp-y"))
     # For a generic TIFF OpenSlide computes mpp from the resolution tags, so OME-XML goes before it.
     generic = properties.get("openslide.vendor") == "generic-tiff"
-    aperio = _number(properties.get("aperio.MPP"))
+    aperio = parse_quantity(properties.get("aperio.MPP"))
     description = properties.get("tiff.ImageDescription") or properties.get("openslide.comment") or ""
     return [
         *([] if generic else _claim(*named, "vendor")),
         *_claim(aperio, aperio, "vendor"),
-        *_from_ome_xml(description),
+        *_from_ome_xml(properties, description),
         *(_claim(*named, "tiff_resolution") if generic else []),
-        *_from_tiff(properties),
+        *_from_tiff(properties, description),
     ]
 
 
 def _power(properties: Mapping[str, str]) -> float | None:
     """Objective power, None where none is recorded."""
-    power = _number(properties.get("openslide.objective-power"), {"x": 1.0, "X": 1.0})
+    power = parse_quantity(properties.get("openslide.objective-power"), {"x": 1.0, "X": 1.0})
     return power if power and 0 < power < math.inf else None
 
 
@@ -130,7 +106,7 @@ def _told(claim: _Claim) -> str:
 def _notes(
     chosen: _Claim, passed: list[_Claim], others: list[_Claim], properties: Mapping[str, str], power: float | None
 ) -> list[str]:
-    """Doubts about a scale: implausible or contradicting records, a decimal comma, unequal axes, the objective."""
+    """Doubts about a scale: implausible or contradicting records, a decimal comma, axes, the objective, fineness."""
     notes = [f"{_told(claim)}, which is implausible and passed over" for claim in dict.fromkeys(passed)]
     notes += [
         f"{_told(claim)}, but the scale taken is {chosen.mpp_x:.4g} ({chosen.source})"
@@ -148,6 +124,8 @@ def _notes(
         notes.append(
             f"the objective power {power:g} suggests {_OBJECTIVE_MPP / power:.3g} um/px but the scale is {mpp:.3g}"
         )
+    if mpp < _FINEST_MPP:
+        notes.append(f"{mpp:.4g} um/px is implausibly fine for brightfield; it may be ten times too small")
     return notes
 
 
@@ -158,7 +136,7 @@ def resolve_scale(
 
     A record outside mpp_min..mpp_max is passed over for the next one, which the note tells; a manifest's is refused.
     The guess is 10 / objective power. What contradicts the scale is noted: an objective power by more than 1.5 times,
-    another record by more than 1.1 times.
+    another record by more than 1.1 times. So is a scale below 0.1 um/px, finer than brightfield scanners record.
 
     Args:
         properties: as in `Slide.properties`.

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import simplejpeg
 
+from workflow_scripts.wsi.colours import RGB, YCBCR, ToRgb, rgb_converter
+
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-_JPEG = 7
-_RGB, _YCBCR = 2, 6  # PhotometricInterpretation
+_JPEG, _UNCOMPRESSED = 7, 1
 _SEPARATE = 2  # PlanarConfiguration
 _TABLES_APART = (6, 7, 33007, 34892)  # TIFF compressions whose tiles share JPEG tables
 # Adobe's marker tells a JPEG decoder whether the three components are RGB (0) or YCbCr (1).
@@ -29,8 +30,9 @@ class TiffLevel:
         tile_w, tile_h: px of a tile.
         offsets, counts: int64 `[planes * tiles]`, bytes in the file, plane by plane and row by row; a count of 0 is a
             tile that was never stored.
-        decode: from the bytes of tile `index` to its uint8 pixels `[h, w, 3 or 4]`, or `[h, w, 1]` of one plane; raises
-            where they are damaged.
+        decode: from the bytes of tile `index` to its samples `[h, w, n]`, or `[h, w, 1]` of one plane; raises where
+            they are damaged.
+        to_rgb: from all samples of a tile to uint8 `[h, w, 3]`; null where they are that.
         jpeg: decoded by libjpeg-turbo, which refuses whatever it would have to guess.
         planes: 1 where a tile holds all its colours, else 3 or 4: each colour has tiles of its own.
     """
@@ -44,6 +46,7 @@ class TiffLevel:
     decode: Callable[[bytes, int], np.ndarray]
     jpeg: bool
     planes: int = 1
+    to_rgb: ToRgb | None = None
 
     @property
     def across(self) -> int:
@@ -62,7 +65,7 @@ class TiffLevel:
 
 
 def parse_level(page: "TiffPage") -> TiffLevel:
-    """Layout of one page of 8-bit RGB or RGBA.
+    """Layout of one page whose colours `colours.require_colours` takes.
 
     Raises:
         ValueError: tifffile has no decoder for its compression.
@@ -79,13 +82,20 @@ def parse_level(page: "TiffPage") -> TiffLevel:
         decode=_jpeg_decoder(page) if jpeg else _other_decoder(page),
         jpeg=jpeg,
         planes=page.samplesperpixel if page.planarconfig == _SEPARATE else 1,
+        to_rgb=rgb_converter(page),
     )
+
+
+def has_tiny_tiles(page: "TiffPage") -> bool:
+    """Whether uncompressed tiles have less than 1024 bytes, as 16 x 16 px: libtiff 4.7 refuses to read the last one."""
+    size = page.tilewidth * page.tilelength * page.samplesperpixel * page.bitspersample // 8
+    return bool(page.is_tiled and page.compression == _UNCOMPRESSED and size < 1024)
 
 
 def _is_plain_jpeg(page: "TiffPage") -> bool:
     return (
         page.compression == _JPEG
-        and page.photometric in (_RGB, _YCBCR)
+        and page.photometric in (RGB, YCBCR)
         and page.samplesperpixel == 3
         and page.bitspersample == 8
         and page.planarconfig == 1
@@ -101,9 +111,9 @@ def _jpeg_decoder(page: "TiffPage") -> Callable[[bytes, int], np.ndarray]:
     grey, it raises, as OpenSlide does.
     """
     space = page.photometric
-    if space == _RGB and page.is_jfif:
-        space = _YCBCR  # a JFIF tile is YCbCr; some writers tag what they handed over, not what was stored
-    head = b"\xff\xd8" + _ADOBE + (b"\x00" if space == _RGB else b"\x01") + _without_app_markers(page.jpegtables or b"")
+    if space == RGB and page.is_jfif:
+        space = YCBCR  # a JFIF tile is YCbCr; some writers tag what they handed over, not what was stored
+    head = b"\xff\xd8" + _ADOBE + (b"\x00" if space == RGB else b"\x01") + _without_app_markers(page.jpegtables or b"")
 
     largest = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
 

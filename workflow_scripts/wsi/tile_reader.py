@@ -75,7 +75,7 @@ class TileReader:
         if len(stored) < len(planes):
             raise ValueError("a tile lacks the plane of a colour")
         pixels = stored[0] if len(stored) == 1 else np.concatenate(stored, axis=2)
-        return pixels if pixels.shape[2] == 3 else np.asarray(flatten(Image.fromarray(pixels)))
+        return layout.to_rgb(pixels) if layout.to_rgb else pixels
 
     def _stored(self, layout: TiffLevel, index: int) -> np.ndarray | None:
         """What one entry of the level's `offsets` holds; None where nothing was stored."""

@@ -235,12 +235,14 @@ def test_tiles_that_were_never_stored_are_background_as_in_openslide(tmp_path):
 
 def test_what_is_not_certain_is_left_to_openslide(tmp_path):
     pixels, common = texture(600, 500), {"tile": (256, 256), "metadata": None, "compression": "jpeg"}
-    tifffile.imwrite(tmp_path / "grey.tiff", pixels[..., 0], photometric="minisblack", **common)
+    alpha = np.dstack([pixels, np.full((500, 600), 255, np.uint8)])
+    extra = {"photometric": "rgb", "extrasamples": ["unassalpha"]}
+    tifffile.imwrite(tmp_path / "alpha.tiff", alpha, **(common | extra | {"compression": "zlib"}))
     tifffile.imwrite(tmp_path / "lzw.tiff", pixels, photometric="rgb", **(common | {"compression": "lzw"}))
-    with tifffile.TiffWriter(tmp_path / "twins.tiff") as writer:  # two pages of the size of level 0
-        for seed in (0, 1):
-            writer.write(texture(600, 500, seed), photometric="ycbcr", subsampling=(2, 2), subfiletype=0, **common)
-    for name in ("grey", "lzw", "twins"):
+    with tifffile.TiffWriter(tmp_path / "twins.tiff") as writer:  # two pages of the size of level 1
+        for kind, size in ((0, (600, 500)), (1, (300, 250)), (0, (300, 250))):
+            writer.write(texture(*size, kind), photometric="ycbcr", subsampling=(2, 2), subfiletype=kind, **common)
+    for name in ("alpha", "lzw", "twins"):
         with open_slide(tmp_path / f"{name}.tiff") as slide:
             assert not _is_direct(slide), name
             mine = slide.read(10, 20, 500, 400, 500, 400)

@@ -6,6 +6,7 @@ from workflow_scripts.wsi.scale import resolve_scale
 from workflow_scripts.wsi.slide import open_slide
 
 SETTINGS = Slides()
+TAGS = {"tiff.XResolution": "20000", "tiff.YResolution": "20000", "tiff.ResolutionUnit": "centimeter"}
 OME = (
     '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image><Pixels {}/>'
     "</Image></OME>"
@@ -156,13 +157,13 @@ def test_a_contradicting_objective_is_told_but_not_refused():
     ],
 )
 def test_ome_xml(attributes, expected):
-    properties = {"tiff.ImageDescription": OME.format(attributes), "tiff.mpp-x": "2", "tiff.mpp-y": "2"}
+    properties = {"tiff.ImageDescription": OME.format(attributes), **TAGS}
     scale = resolve_scale(properties, None, SETTINGS)
     assert scale[:2] == pytest.approx(expected) and scale.source == "ome_xml"
 
 
 def test_tiff_resolution_comes_after_ome_xml():
-    properties = {"tiff.mpp-x": "0.5", "tiff.mpp-y": "0.5"}
+    properties = TAGS
     assert resolve_scale(properties, None, SETTINGS).source == "tiff_resolution"
     broken = properties | {"tiff.ImageDescription": "<OME broken"}
     assert resolve_scale(broken, None, SETTINGS).source == "tiff_resolution"
@@ -187,3 +188,36 @@ def test_real_slides(data):
         with open_slide(data / "slides" / name) as slide:
             assert _reason(slide.properties) == reason
             assert resolve_scale(slide.properties, 0.5, SETTINGS)[:3] == (0.5, 0.5, "manifest")
+
+
+@pytest.mark.parametrize(
+    ("unit", "density"),
+    [("micrometer", 2), ("millimeter", 2000), ("centimeter", 20_000), ("inch", 50_800)],
+)
+def test_every_unit_of_the_resolution_tags(unit, density):
+    tags = {"tiff.ResolutionUnit": unit, "tiff.XResolution": str(density), "tiff.YResolution": str(density)}
+    assert resolve_scale(tags, None, SETTINGS)[:3] == (0.5, 0.5, "tiff_resolution")
+
+
+@pytest.mark.parametrize("unit", ["micron", "um", "\\u00B5m", "µm"])
+def test_imagejs_unit_stands_in_its_description(unit):
+    tags = {"tiff.ResolutionUnit": "none", "tiff.XResolution": "2", "tiff.YResolution": "4"}
+    said = {"tiff.ImageDescription": f"ImageJ=1.53t\nunit={unit}\nloop=false\n"}
+    assert resolve_scale(tags | said, None, SETTINGS)[:3] == (0.5, 0.25, "tiff_resolution")
+    assert _reason(tags | {"tiff.ImageDescription": "ImageJ=1.53t\nunit=pixel\n"}) == "no_mpp"
+    assert _reason(tags | {"tiff.ImageDescription": "unit=micron\n"}) == "no_mpp"
+
+
+def test_the_scale_is_that_of_the_image_that_is_the_slide():
+    image = "<Image><Pixels PhysicalSizeX='{}'/></Image>"
+    description = f"<OME>{image.format(4)}{image.format(0.5)}</OME>"
+    properties = {"tiff.ImageDescription": description}
+    assert resolve_scale(properties | {"ome.image": "1"}, None, SETTINGS)[:2] == (0.5, 0.5)
+    assert resolve_scale(properties, None, SETTINGS)[:2] == (4, 4)
+
+
+@pytest.mark.parametrize(("mpp", "told"), [(0.05, True), (0.099, True), (0.1, False), (0.12, False)])
+@pytest.mark.parametrize("given", [True, False])
+def test_a_scale_too_fine_for_brightfield_is_told(mpp, told, given):
+    scale = resolve_scale({} if given else _vendor(str(mpp), str(mpp)), mpp if given else None, SETTINGS)
+    assert scale.mpp_x == mpp and ("implausibly fine" in scale.note) == told

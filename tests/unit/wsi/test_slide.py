@@ -139,7 +139,8 @@ def test_an_ome_pyramid_gives_its_levels(tmp_path):
         writer.write(big[::2, ::2] + 1, subfiletype=1, photometric="rgb", tile=(64, 64))
     backend = open_plain(str(tmp_path / "p.ome.tif"), b"II*\0")
     assert backend.dimensions == [(384, 256), (192, 128)]
-    assert backend.properties["tiff.mpp-x"] == "0.5"
+    assert backend.properties["tiff.XResolution"] == "20000.0"
+    assert backend.properties["tiff.ResolutionUnit"] == "centimeter"
     assert (np.asarray(backend.read(1, 100, 100, 20, 20)) == 101).all()
 
 
