@@ -11,8 +11,9 @@ from workflow_scripts.core.status import SlideError
 from workflow_scripts.tissue.focus import Readable, measure_focus
 from workflow_scripts.tissue.pen_ink import find_ink, ink_colours, ink_to_remove, is_stain
 from workflow_scripts.tissue.polygons import mask_polygons, rasterise
-from workflow_scripts.tissue.segment import segment
+from workflow_scripts.tissue.segment import refuse_dark_background, segment
 from workflow_scripts.tissue.shapes import fill_small_holes
+from workflow_scripts.tissue.unscanned import find_unscanned
 from workflow_scripts.tissue.user_masks import read_user_mask
 
 _TOLD = 0.01  # fractions from here on are worth a note
@@ -64,6 +65,10 @@ def find_outline(view: Overview, masks: list[str], width: int, height: int, sett
             a slide of which too much cannot be read.
     """
     shape = view.rgb.shape[:2]
+    if not masks:
+        _refuse_damage(view.unreadable_fraction, settings.max_unreadable_fraction)
+        refuse_dark_background(view.rgb[view.read_ok])
+    view = _with_glass(view, find_unscanned(view.rgb, view.um_per_px))
     ink = find_ink(view.rgb, view.um_per_px)
     if masks:
         polygons, note = read_user_mask(masks, shape, width, height, view.bounds)
@@ -73,12 +78,16 @@ def find_outline(view: Overview, masks: list[str], width: int, height: int, sett
         ink &= mask
         notes = [note, _pen_note(_share(ink, mask), kept=True)]
         return Outline(polygons, mask, ink, _share(ink, mask), None, "; ".join(filter(None, notes)))
-    _refuse_damage(view.unreadable_fraction, settings.max_unreadable_fraction)
     mask, threshold, note = _segment_beside_ink(view, ink, settings)
     pen_fraction = _share(ink, mask)
     if not mask.any():
         raise SlideError("no_tissue", _nothing(settings, threshold, pen_fraction))
     return Outline(mask_polygons(mask, width, height), mask, ink, pen_fraction, threshold, note)
+
+
+def _with_glass(view: Overview, unscanned: np.ndarray) -> Overview:
+    """The same with white where nothing was scanned: neither tissue nor ink."""
+    return view._replace(rgb=np.where(unscanned[..., None], np.uint8(255), view.rgb)) if unscanned.any() else view
 
 
 def _segment_beside_ink(view: Overview, ink: np.ndarray, settings: Tissue) -> tuple[np.ndarray, float, str]:

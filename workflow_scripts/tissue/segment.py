@@ -32,8 +32,15 @@ def find_method(name: str) -> Method:
     return cast(Method, import_module(f"workflow_scripts.tissue.method_{name}"))
 
 
-def _refuse_dark_background(rgb: np.ndarray) -> None:
-    """Brightfield slides have light behind the tissue; fluorescence has none."""
+def refuse_dark_background(rgb: np.ndarray) -> None:
+    """Brightfield slides have light behind the tissue; fluorescence has none.
+
+    Args:
+        rgb: uint8 `[n, 3]`.
+
+    Raises:
+        SlideError: `not_brightfield`.
+    """
     dark = np.mean(rgb.max(axis=-1) < 64)
     bright = np.mean(rgb.min(axis=-1) > 128)
     if dark > 0.5 and bright < 0.05:
@@ -60,12 +67,8 @@ def segment(
 
     Returns:
         bool `[h, w]`, and the threshold in the method's unit (saturation 0..1, optical density from 0).
-
-    Raises:
-        SlideError: `not_brightfield` for a dark background.
     """
     read_ok = np.ones(rgb.shape[:2], bool) if read_ok is None else read_ok
-    _refuse_dark_background(rgb[read_ok])
     method = find_method(settings.method)
     score = method.score(rgb, settings.smooth_um / um_per_px)
     score[rgb.max(axis=2) <= _BLACK] = 0

@@ -11,7 +11,7 @@ from workflow_scripts.config.base import names_in
 from workflow_scripts.core.status import SlideError
 from workflow_scripts.tissue.method_optical_density import FULL_SCALE, optical_density
 from workflow_scripts.tissue.method_saturation import saturation
-from workflow_scripts.tissue.segment import find_method, segment
+from workflow_scripts.tissue.segment import find_method, refuse_dark_background, segment
 from workflow_scripts.tissue.shapes import close_mask, drop_small, fill_small_holes
 from workflow_scripts.wsi.pixels import read_overview
 from workflow_scripts.wsi.slide import open_slide
@@ -120,12 +120,12 @@ def test_fluorescence_is_told_apart(data):
     rgb = np.zeros((100, 100, 3), np.uint8)
     rgb[40:60, 40:60, 0] = 255
     with pytest.raises(SlideError) as caught:
-        segment(rgb, 8.0, Tissue())
+        refuse_dark_background(rgb.reshape(-1, 3))
     assert caught.value.reason == "not_brightfield"
     with open_slide(data / "slides" / "test3-TRITC-2-560.ndpi") as slide:
         overview, _ = read_overview(slide, 113, 139)
     with pytest.raises(SlideError):
-        segment(overview, 8.0, Tissue())
+        refuse_dark_background(overview.reshape(-1, 3))
 
 
 @pytest.mark.parametrize("method", ["saturation", "optical_density"])
