@@ -55,6 +55,12 @@ BAD = {
 }
 
 
+def copied(source: Path, target: Path) -> Path:
+    """The same pixels as another slide, but not its bytes: a slide may stand in one row only."""
+    target.write_bytes(source.read_bytes() + target.name.encode())
+    return target
+
+
 def real_manifest(data: Path, bad: Path, path: Path) -> None:
     """Eight lymph node slides with labels, all other slides, and the broken files."""
     rows = []
@@ -66,12 +72,13 @@ def real_manifest(data: Path, bad: Path, path: Path) -> None:
             rows.append((file_path.stem, file_path, "", record["label"]))
     for number, name in enumerate(SLIDES):
         file_path, mpp = data / "slides" / name, ""
-        if name.startswith("given_"):  # a slide may stand in one row only, so the other has one byte more at its end
-            file_path, mpp = path.parent / name, "0.5"
-            file_path.write_bytes((data / "slides" / name.removeprefix("given_")).read_bytes() + b"\0")
+        if name.startswith("given_"):
+            file_path, mpp = copied(data / "slides" / name.removeprefix("given_"), path.parent / name), "0.5"
         rows.append((f"slide_{number:02d}", file_path, mpp, ""))
     for number, name in enumerate(BAD):
         file_path = bad / name if (bad / name).exists() else data / "bad" / name
+        if name.startswith("wrong_ext_svs"):  # a good slide as it is, but for its name
+            file_path = copied(file_path, path.parent / name)
         rows.append((f"bad_{number:02d}", file_path, "", ""))
     lines = ["slide_id,path,mpp,label"] + [",".join(map(str, row)) for row in rows]
     path.write_text("\n".join(lines) + "\n")
