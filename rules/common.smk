@@ -178,11 +178,16 @@ def as_inputs(paths):
     return [path for path in paths if "{" not in path]
 
 
-def slide_row(wildcards, files=(), **more):
-    """Param: what the manifest says of the slide's file, and more that a rule is told with it.
+def row_with(wildcards, files, more):
+    """What the manifest says of a slide's file, and more that a rule is told with it.
 
     Of files that cannot be input (`as_inputs`) the time stands here, so that a change of them is seen all the same.
     """
     row = stages.slide_settings(CFG, row_of(wildcards)) | more
     times = {path: os.stat(path).st_mtime_ns for path in (row["path"], *files) if "{" in path and os.path.exists(path)}
     return stages.as_json(row | ({"times": times} if times else {}))
+
+
+def slide_row(wildcards):  # no **more: Snakemake would give the job's resources, which differ from run to run
+    """Param: what the manifest says of the slide's file."""
+    return row_with(wildcards, (), {})

@@ -25,8 +25,8 @@ rule import_features:
         cfg=settings("import_features"),
         regions_cfg=settings("import_features", "regions"),
         slides_cfg=settings("import_features", "slides"),
-        row=lambda wildcards: slide_row(
-            wildcards, source_files(row_of(wildcards)).inputs(), names=SOURCE_NAMES[wildcards.slide]
+        row=lambda wildcards: row_with(
+            wildcards, source_files(row_of(wildcards)).inputs(), {"names": SOURCE_NAMES[wildcards.slide]}
         ),
         code=code("import_features"),
         encoder=ENCODER,

@@ -1,5 +1,6 @@
 """What a plan costs, and what is asked for by name: slides as empty files, for a dry run opens none."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -41,6 +42,16 @@ def test_a_slide_that_no_row_has_is_told_by_its_name(tmp_path: Path, name: str) 
     result = snakemake(tmp_path, f"results/large/check/{name}.parquet", "-n", "--configfile", str(tmp_path / "my.yaml"))
     assert result.returncode != 0
     assert f"no row of slides.csv has the slide_id {name}" in result.stdout
+
+
+def test_a_job_is_told_of_its_slide_what_the_manifest_says_and_nothing_else(tmp_path: Path) -> None:
+    """What else stood in the param, such as resources that only the job itself knows, would run it again."""
+    make_cohort(tmp_path, 60, shards=1)
+    name = "TCGA-10-00000-01Z-00-DX1"
+    file = f"results/large/check/{name}.parquet"
+    output = snakemake(tmp_path, file, "-n", "-p", "--configfile", str(tmp_path / "my.yaml")).stdout
+    row = json.loads(re.search(r"check_slide .*--row '([^']*)'", output)[1])
+    assert row == {"slide_id": name, "path": f"slides/{name}.svs", "mpp": None}
 
 
 def granted(folder: Path, *args: str) -> dict[str, set[str]]:
