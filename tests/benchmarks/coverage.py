@@ -27,12 +27,13 @@ from workflow_scripts.core.tasks import KINDS, METRICS
 from workflow_scripts.mil.bags import Bags, target_array
 from workflow_scripts.mil.crossval import predict_jobs
 from workflow_scripts.mil.head import Job
-from workflow_scripts.mil.intervals import Scores, difference, interval
+from workflow_scripts.mil.intervals import difference, interval
 from workflow_scripts.mil.metrics import metrics_of
 from workflow_scripts.mil.metrics.survival import brier_times
 from workflow_scripts.mil.predictions import Predicted, prediction_table, read_tested
 from workflow_scripts.mil.scoring import score
 from workflow_scripts.mil.splits import Cohort, deal_folds
+from workflow_scripts.mil.variance import Scores
 
 DIM, CARRIERS = 16, 4
 SIGNAL = {"classification": 0.35, "ordinal": 0.6, "survival": 0.4, "regression": 0.4}
@@ -44,8 +45,9 @@ FIXED = {"logistic": {"c": 1.0}, "ridge": {"alpha": 10.0}}
 class Condition:
     """What cohorts are drawn from: head, kind of task, patients, whether labels can be learnt, share of positives.
 
-    `shared` is the share of the noise's variance that both representations have in common, as two models of the same
-    patches have.
+    Of ordinal tasks `positive` is the share of the highest of three grades, and the one below has twice as many; 0.5
+    stands for equal shares. `shared` is the share of the noise's variance that both representations have in common, as
+    two models of the same patches have.
     """
 
     head: str
@@ -69,7 +71,8 @@ def conditions(patients: list[int]) -> list[Condition]:
     pairs += [("logistic", "ordinal"), ("cox", "survival"), ("ridge", "regression")]
     both = (False, True)
     found = [Condition(*pair, n, signal) for n in patients for pair in pairs for signal in both]
-    found += [Condition(*classification, n, signal, 0.15) for n in patients if n >= 60 for signal in both]
+    rare = [(classification, n) for n in patients if n >= 60] + [(pairs[2], n) for n in patients if n >= 200]
+    found += [Condition(*pair, n, signal, 0.15) for pair, n in rare for signal in both]
     found += [
         Condition(*pair, n, True, shared=0.8) for n in (60, 200) for pair in pairs if n in patients and pair[0] != "knn"
     ]
@@ -83,7 +86,9 @@ def draw(condition: Condition, random: np.random.Generator) -> tuple[list[Any], 
         target = (np.arange(n) < round(n * condition.positive)).astype(int)
         hidden, labels = 2.0 * target - 1, [("a", "b")[i] for i in target]
     elif condition.kind == "ordinal":
-        target = np.arange(n) % 3
+        grades = np.arange(n) / n
+        target = (grades > 1 - 3 * condition.positive).astype(int) + (grades > 1 - condition.positive)
+        target = np.arange(n) % 3 if condition.positive == 0.5 else target
         hidden, labels = target - 1.0, [("G1", "G2", "G3")[i] for i in target]
     else:
         hidden = random.standard_normal(n)
@@ -108,7 +113,8 @@ def scores_of_cohort(
     classes = sorted(set(labels)) if kind.has_classes else []
     groups = kind.groups(labels)
     strata = np.array([sorted(set(groups)).index(group) for group in groups])
-    splits = deal_folds(Cohort(names, names, strata), folds, repeats, seed)
+    finer = None if kind.finer is None else [kind.finer(label) for label in labels]
+    splits = deal_folds(Cohort(names, names, strata, finer), folds, repeats, seed)
     columns = [list(part) for part in zip(*labels, strict=True)] if isinstance(labels[0], tuple) else [labels]
     truth = {column.name: values for column, values in zip(kind.truth, columns, strict=True)}
     table = pa.table({"slide_id": names, "patient_id": names} | truth)
@@ -125,7 +131,7 @@ def scores_of_cohort(
         tested = read_tested(predicted, kind, classes, by_slide=False, times=bags.times)
         found.append(
             {
-                metric: score(metric, kind, tested, "folds", folds - 1, HEADS[condition.head].common_scale).scores
+                metric: score(metric, kind, tested, "folds", folds - 1, HEADS[condition.head]).scores
                 for metric in metrics_of(condition.kind, len(classes))
                 if METRICS[metric].has_interval
             }

@@ -31,6 +31,7 @@ class Metric:
         learnt_again: what of the variance that models owe to the choice of their training patients adds to that of the
             metric once more (docs/benchmark.md): all of it, or half where classes are predicted, for a threshold lets
             only half of it through pair by pair.
+        squares: whether it is a mean of squared errors of what is predicted, or one less such a mean.
         has_interval: whether the interval of `mil.intervals` was shown to cover it (docs/benchmark.md).
     """
 
@@ -41,6 +42,7 @@ class Metric:
     bounds: tuple[float, float] = (0.0, 1.0)
     two_classes: bool = False
     learnt_again: float = 1.0
+    squares: bool = False
     has_interval: bool = True
 
 
@@ -114,7 +116,7 @@ _OF_CLASSES = {
     "macro_f1": Metric("macro F1", learnt_again=0.5),
 }
 _OF_PROBABILITIES = {
-    "brier": Metric("Brier score", larger_is_better=False),
+    "brier": Metric("Brier score", larger_is_better=False, squares=True),
     "calibration_error": Metric("calibration error", larger_is_better=False, has_interval=False),
 }
 _CLASSIFICATION = Kind(
@@ -159,7 +161,7 @@ KINDS: dict[str, Kind] = {
         metrics={
             "c_index": Metric("C-index", chance=0.5, ranks=True),
             "time_dependent_auc": Metric("time-dependent AUC", chance=0.5, ranks=True),
-            "integrated_brier": Metric("integrated Brier score", larger_is_better=False),
+            "integrated_brier": Metric("integrated Brier score", larger_is_better=False, squares=True),
         },
         headline="c_index",
         figure="survival",
@@ -172,7 +174,7 @@ KINDS: dict[str, Kind] = {
         truth=(Column("value", "float64"),),
         prediction=Column("predicted", "float64"),
         metrics={
-            "r2": Metric("R squared", bounds=(-math.inf, 1.0)),
+            "r2": Metric("R squared", bounds=(-math.inf, 1.0), squares=True),
             "mean_absolute_error": Metric("mean absolute error", larger_is_better=False, bounds=(0.0, math.inf)),
             "pearson": Metric("Pearson correlation", chance=0.0, bounds=(-1.0, 1.0)),
             "spearman": Metric("Spearman correlation", chance=0.0, ranks=True, bounds=(-1.0, 1.0)),

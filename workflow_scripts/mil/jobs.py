@@ -93,7 +93,7 @@ def require_unseen(representation: str, saw: Sequence[Sequence[int]]) -> None:
 
 
 def budget_facts(splits: pa.Table, patient_of: dict[str, str], design: str) -> dict[str, dict[str, Any]]:
-    """What the inference has to know of the splits of each budget: `design` and `learnt_per_left` (`mil.intervals`).
+    """What the inference has to know of the splits of each budget: `design` and `learnt_per_left` (`mil.variance`).
 
     Few-shot budgets are draws, whatever the whole splits are: each learns from other patients.
 

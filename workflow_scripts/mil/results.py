@@ -13,10 +13,11 @@ from workflow_scripts.core.budgets import WHOLE
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.tasks import KINDS, METRICS
-from workflow_scripts.mil.intervals import Interval, difference, holm, interval, mean_of, spread
+from workflow_scripts.mil.intervals import Interval, difference, holm, interval, spread
 from workflow_scripts.mil.metrics import metrics_of
 from workflow_scripts.mil.predictions import read_tested
 from workflow_scripts.mil.scoring import Scored, score
+from workflow_scripts.mil.variance import mean_of
 
 Row = dict[str, Any]
 _FACTS = ("task", "kind", "family", "level", "n_slides", "n_excluded", "splits")
@@ -67,9 +68,8 @@ def score_cells(table: pa.Table, facts: dict[str, Any]) -> list[Cell]:
             rows = mine.filter(pc.equal(mine["budget"], budget))
             tested = read_tested(rows, kind, classes, facts["level"] == "slide", facts.get("times", []))
             for metric in metrics_of(facts["kind"], len(classes)):
-                common_scale = HEADS[head].common_scale and facts["balanced"]
-                arguments = (design["design"], design["learnt_per_left"], common_scale)
-                scored[budget, metric] = score(metric, kind, tested, *arguments)
+                of_splits = (design["design"], design["learnt_per_left"], HEADS[head], facts["balanced"])
+                scored[budget, metric] = score(metric, kind, tested, *of_splits)
         cells.append(Cell(facts, head, failures, scored))
     return cells
 

@@ -6,12 +6,13 @@ from itertools import groupby
 
 import numpy as np
 
+from workflow_scripts.core.heads import HeadEntry
 from workflow_scripts.core.tasks import METRICS as FACTS
 from workflow_scripts.core.tasks import Kind
-from workflow_scripts.mil.intervals import Design, Scores, influence
 from workflow_scripts.mil.metrics import METRICS
 from workflow_scripts.mil.metrics.within import LeftOut, jackknife, within_folds
 from workflow_scripts.mil.predictions import Round, Tested
+from workflow_scripts.mil.variance import Design, Scores, influence, learning_effect
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,13 @@ def smallest_group(kind: Kind, tested: Tested) -> int:
 
 
 def score(
-    metric: str, kind: Kind, tested: Tested, design: Design, learnt_per_left: float, common_scale: bool
+    metric: str,
+    kind: Kind,
+    tested: Tested,
+    design: Design,
+    learnt_per_left: float,
+    head: HeadEntry,
+    balanced: bool = True,
 ) -> Scored:
     """A metric of all tests.
 
@@ -63,9 +70,11 @@ def score(
         tested: predictions of one head and budget.
         design: how the splits were made.
         learnt_per_left: see `Scores`.
-        common_scale: whether scores of models of different folds mean the same.
+        head: what is known of the head; its `common_scale` holds where all folds have the same share of each class.
+        balanced: whether folds were dealt by chance with the same share of each class in all of them.
     """
-    apart = FACTS[metric].ranks and not common_scale and design == "folds"
+    facts = FACTS[metric]
+    apart = facts.ranks and not (head.common_scale and balanced) and design == "folds"
     found = [_left_out(metric, one, tested, apart) for one in tested.rounds]
     groups = group_numbers(kind, tested)
     classes = groups if kind.has_classes else None
@@ -77,18 +86,30 @@ def score(
         influences.append(np.mean([_influence(*pair, tested, classes) for pair in pairs], axis=0))
         noise.append(np.mean([result.ranking_noise for _, result in pairs]) / len(pairs))  # seeds may share none of it
         by_fold.append(_by_fold(metric, [one for one, _ in pairs]))
+    moved = np.array(influences)
+    fold = _folds(tested) if facts.squares and head.fits_loss and balanced and design == "folds" else None
     scores = Scores(
         np.array(values),
-        np.array(influences),
+        moved,
         design,
         learnt_per_left,
         groups,
         smallest_group(kind, tested),
-        FACTS[metric].learnt_again,
+        facts.learnt_again,
         len(np.unique(tested.rounds[0].fold)) if apart else 1,
         float(np.mean(noise)) if apart else 0.0,
+        learning=None if fold is None or len(fold) < 2 else learning_effect(moved, fold),
     )
     return Scored(scores, np.array(by_seed), np.concatenate(by_fold), apart, tested.patient_ids)
+
+
+def _folds(tested: Tested) -> np.ndarray | None:
+    """Fold that tests each patient in each repeat, int64 `[R, G]`; None where a repeat does not test all of them."""
+    found = np.full((len({one.repeat for one in tested.rounds}), len(tested.patient_ids)), -1)
+    for row, (_, group) in zip(found, groupby(tested.rounds, key=lambda one: one.repeat), strict=True):
+        one = next(group)
+        row[tested.patients[one.case]] = one.fold
+    return found if (found >= 0).all() else None
 
 
 def _left_out(metric: str, one: Round, tested: Tested, apart: bool) -> LeftOut:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.benchmarks.coverage import Condition, run
-from workflow_scripts.mil.intervals import Scores, difference, holm, influence, interval, mean_of, spread, variance
+from tests.benchmarks.coverage import Condition, run, scores_of_cohort
+from workflow_scripts.mil.intervals import difference, holm, interval, spread
 from workflow_scripts.mil.metrics import METRICS, Outcomes, jackknife
+from workflow_scripts.mil.variance import Scores, influence, learning_effect, mean_of, variance
 
 UNIT = (0.0, 1.0)
 
@@ -65,6 +66,54 @@ def test_variance_of_folds_adds_what_is_learnt_up_to_what_is_tested():
     assert variance(scores([0.7, 0.7], noisy, ranking_noise=within)) == pytest.approx(patients + within / 2)
     half = variance(scores([0.7, 0.7], noisy, learnt_again=0.5))
     assert half == pytest.approx(patients + 2 * within + within / 2)
+
+
+def test_learning_effect_is_what_a_patient_moves_by_being_learnt_from():
+    """Tests of a known model: a patient's own part, and what each other moves it by unless both share a fold."""
+    random = np.random.default_rng(5)
+    repeats, patients, folds = 20000, 12, 3
+    moves = random.normal(size=(patients, patients))
+    np.fill_diagonal(moves, 0.0)
+    own = random.normal(size=patients)
+    fold = np.array([random.permutation(patients) % folds for _ in range(repeats)])
+    apart = fold[:, :, None] != fold[:, None, :]
+    influences = own + (apart * moves).sum(axis=2)
+    expected = moves.sum(axis=0) * (1 - 1 / folds)
+    # what all others move a test by cannot be told from its own part: folds are of one size
+    constant = moves.sum(axis=1).sum() / (patients - 1) - moves.sum(axis=1) / (patients - 1)
+    assert learning_effect(influences, fold) == pytest.approx(expected - constant * (1 - 1 / folds), abs=0.15)
+
+
+def test_what_learning_takes_back_lessens_the_variance():
+    """With c = 1 of all pairs nothing changes, with 0 half of what tested pairs add goes, and few patients keep all."""
+    random = np.random.default_rng(6)
+    noise = (random.normal(size=400) * 2 + random.normal(size=(2, 400))) * 0.01
+    plain = scores([0.7, 0.7], noise)
+    told = variance(plain)
+    mean, within = noise.mean(axis=0), noise.var(axis=0, ddof=1).sum()
+    pairs = min(4 * within, float((mean**2).sum()) - within / 2)
+    same = scores([0.7, 0.7], noise, learning=mean * pairs / (mean**2).sum())
+    assert variance(same) == pytest.approx(told)
+    none = scores([0.7, 0.7], noise, learning=mean * 0)
+    common = 40 / 400
+    assert variance(none) == pytest.approx(told + pairs * ((1 + common) ** 2 / 2 - 2))
+    few = noise[:, :40]
+    assert variance(scores([0.7, 0.7], few, learning=few[0] * 0)) == variance(scores([0.7, 0.7], few))
+
+
+@pytest.mark.parametrize(
+    "kind, head, metric",
+    [
+        ("regression", "ridge", "r2"),
+        pytest.param("classification", "logistic", "brier", marks=pytest.mark.slow),
+    ],
+)
+def test_variance_of_a_loss_without_signal_is_that_of_cohorts(kind, head, metric):
+    """Models that make squared errors small take back half of what tests of pairs add; else it is 2.7 times as much."""
+    condition = Condition(head, kind, 200, signal=False)
+    found = [one for seed in range(40) for one in scores_of_cohort(condition, 5, 5, seed)[metric]]
+    truth = np.var([one.value for one in found], ddof=1)
+    assert 0.7 < np.mean([variance(one) for one in found]) / truth < 1.8
 
 
 def test_variance_of_one_deal_takes_the_bound_and_of_a_held_out_part_the_tested_alone():

@@ -7,17 +7,18 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tests.unit.mil.planted import CLASSES, predictions
+from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.tasks import KINDS
-from workflow_scripts.mil.intervals import variance
 from workflow_scripts.mil.predictions import Predicted, prediction_table, read_tested
 from workflow_scripts.mil.scoring import score, smallest_group
+from workflow_scripts.mil.variance import variance
 
 KIND = KINDS["classification"]
 
 
 def scored(table, common_scale=True, design="folds", metric="auc"):
     tested = read_tested(table, KIND, CLASSES, by_slide=False)
-    return score(metric, KIND, tested, design, 3.0, common_scale)
+    return score(metric, KIND, tested, design, 3.0, HEADS["logistic"], balanced=common_scale)
 
 
 def areas(frame):

@@ -54,7 +54,7 @@ def stage(head, label, vectors_of, folds=4, repeats=2, patients=None, seed=0, **
         rounds.append(predictions.Round(repeat, 0, order, np.concatenate(fold), outcomes))
     labels = [("a", "b")[i] for i in label]
     tested = predictions.Tested(slides, numbers, names, labels, rounds)
-    scores = score("auc", KIND, tested, "folds", folds - 1.0, HEADS[head].common_scale).scores
+    scores = score("auc", KIND, tested, "folds", folds - 1.0, HEADS[head]).scores
     return interval(scores, (0.0, 1.0))
 
 

@@ -5,9 +5,9 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from tests.unit.mil import outcomes as made
-from workflow_scripts.mil.intervals import influence
 from workflow_scripts.mil.metrics import METRICS
 from workflow_scripts.mil.metrics.within import jackknife, within_folds
+from workflow_scripts.mil.variance import influence
 
 
 def counted(outcomes, folds, credit):
