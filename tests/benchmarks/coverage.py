@@ -27,7 +27,7 @@ from workflow_scripts.core.tasks import KINDS, METRICS
 from workflow_scripts.mil.bags import Bags, target_array
 from workflow_scripts.mil.crossval import predict_jobs
 from workflow_scripts.mil.head import Job
-from workflow_scripts.mil.intervals import difference, interval
+from workflow_scripts.mil.intervals import covers, difference, interval
 from workflow_scripts.mil.metrics import metrics_of
 from workflow_scripts.mil.metrics.survival import brier_times
 from workflow_scripts.mil.predictions import Predicted, prediction_table, read_tested
@@ -129,13 +129,12 @@ def scores_of_cohort(
         ]
         predicted = prediction_table(condition.head, kind, table, tests)
         tested = read_tested(predicted, kind, classes, by_slide=False, times=bags.times)
-        found.append(
-            {
-                metric: score(metric, kind, tested, "folds", folds - 1, HEADS[condition.head]).scores
-                for metric in metrics_of(condition.kind, len(classes))
-                if METRICS[metric].has_interval
-            }
-        )
+        head = HEADS[condition.head]
+        scored = {
+            metric: score(metric, kind, tested, "folds", folds - 1, head).scores
+            for metric in metrics_of(condition.kind, len(classes))
+        }
+        found.append({metric: scores for metric, scores in scored.items() if covers(METRICS[metric], scores)})
     return {metric: [scores[metric] for scores in found] for metric in found[0]}
 
 

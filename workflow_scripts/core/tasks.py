@@ -32,6 +32,7 @@ class Metric:
             metric once more (docs/benchmark.md): all of it, or half where classes are predicted, for a threshold lets
             only half of it through pair by pair.
         squares: whether it is a mean of squared errors of what is predicted, or one less such a mean.
+        by_share: whether classes weigh in it by their share of the cases; heads are fitted as if all were as large.
         has_interval: whether the interval of `mil.intervals` was shown to cover it (docs/benchmark.md).
     """
 
@@ -43,6 +44,7 @@ class Metric:
     two_classes: bool = False
     learnt_again: float = 1.0
     squares: bool = False
+    by_share: bool = False
     has_interval: bool = True
 
 
@@ -111,12 +113,12 @@ def _by_event(labels: Sequence[tuple[float, bool]]) -> list[str]:
 _WITH_VALUE = "with a value"
 
 _OF_CLASSES = {
-    "accuracy": Metric("accuracy", learnt_again=0.5),
+    "accuracy": Metric("accuracy", learnt_again=0.5, by_share=True),
     "balanced_accuracy": Metric("balanced accuracy", learnt_again=0.5),
-    "macro_f1": Metric("macro F1", learnt_again=0.5),
+    "macro_f1": Metric("macro F1", learnt_again=0.5, by_share=True),
 }
 _OF_PROBABILITIES = {
-    "brier": Metric("Brier score", larger_is_better=False, squares=True),
+    "brier": Metric("Brier score", larger_is_better=False, squares=True, by_share=True),
     "calibration_error": Metric("calibration error", larger_is_better=False, has_interval=False),
 }
 _CLASSIFICATION = Kind(

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
+from workflow_scripts.core.tasks import Metric
 from workflow_scripts.mil.variance import Scores, variance
 
 LEVEL = 0.95
+_RARE = 0.5  # of an equal share: a class of less is rare
 # Standard error of a share of m cases that is given at least: with it, the lower limit of a share of 1 is about
 # 1 - 3 / m, the rule of three (Hanley and Lippman-Hand 1983).
 _LEAST_ERROR = 0.41
@@ -28,6 +30,18 @@ class Interval:
     low: float
     high: float
     error: float
+
+
+def covers(metric: Metric, scores: Scores) -> bool:
+    """Whether the interval of a metric was shown to cover it (docs/benchmark.md).
+
+    Heads balance the classes. Where one is rare, its few patients move the threshold, and with it all tests alike,
+    which repeats of the folds hardly show; metrics that weigh classes by their share go with it. Models that are fixed,
+    of a part held out, do not move.
+    """
+    classes = len(np.unique(scores.group))
+    rare = scores.smallest * classes < _RARE * len(scores.group)
+    return metric.has_interval and not (metric.by_share and rare and scores.design != "held_out")
 
 
 def interval(scores: Scores, bounds: tuple[float, float]) -> Interval:

@@ -13,7 +13,7 @@ from workflow_scripts.core.budgets import WHOLE
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.tasks import KINDS, METRICS
-from workflow_scripts.mil.intervals import Interval, difference, holm, interval, spread
+from workflow_scripts.mil.intervals import Interval, covers, difference, holm, interval, spread
 from workflow_scripts.mil.metrics import metrics_of
 from workflow_scripts.mil.predictions import read_tested
 from workflow_scripts.mil.scoring import Scored, score
@@ -142,7 +142,7 @@ def _rows_of(cell: Cell, primary: dict[str, str]) -> list[Row]:
 def _numbers(metric: str, scored: Scored) -> Row:
     scores = scored.scores
     found = interval(scores, METRICS[metric].bounds)
-    if not METRICS[metric].has_interval:
+    if not covers(METRICS[metric], scores):
         found = Interval(found.value, math.nan, math.nan, math.nan)
     seeds = scored.by_seed
     return {
@@ -215,7 +215,7 @@ def _comparisons(one: Cell, two: Cell, primary: dict[str, str]) -> list[Row]:
     rows = []
     for (budget, metric), scored in one.scored.items():
         other = two.scored.get((budget, metric))
-        if other is None or not METRICS[metric].has_interval:
+        if other is None or not covers(METRICS[metric], scored.scores):
             continue
         if scored.patient_ids != other.patient_ids:
             raise UserError(

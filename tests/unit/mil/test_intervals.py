@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from tests.benchmarks.coverage import Condition, run, scores_of_cohort
-from workflow_scripts.mil.intervals import difference, holm, interval, spread
+from workflow_scripts.core.tasks import METRICS as FACTS
+from workflow_scripts.mil.intervals import covers, difference, holm, interval, spread
 from workflow_scripts.mil.metrics import METRICS, Outcomes, jackknife
 from workflow_scripts.mil.variance import Scores, influence, learning_effect, mean_of, variance
 
@@ -114,6 +115,15 @@ def test_variance_of_a_loss_without_signal_is_that_of_cohorts(kind, head, metric
     found = [one for seed in range(40) for one in scores_of_cohort(condition, 5, 5, seed)[metric]]
     truth = np.var([one.value for one in found], ddof=1)
     assert 0.7 < np.mean([variance(one) for one in found]) / truth < 1.8
+
+
+def test_metrics_that_go_with_the_share_of_a_rare_class_have_no_interval():
+    group = np.repeat([0, 1], [30, 10])
+    rare, enough = (scores([0.7], np.zeros((1, 40)), group=group, smallest=smallest) for smallest in (9, 10))
+    assert not covers(FACTS["accuracy"], rare) and not covers(FACTS["brier"], rare)
+    assert covers(FACTS["accuracy"], enough) and covers(FACTS["auc"], rare) and covers(FACTS["balanced_accuracy"], rare)
+    assert covers(FACTS["accuracy"], scores([0.7], np.zeros((1, 40)), "held_out", group=group, smallest=9))
+    assert not covers(FACTS["calibration_error"], enough)
 
 
 def test_variance_of_one_deal_takes_the_bound_and_of_a_held_out_part_the_tested_alone():
