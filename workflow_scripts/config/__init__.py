@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from workflow_scripts.config.base import Section, first_problem, merge, result_settings
+from workflow_scripts.config.base import Section, merge, result_settings
 from workflow_scripts.config.benchmark import Benchmark, Task
 from workflow_scripts.config.cohort import Cohort, Demo
 from workflow_scripts.config.embed import BASELINES, PATCHES, Embed, EmbedTable, prototypes_of
@@ -25,6 +25,7 @@ from workflow_scripts.config.pretrain import (
     PretrainRun,
     Prototypes,
 )
+from workflow_scripts.config.problems import first_problem
 from workflow_scripts.config.runs import Pretrain
 from workflow_scripts.config.slides import Export, Features, Regions, Slides, Source, Tissue
 from workflow_scripts.core.errors import UserError

@@ -1,15 +1,15 @@
-"""What the sections of the configuration are built from: field types, free fields, merging, messages."""
+"""What the sections of the configuration are built from: field types, free fields, merging."""
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 def free(default: Any, **options: Any) -> Any:
@@ -41,21 +41,6 @@ def without_dropped(named: Any) -> Any:
     if not isinstance(named, dict):
         return named
     return {name: entry for name, entry in named.items() if entry is not None}
-
-
-def _all_keys(section: type[BaseModel]) -> list[str]:
-    """Names of the keys of all sections below one."""
-    return [*section.model_fields, *(key for part in section.__subclasses__() for key in _all_keys(part))]
-
-
-def first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        near = get_close_matches(str(problem["loc"][-1]), _all_keys(Section), n=1)
-        return f"unknown key {key}" + (f", did you mean {near[0]}?" if near else "")
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}" if key else message
 
 
 def names_in(folder: str, prefix: str = "") -> list[str]:

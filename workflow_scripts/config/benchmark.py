@@ -3,7 +3,15 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from workflow_scripts.config.base import Count, Name, Section, free, without_dropped, without_repeats
 from workflow_scripts.config.expand import MULTILABEL, expand
@@ -65,7 +73,7 @@ class Task(Section):
     patient all the same."""
     slides_of_patient: Literal["average", "bag"] = "average"
     """Predictions of a patient's slides are averaged, or all its slides are one bag."""
-    permutation_control: bool = False
+    permutation_control: StrictBool = False
     """true adds the task `<name>-permuted`, whose labels are dealt to the patients by chance: its intervals must hold
     chance."""
     permuted: bool = False

@@ -4,8 +4,9 @@ from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from workflow_scripts.config.base import Count, Name, Section, first_problem, free, merge, without_dropped
+from workflow_scripts.config.base import Count, Name, Section, free, merge, without_dropped
 from workflow_scripts.config.pretrain import PretrainRun
+from workflow_scripts.config.problems import first_problem
 from workflow_scripts.core.loss_terms import SELF, TERMS
 
 # What `preset: official` replaces: the published code's arithmetic where the defaults correct it (docs/method.md).

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 
 from workflow_scripts.config.base import Count, Section
 
@@ -52,7 +52,7 @@ class Splits(Section):
     fold_0, fold_1 ... (file)."""
     folder: str | None = None
     """Folder with splits_0.csv, splits_0_bool.csv, splits_0_descriptor.csv ... of one cohort (hipt)."""
-    as_published: bool = False
+    as_published: StrictBool = False
     """By slide and with leaks reported, as the published numbers were made (hipt)."""
     leaks: Literal["refuse", "report", "drop_from_train", "drop_from_test"] = "refuse"
     """Patients in two parts of a given split: refuse them; report leaves them in, counted; or drop their slides from

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workflow_scripts.config.base import first_problem
+from workflow_scripts.config.problems import first_problem
 from workflow_scripts.core.status import SlideError
 from workflow_scripts.interchange.patches import SourcePatches
 from workflow_scripts.interchange.plain_files import read_arrays, read_json, read_tensor
@@ -58,7 +58,7 @@ def _checked_notes(file: Path) -> _Notes:
     except ValidationError as error:
         raise SlideError(
             "bad_features",
-            f"{_notes_file(file)} is not as slide2vec writes it ({first_problem(error)}); copy it again",
+            f"{_notes_file(file)} is not as slide2vec writes it ({first_problem(error, mend=False)}); copy it again",
         ) from None
 
 

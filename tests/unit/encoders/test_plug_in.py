@@ -116,9 +116,9 @@ def test_found_on_the_python_path_and_in_packages(write, tmp_path, monkeypatch):
         ("number", FACTS, "has no function number"),
         ("broken", FACTS, "cannot be made (OSError: no such file)"),
         ("not_a_pair", FACTS, "must return a torch module and a dict of facts"),
-        ("make_encoder", {"input_px": 32}, "mean: Field required"),
+        ("make_encoder", {"input_px": 32}, "mean is missing; add it"),
         ("make_encoder", FACTS | {"fits": "crop"}, "unknown key fits"),
-        ("make_encoder", FACTS | {"input_px": 8}, "input_px: Input should be greater than or equal to 16"),
+        ("make_encoder", FACTS | {"input_px": 8}, "input_px is 8, where a number of at least 16 is expected"),
     ],
 )
 def test_what_is_refused(write, request, function, facts, words):
