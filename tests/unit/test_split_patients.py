@@ -170,7 +170,7 @@ def test_labels_by_slide(cohort):
 
 
 def test_survival_by_censoring(cohort):
-    task = {"kind": "survival", "time": "days", "censored": "dead"}
+    task = {"kind": "survival", "label": None, "time": "days", "censored": "dead"}
     rows, meta = _split(cohort, task)
     _require_patients_apart(rows)
     assert meta["counts"] == {"censored": 12, "event": 12}

@@ -43,6 +43,16 @@ _PRIMARY = ("logistic", "cox", "ridge")
 _HEADS = {kind: default_heads(kind) for kind in KINDS}
 
 
+def _own_keys(kind: str) -> list[str]:
+    """Keys of a task that say where the labels of its kind are and what they can be."""
+    entry = KINDS[kind]
+    of_classes = ["classes", "other_classes"] if entry.has_classes else []
+    return [*entry.columns, *(other.key for other in entry.instead.values()), *of_classes]
+
+
+_OF_KINDS = list(dict.fromkeys(key for kind in KINDS for key in _own_keys(kind)))
+
+
 class Task(Section):
     kind: TaskKind
     """classification, ordinal (grades in the order of `classes`), survival, regression, or multilabel, which stands for
@@ -91,6 +101,12 @@ class Task(Section):
             raise ValueError(f"a task of kind {self.kind} needs the key {' and '.join(missing)}")
         if self.labels is not None:
             raise ValueError(f"labels is a key of kind {MULTILABEL}; a task of kind {self.kind} has one label")
+        stray = [key for key in _OF_KINDS if key not in _own_keys(self.kind) and self._is_given(key)]
+        if stray:
+            raise ValueError(
+                f"{stray[0]} is no key of a task of kind {self.kind}, whose own are {', '.join(_own_keys(self.kind))}; "
+                f"drop {stray[0]}, or write another kind"
+            )
         both = [(key, other.key) for key, other in kind.instead.items() if getattr(self, key) and self._key(key) != key]
         if both:
             raise ValueError(f"{both[0][0]} and {both[0][1]} are both given; one is the reverse of the other, drop one")
@@ -114,6 +130,9 @@ class Task(Section):
         if self.few_shot.patients and not KINDS[self.kind].has_classes:
             raise ValueError(f"few_shot counts patients of a class, and {self.kind} has none; drop it")
         return self
+
+    def _is_given(self, key: str) -> bool:
+        return bool(getattr(self, key) != type(self).model_fields[key].default)
 
     def _key(self, key: str) -> str:
         """The key that is given for one of the kind's `columns`."""

@@ -195,6 +195,22 @@ def test_prototypes_of_several_trainings_are_one_representation():
             {"benchmark": {"tasks": {"t": {"kind": "survival", "time": "days"}}}},
             "benchmark.tasks.t: a task of kind survival needs the key event",
         ),
+        (
+            {"benchmark": {"tasks": {"t": {"kind": "survival", "time": "days", "event": "dead", "label": "subtype"}}}},
+            "benchmark.tasks.t: label is no key of a task of kind survival, whose own are time, event, censored; drop",
+        ),
+        (
+            {"benchmark": {"tasks": {"t": {"kind": "regression", "label": "age", "classes": ["a", "b"]}}}},
+            "benchmark.tasks.t: classes is no key of a task of kind regression, whose own are label; drop classes",
+        ),
+        (
+            {"benchmark": {"tasks": {"t": {"kind": "multilabel", "labels": ["a", "b"], "event": "dead"}}}},
+            "benchmark.tasks.t-a: event is no key of a task of kind classification, whose own are label, classes",
+        ),
+        (
+            {"benchmark": {"tasks": {"t": {"kind": "regression", "label": "age", "other_classes": "leave_out"}}}},
+            "benchmark.tasks.t: other_classes is no key of a task of kind regression",
+        ),
         ({"cohort": {"name": "../up"}}, "cohort.name is "),
         ({"regions": {"min_tissue_fraction": 1.5}}, "regions.min_tissue_fraction is "),
         ({"tissue": {"mpp": 0}}, "tissue.mpp is "),
@@ -204,6 +220,17 @@ def test_prototypes_of_several_trainings_are_one_representation():
 )
 def test_what_is_refused_and_why(raw, message):
     assert message in refuse(raw)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"kind": "survival", "time": "days", "censored": "alive", "label": None, "other_classes": "refuse"},
+        {"kind": "ordinal", "label": "grade", "classes": ["1", "2"], "other_classes": "leave_out", "time": None},
+    ],
+)
+def test_keys_of_other_kinds_that_are_empty_or_defaults_are_accepted(task):
+    assert load_config({"benchmark": {"tasks": {"t": task}}}).benchmark.tasks["t"].kind == task["kind"]
 
 
 def test_merge_is_deep_and_changes_neither():

@@ -44,10 +44,13 @@ def _task(**keys):
         ({"train_fractions": [0.5, 0.25]}, "1.0 is not among the train_fractions; add it"),
         ({"train_fractions": [1.0, 1.5]}, "train_fractions"),
         ({"few_shot": {"patients": [0]}}, "few_shot.patients"),
-        ({"kind": "survival", "time": "a", "event": "b", "censored": "c"}, "event and censored are both given"),
-        ({"kind": "survival", "time": "a"}, "a task of kind survival needs the key event"),
         (
-            {"kind": "survival", "time": "a", "event": "b", "few_shot": {"patients": [4]}},
+            {"kind": "survival", "label": None, "time": "a", "event": "b", "censored": "c"},
+            "event and censored are both given",
+        ),
+        ({"kind": "survival", "label": None, "time": "a"}, "a task of kind survival needs the key event"),
+        (
+            {"kind": "survival", "label": None, "time": "a", "event": "b", "few_shot": {"patients": [4]}},
             "few_shot counts patients of a class, and survival has none",
         ),
     ],
@@ -76,10 +79,10 @@ def test_published_splits_are_by_slide_with_their_leaks():
 
 
 def test_censoring_stands_in_the_place_of_an_event():
-    task = _task(kind="survival", time="a", censored="c")
+    task = _task(kind="survival", label=None, time="a", censored="c")
     assert task.columns == ["a", "c"]
     assert [read("1") for read in task.readers] == [1.0, False]
-    task = _task(kind="survival", time="a", event="e")
+    task = _task(kind="survival", label=None, time="a", event="e")
     assert task.columns == ["a", "e"]
     assert [read("1") for read in task.readers] == [1.0, True]
 
@@ -90,7 +93,7 @@ def test_a_task_takes_from_the_benchmark_what_it_does_not_say():
         "own": TASK
         | {"splits": {"folds": 3, "repeats": 2}, "train_fractions": [0.25, 1.0], "few_shot": {"patients": [8, 2, 2]}},
         "none": TASK | {"few_shot": {"patients": []}},
-        "os": {"kind": "survival", "time": "a", "event": "e"},
+        "os": {"kind": "survival", "label": None, "time": "a", "event": "e"},
     }
     shots = {"patients": [4, 1], "draws": 6}
     benchmark = load_config({"benchmark": {"tasks": tasks, "folds": 4, "repeats": 7, "few_shot": shots}}).benchmark
