@@ -6,9 +6,9 @@ What heavy library a file needs is imported where it is read: the workflow asks 
 import csv
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workflow_scripts.core.claims import names_of_slides
 from workflow_scripts.core.errors import UserError
@@ -31,18 +31,17 @@ def plain_id(name: str) -> str:
 def table_ids(source: Path | str) -> list[str]:
     """Ids of the slides of a table or folder, as they stand there.
 
+    Vectors that are no numbers are refused where that is cheap to see: in CSV, which must be read whole anyway, and by
+    the types of Parquet's columns, of which no number is read. Files of a folder are not opened.
+
     Raises:
-        UserError: it cannot be read, or has no column slide_id.
+        UserError: it cannot be read, has no column slide_id, or has text in the place of numbers.
     """
     source = Path(source)
     if source.is_dir():
         return sorted(file.name for file in source.glob("*.h5"))
-    if source.suffix == ".csv":
-        with source.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            _require_id(reader.fieldnames or [], source)
-            return [row[_ID] or "" for row in reader]
-    return [str(name) for name in _parquet(source, [_ID])[_ID].to_pylist()]
+    table = _csv(source) if source.suffix == ".csv" else _parquet(source, [_ID])
+    return [str(name) for name in table[_ID].to_pylist()]
 
 
 def without_vectors(source: Path | str, slides: Sequence[SlideRow], results: Path | str) -> list[SlideRow]:
@@ -125,44 +124,97 @@ def _parquet(source: Path, columns: list[str] | None = None) -> "pa.Table":
 
     try:
         with pq.ParquetFile(source) as file:
-            _require_id(file.schema_arrow.names, source)
+            schema = file.schema_arrow
+            _require_id(schema.names, source)
+            text = next((name for name in _vector_columns(schema, source) if not _of_numbers(schema.field(name))), None)
+            if text:
+                table = file.read([_ID, text])
+                cells = [value if isinstance(value, list) else [value] for value in table[text].to_pylist()]
+                raise _not_numbers(source, text, zip(table[_ID].to_pylist(), cells, strict=True))
             return file.read(columns)
     except pa.ArrowInvalid as error:
         raise UserError(f"{source} is not a readable Parquet file ({error}); write it again") from error
 
 
-def _table(source: Path) -> "pa.Table":
-    if source.suffix != ".csv":
-        return _parquet(source)
+def _vector_columns(schema: "pa.Schema", source: Path) -> list[str]:
+    """The column of lists, or without one all columns but the ids."""
+    import pyarrow as pa
+
+    rest = [field for field in schema if field.name != _ID]
+    lists = [field.name for field in rest if pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)]
+    if len(lists) > 1:
+        raise UserError(f"{source} has two columns of lists, {lists[0]} and {lists[1]}; keep that of the vectors")
+    if not rest:
+        raise UserError(f"{source}: there is no column beside {_ID}; give {_ID} and the vectors alone")
+    return lists or [field.name for field in rest]
+
+
+def _of_numbers(field: "pa.Field") -> bool:
+    import pyarrow as pa
+
+    kind = field.type
+    kind = kind.value_type if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) else kind
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _csv(source: Path) -> "pa.Table":
+    """The whole file, slide_id as text and every other column as numbers.
+
+    Without their types, Arrow takes those of the first rows, and stops at a fraction below whole numbers.
+    """
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    options = arrow_csv.ConvertOptions(column_types={_ID: pa.string()})
+    with source.open(newline="", encoding="utf-8-sig") as file:
+        names = next(csv.reader(file), [])
+    _require_id(names, source)
+    types = {name: pa.string() if name == _ID else pa.float64() for name in names}
     try:
-        table = arrow_csv.read_csv(source, convert_options=options)
+        return arrow_csv.read_csv(source, convert_options=arrow_csv.ConvertOptions(column_types=types))
     except pa.ArrowInvalid as error:
+        cells = ((name, row[name]) for row in _csv_rows(source) for name in names if name != _ID)
+        text = next((name for name, cell in cells if not _is_number(cell)), None)
+        if text:
+            raise _not_numbers(source, text, ((row[_ID], [row[text]]) for row in _csv_rows(source))) from None
         raise UserError(f"{source} is not a readable CSV file ({error}); write it again") from error
-    _require_id(table.column_names, source)
-    return table
+
+
+def _csv_rows(source: Path) -> Iterator[dict[str, Any]]:
+    with source.open(newline="", encoding="utf-8-sig") as file:
+        yield from csv.DictReader(file)
+
+
+def _is_number(cell: Any) -> bool:
+    """Whether a cell can be read as a number; an empty one is none that is wrong."""
+    try:
+        float(cell or "nan")
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _not_numbers(source: Path, column: str, rows: Iterable[tuple[Any, list[Any]]]) -> UserError:
+    """The refusal of a column with text, by the ids and cells of its rows: which slide's cell it is, where not all."""
+    cells = [(slide_id, cell) for slide_id, values in rows for cell in values if cell not in (None, "")]
+    wrong = [(slide_id, cell) for slide_id, cell in cells if not _is_number(cell)]
+    if len(wrong) in (0, len(cells)):
+        kind = "holds no numbers" if wrong or not cells else "holds numbers as text; save it as numbers"
+        return UserError(f"{source}: column {column} {kind}; give {_ID} and the vectors alone")
+    (slide_id, cell), more = wrong[0], f" ({len(wrong)} such cells)" if len(wrong) > 1 else ""
+    return UserError(
+        f"{source}: slide {slide_id} has {cell!r} in column {column}, where a number is expected{more}; write the "
+        "number, or take the slide out"
+    )
 
 
 def _table_vectors(source: Path) -> tuple[list[str], "np.ndarray"]:
     import numpy as np
-    import pyarrow as pa
 
-    whole = _table(source)
-    ids, table = [str(name) for name in whole[_ID].to_pylist()], whole.drop_columns([_ID])
-    types = dict(zip(table.schema.names, table.schema.types, strict=True))
-    lists = [name for name, kind in types.items() if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)]
-    if len(lists) == 1:
-        return ids, _equal_length(table[lists[0]].to_pylist(), source)
-    if lists:
-        raise UserError(f"{source} has two columns of lists, {lists[0]} and {lists[1]}; keep that of the vectors")
-    words = [name for name, kind in types.items() if not (pa.types.is_integer(kind) or pa.types.is_floating(kind))]
-    if words or not types:
-        problem = f"column {words[0]} holds no numbers" if words else f"there is no column beside {_ID}"
-        raise UserError(f"{source}: {problem}; give slide_id and the vectors alone")
-    columns = [table[name].to_numpy(zero_copy_only=False) for name in types]
+    whole = _csv(source) if source.suffix == ".csv" else _parquet(source)
+    ids, names = [str(name) for name in whole[_ID].to_pylist()], _vector_columns(whole.schema, source)
+    if whole.schema.field(names[0]).type.num_fields:
+        return ids, _equal_length(whole[names[0]].to_pylist(), source)
+    columns = [whole[name].to_numpy(zero_copy_only=False) for name in names]
     return ids, np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -175,7 +227,7 @@ def _folder_vectors(folder: Path) -> tuple[list[str], "np.ndarray"]:
         try:
             with h5py.File(folder / name) as file:
                 vectors.append(np.asarray(file["features"], dtype=np.float32).reshape(-1))
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{folder / name} has no readable data set features ({error}); write it again") from error
     return names, _equal_length(vectors, folder)
 

@@ -115,6 +115,46 @@ def test_wrong_tables_are_told(tmp_path):
         read_vectors(tmp_path / "empty", SLIDES)
 
 
+def with_text(folder, kind, rows):
+    """A table of slides s0, s1 ... with the cells x and y, as CSV, as columns of Parquet or as lists of Parquet."""
+    names = [f"s{number}" for number in range(len(rows))]
+    if kind == "csv":
+        lines = [",".join([name, *row]) for name, row in zip(names, rows, strict=True)]
+        (folder / "t.csv").write_text("\n".join(["slide_id,x,y", *lines, ""]))
+        return folder / "t.csv"
+    columns = {"x": [row[0] for row in rows], "y": [row[1] for row in rows]} if kind == "wide" else {"v": rows}
+    pq.write_table(pa.table({"slide_id": names, **columns}), folder / "t.parquet")
+    return folder / "t.parquet"
+
+
+@pytest.mark.parametrize(("kind", "column"), [("csv", "x"), ("wide", "x"), ("list", "v")])
+def test_a_cell_of_text_is_told_by_slide_and_column_before_anything_runs(tmp_path, kind, column):
+    rows = [["1", "0.5"], ["", "2"], ["high", "1e-3"], ["2.5", "3"]]
+    source = with_text(tmp_path, kind, rows)
+    slides = [SlideRow("s0", "s0.svs", "p", None, {})]
+    for read in (lambda: read_vectors(source, [("s0", "")]), lambda: without_vectors(source, slides, tmp_path)):
+        with pytest.raises(UserError, match=rf"t\.\w+: slide s2 has 'high' in column {column}, where a number is exp"):
+            read()
+    rows[3][0] = "low"
+    with pytest.raises(UserError, match=r"'high' in column \w, where a number is exp.* \(2 such cells\); write"):
+        table_ids(with_text(tmp_path, kind, rows))
+
+
+def test_a_column_of_text_is_told_as_one(tmp_path):
+    for kind, rows in (("csv", [["here", "1"], ["there", "2"]]), ("wide", [["here", "1"], ["there", "2"]])):
+        with pytest.raises(UserError, match="column x holds no numbers; give slide_id and the vectors alone"):
+            table_ids(with_text(tmp_path, kind, rows))
+    with pytest.raises(UserError, match="column v holds numbers as text; save it as numbers"):
+        table_ids(with_text(tmp_path, "list", [["1", "2"]]))
+
+
+def test_fractions_below_whole_numbers_are_read(tmp_path):
+    """Arrow would take the type of the first megabyte."""
+    rows = [["0", "1"]] * 200_000 + [["0.25", "1"]]
+    source = with_text(tmp_path, "csv", rows)
+    np.testing.assert_array_equal(read_vectors(source, [("s200000", ""), ("s0", "")]), [[0.25, 1], [0, 1]])
+
+
 def test_the_command_makes_bags_of_one_vector(tmp_path):
     source = parquet_list(tmp_path)
     slides = [{"slide_id": name, "patient_id": "p", "path": path, "status": "ok"} for name, path in SLIDES]
