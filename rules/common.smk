@@ -50,8 +50,8 @@ try:
     SLIDES = {row.slide_id: row for row in [*ROWS, *TEST_ROWS]}
     SOURCE_NAMES = names_of_slides((row.slide_id, row.path) for row in SLIDES.values()) if CFG.source.kind else {}
     if workflow.is_main_process and "--unlock" not in sys.argv:  # its jobs need not be checked again
-        for DOUBT in refuse(CFG, ROWS, source_files, require_cached, without_vectors, TEST_ROWS):
-            logger.warning(DOUBT)
+        for NOTE in refuse(CFG, ROWS, source_files, require_cached, without_vectors, TEST_ROWS):
+            logger.warning(NOTE)
     MASKS, ORPHANS = find_masks(CFG.tissue.masks, SLIDES)
 except UserError as error:  # an exception would be told with the lines of the rule files that it came through
     logger.error(f"error: {error}")

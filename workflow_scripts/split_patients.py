@@ -8,7 +8,6 @@ from pydantic import Field
 from workflow_scripts.config import Section, Task
 from workflow_scripts.config.base import Count
 from workflow_scripts.core import schemas
-from workflow_scripts.core.cells import first_few
 from workflow_scripts.core.cohorts import read_cohorts
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.feature_store import usable_slides
@@ -69,21 +68,18 @@ def main(argv: list[str] | None = None) -> None:
     meta = facts | {"settings": settings.model_dump(mode="json")}
     write_table(args.labels, label_columns(found.labels), LABELS, {"task": args.task})
     write_table(args.output, split_columns(cohort, splits), schemas.SPLITS, meta)
-    _tell(facts, len(splits))
-    for doubt in found.labels.doubts:
-        log.warning(doubt)
+    _tell(facts, len(splits), found.notes())
 
 
-def _tell(facts: dict[str, Any], n_splits: int) -> None:
+def _tell(facts: dict[str, Any], n_splits: int, notes: list[str]) -> None:
     counts, excluded = (
         ", ".join(f"{name} {count}" for name, count in facts[key].items()) for key in ("counts", "excluded")
     )
     told = (*(facts[name] for name in ("task", "n_slides", "n_patients")), counts, n_splits, excluded)
     log.info("task %s: %d slides of %d patients (%s) in %d splits; left out: %s", *told)
-    unknown, leaks = facts["unknown"], facts["leaks"]
-    if unknown["count"]:
-        first = first_few(unknown["first"], 5)
-        log.warning("the splits list %d slides or patients that the manifest has not: %s", unknown["count"], first)
+    leaks = facts["leaks"]
+    for note in notes:
+        log.warning("%s", note)
     leaking = [leak for leak in leaks["splits"] if leak["patients"] or leak["in_validation"]]
     if leaking:
         most = max(leak["patients"] for leak in leaking)

@@ -59,7 +59,7 @@ def refuse(
         tests: rows of the test cohort.
 
     Returns:
-        A sentence on each thing that may be meant otherwise than it is read.
+        What had better be known before the run starts and is no problem, a line each.
 
     Raises:
         UserError: the first problem, in one sentence.
@@ -67,7 +67,7 @@ def refuse(
     require_short_commands(config)
     require_no_braces(config.model_dump())
     _repeats(config, [*rows, *tests])
-    doubts = _labels(config, rows, tests)
+    notes = _labels(config, rows, tests)
     for manifest, cohort in ((config.cohort.manifest, rows), (config.cohort.test_manifest, [*tests])):
         if manifest and cohort:
             _files(config, manifest, cohort, source_files)
@@ -78,7 +78,7 @@ def refuse(
     _prototypes(config)
     _tables(config, [*rows, *tests], source_files, without_vectors)
     _truth_maps(config, rows)
-    return doubts
+    return notes
 
 
 def _repeats(config: Config, rows: list[SlideRow]) -> None:
@@ -99,7 +99,8 @@ def _files(config: Config, manifest: str, rows: list[SlideRow], source_files: Fi
 
 
 def _labels(config: Config, rows: list[SlideRow], tests: Sequence[SlideRow]) -> list[str]:
-    manifest, doubts = config.cohort.manifest, dict[str, None]()
+    """Labels and splits of all tasks; what does not meet in them, for all tasks of which it is true."""
+    manifest, notes = config.cohort.manifest, dict[str, list[str]]()
     for name, task in config.benchmark.tasks.items():
         try:
             dealing = config.benchmark.dealing(name)
@@ -107,8 +108,9 @@ def _labels(config: Config, rows: list[SlideRow], tests: Sequence[SlideRow]) -> 
             require_splits(found, dealing["folds"], dealing["few_shot"], manifest, "patients")
         except UserError as error:
             raise UserError(f"benchmark.tasks.{name}: {error}") from None
-        doubts |= dict.fromkeys(found.labels.doubts)
-    return list(doubts)
+        for note in found.notes():
+            notes.setdefault(note, []).append(name)
+    return [f"task{'s' * (len(names) > 1)} {first_few(names)}: {note}" for note, names in notes.items()]
 
 
 def _source_files(config: Config, manifest: str, rows: list[SlideRow], source_files: FindFiles) -> None:

@@ -6,7 +6,7 @@ Standard library only.
 from collections.abc import Collection, Hashable, Sequence
 from typing import NamedTuple, Protocol
 
-from workflow_scripts.core.cells import is_missing
+from workflow_scripts.core.cells import first_few, is_missing
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.given_splits import GivenSplit, GivenSplits, SplitSource, read_given
 from workflow_scripts.core.label_cells import require_distinct_names
@@ -39,6 +39,8 @@ class ToSplit(NamedTuple):
         leaks: what leaked in each given split before.
         sites: S sites that are not to be divided; None for none.
         dealt: how the labels were dealt by chance, in words; empty for those that are true.
+        in_no_part: slides of the manifest, labelled or not, that the given splits or the column of sites leave out.
+        n_listed: slides of the manifest, with those of the test cohort where it is tested.
     """
 
     labels: Labels
@@ -46,6 +48,22 @@ class ToSplit(NamedTuple):
     leaks: list[Leak]
     sites: list[str] | None
     dealt: str = ""
+    in_no_part: Sequence[str] = ()
+    n_listed: int = 0
+
+    def notes(self) -> list[str]:
+        """What labels may mean otherwise, and what of given splits and the manifest does not meet, a line each."""
+        told, unknown = [*self.labels.doubts], self.given.unknown if self.given else []
+        if unknown:
+            told.append(
+                f"the splits list {len(unknown)} slides or patients that the manifest has not: {first_few(unknown, 5)}"
+            )
+        if self.in_no_part:
+            told.append(
+                f"the splits have no part for {len(self.in_no_part)} of the {self.n_listed} slides of the manifest, "
+                f"which are neither learnt from nor tested: {first_few(self.in_no_part, 5)}"
+            )
+        return told
 
     def kept_together(self) -> list[Hashable] | None:
         """S names of the sites, or of the parts in which slides stand in all given splits; None where there are none.
@@ -97,7 +115,8 @@ def read_to_split(
         splits, leaks = settle_leaks(of_labelled, patient_of, task.splits.leaks)
         given = given._replace(splits=splits)
     sites = [site_of[slide] for slide in labels.slide_ids] if site_of is not None else None
-    return ToSplit(labels, given, leaks, sites)
+    left_out = [row.slide_id for row in rows if row.slide_id not in in_parts] if in_parts is not None else []
+    return ToSplit(labels, given, leaks, sites, in_no_part=left_out, n_listed=len(rows))
 
 
 def _only(split: GivenSplit, slides: Collection[str]) -> GivenSplit:

@@ -133,3 +133,23 @@ def test_patients_are_counted_and_not_slides():
     rows = cohort(patient="11233", subtype="xxyyy", days="55677", dead="11011")
     refuse(load_config(merge(GOOD, {"benchmark": {"tasks": {"subtype": None}}})), rows)
     assert "has 1 patient with class 'x'" in refusal({"benchmark": {"tasks": {"os": None}}}, rows)
+
+
+def test_slides_that_a_file_of_splits_leaves_out_are_told_before_anything_runs(folder):
+    lines = ["a,train", "b,train", "c,test", "d,test", "z,test"]
+    (folder / "splits.csv").write_text("\n".join(["slide_id,part", *lines, ""]))
+    splits = {"splits": {"kind": "file", "file": "splits.csv"}}
+    tasks = {"subtype": splits, "os": None, "again": {**GOOD["benchmark"]["tasks"]["subtype"], **splits}}
+    raw = merge(GOOD, {"benchmark": {"tasks": tasks}})
+    assert refuse(load_config(raw), cohort(subtype="xyxyy")) == [
+        "tasks subtype, again: the splits list 1 slides or patients that the manifest has not: z",
+        "tasks subtype, again: the splits have no part for 1 of the 5 slides of the manifest, which are neither learnt "
+        "from nor tested: e",
+    ]
+    assert refuse(load_config(GOOD), cohort()) == []
+
+
+def test_slides_whose_cell_names_no_part_are_told(folder):
+    raw = merge(GOOD, {"benchmark": {"tasks": {"subtype": {"splits": {"kind": "column"}}, "os": None}}})
+    rows = cohort(subtype="xyxyy", part=("train", "train", "test", "test", "NA"))
+    assert [note.split(": ")[-1] for note in refuse(load_config(raw), rows)] == ["e"]
