@@ -98,6 +98,17 @@ class Kind:
     has_classes: bool = False
     figure: str = ""
 
+    @property
+    def of_chance(self) -> str | None:
+        """The metric by which labels dealt by chance are judged; None where no metric has a value of chance.
+
+        It is the headline, or else a metric that ranks: R squared without skill lies below 0, the farther the fewer
+        patients, while a rank correlation without skill is 0 for any number of them.
+        """
+        found = [name for name, metric in self.metrics.items() if metric.chance is not None and metric.has_interval]
+        order = sorted(found, key=lambda name: (name != self.headline, not self.metrics[name].ranks))
+        return order[0] if order else None
+
 
 def _time(cell: str) -> float:
     value = parse_number(cell)

@@ -118,15 +118,22 @@ def smaller_is_better(rows: list[Row]) -> list[str]:
 
 
 def control(table: TaskTable) -> str:
-    """In how many cells of labels dealt by chance the interval holds chance; empty where that cannot be said."""
-    chance = metric_facts(table.headline).chance
-    found = [row for head in table.heads for row in table.cells(head).values()]
-    told = [row for row in found if known(row["ci_low"]) and known(row["ci_high"])]
-    if chance is None or not told:
-        return ""
-    holding = sum(row["ci_low"] <= chance <= row["ci_high"] for row in told)
+    """In how many cells of labels dealt by chance the interval holds chance, or why that cannot be said."""
+    metric = KINDS[table.kind].of_chance
+    if metric is None:
+        return (
+            f"No metric of kind {table.kind} has a value of chance, so that these intervals cannot be held against it."
+        )
+    facts, found = metric_facts(metric), [table.cell(name, h, metric) for h in table.heads for name in table.cells(h)]
+    told = [row for row in found if row and known(row["ci_low"]) and known(row["ci_high"])]
+    aside = (
+        "" if metric == table.headline else f"{table.metric} has no value of chance, so {facts.label} is looked at. "
+    )
+    if not told:
+        return f"{aside}No cell of representation and head has an interval of {facts.label}."
+    holding = sum(row["ci_low"] <= facts.chance <= row["ci_high"] for row in told)
     return (
-        f"The 95 % interval of {table.metric} holds chance ({number(chance, 1)}) in {holding} of "
+        f"{aside}The 95 % interval of {facts.label} holds chance ({number(facts.chance, 1)}) in {holding} of "
         f"{counted(len(told), 'cell')} of representation and head. Of many cohorts 95 % are expected; the cells of one "
         "cohort share its patients, so they hold or miss together."
     )

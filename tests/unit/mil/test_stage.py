@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from tests.benchmarks.coverage import Condition, scores_of_cohort
 from workflow_scripts.config import HeadSettings
 from workflow_scripts.core.heads import HEADS, heads_for
 from workflow_scripts.core.tasks import KINDS
@@ -77,6 +78,20 @@ def test_a_null_cohort_holds_chance(head):
     steps = {} if HEADS[head].light else {"batch_size": 6}
     found = stage(head, label, lambda tested: vectors, repeats=1, **steps)
     assert found.low < 0.5 < found.high
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [("classification", "logistic"), ("ordinal", "logistic"), ("survival", "cox"), ("regression", "ridge")],
+)
+def test_the_metric_of_the_control_is_at_chance_in_null_cohorts_of_every_kind(kind, head):
+    """Eight cohorts: 95 % of the intervals are expected to hold chance, and fewer than 6 one time in 170."""
+    metric, cohorts = KINDS[kind].of_chance, range(8)
+    found = [scores_of_cohort(Condition(head, kind, 40, False), 1, 5, seed)[metric][0] for seed in cohorts]
+    intervals = [interval(scores, KINDS[kind].metrics[metric].bounds) for scores in found]
+    chance = KINDS[kind].metrics[metric].chance
+    assert sum(one.low <= chance <= one.high for one in intervals) >= 6
+    assert abs(np.mean([one.value for one in intervals]) - chance) < 0.1
 
 
 @pytest.mark.parametrize("head", FAST)

@@ -18,7 +18,7 @@ from tests.unit.report.results_folder import (
     TIME,
     TIMES,
 )
-from workflow_scripts.core.tasks import METRICS
+from workflow_scripts.core.tasks import KINDS, METRICS
 from workflow_scripts.report.claims import family_text, pairs_of, sentence, shown_best
 from workflow_scripts.report.facts import denominators, spread_lines
 from workflow_scripts.report.inputs import Results
@@ -103,6 +103,31 @@ def test_the_control_counts_the_intervals_that_hold_chance(rows):
     table.cell("dino", "logistic").update(ci_low=NAN, ci_high=NAN)
     holding = table.cell("slpd", "logistic")["ci_low"] <= 0.5 <= table.cell("slpd", "logistic")["ci_high"]
     assert f"in {int(holding)} of 3 cells" in control(table)
+
+
+def test_the_control_of_a_kind_whose_headline_has_no_chance_is_read_by_another_metric():
+    def row(name, metric, low, high):
+        facts = {"task": "age", "kind": "regression", "representation": name, "head": "ridge", "budget": "all"}
+        facts |= {"primary": True, "metric": metric, "headline": metric == "r2", "failure": None}
+        return facts | {"value": (low + high) / 2, "ci_low": low, "ci_high": high}
+
+    rows = [row("mean", "r2", -0.6, -0.1), row("slpd", "r2", -0.9, -0.2)]
+    rows += [row("mean", "spearman", -0.2, 0.3), row("slpd", "spearman", 0.1, 0.5)]
+    (table,) = task_tables(rows, ["age"], REPRESENTATIONS)
+    assert control(table).startswith(
+        "R squared has no value of chance, so Spearman correlation is looked at. The 95 % interval of Spearman "
+        "correlation holds chance (0.0) in 1 of 2 cells of representation and head."
+    )
+    (table,) = task_tables(rows[:2], ["age"], REPRESENTATIONS)
+    assert control(table).endswith("No cell of representation and head has an interval of Spearman correlation.")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_metric_with_a_value_of_chance(kind):
+    metric = KINDS[kind].of_chance
+    assert (
+        KINDS[kind].metrics[metric].chance == {"auc": 0.5, "quadratic_kappa": 0, "c_index": 0.5, "spearman": 0}[metric]
+    )
 
 
 def test_pairs_are_those_asked_for_by_the_headline_and_all_training_patients(rows, comparisons):
