@@ -15,14 +15,14 @@ InnerFolds = Annotated[int, Field(ge=2)]
 
 class Knn(Section):
     neighbours: Count = 5
-    """Patients that vote, each by its nearest slide."""
+    """Patients that vote, each by its nearest slide; at most half of those that are learnt from."""
     metric: Literal["euclidean", "cosine"] = "euclidean"
     """Distance of slide vectors, standardised on the training slides."""
 
 
 class MatchingKnn(Section):
     neighbours: Count = 5
-    """Patients that vote, each by its slide whose prototypes match best."""
+    """Patients that vote, each by its slide whose prototypes match best; at most half of those that are learnt from."""
 
 
 class ClassPenalty(Section):

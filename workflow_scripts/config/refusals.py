@@ -21,7 +21,7 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote, local_path, read_record
 from workflow_scripts.core.label_cells import require_distinct_names
 from workflow_scripts.core.manifest import SlideRow
-from workflow_scripts.core.task_splits import read_to_split, require_splits
+from workflow_scripts.core.task_splits import ToSplit, fewest_learnt, read_to_split, require_splits
 
 
 class SourceFiles(Protocol):
@@ -108,9 +108,22 @@ def _labels(config: Config, rows: list[SlideRow], tests: Sequence[SlideRow]) -> 
             require_splits(found, dealing["folds"], dealing["few_shot"], manifest, "patients")
         except UserError as error:
             raise UserError(f"benchmark.tasks.{name}: {error}") from None
-        for note in found.notes():
+        for note in [*found.notes(), *_voters(config, name, found)]:
             notes.setdefault(note, []).append(name)
     return [f"task{'s' * (len(names) > 1)} {first_few(names)}: {note}" for note, names in notes.items()]
+
+
+def _voters(config: Config, task: str, found: ToSplit) -> list[str]:
+    """Heads of nearest neighbours of which fewer vote than are asked for, a line each."""
+    dealing, heads = config.benchmark.dealing(task), config.benchmark.heads[config.benchmark.tasks[task].kind]
+    asked = {head: config.benchmark.head_settings.of(head).get("neighbours", 0) for head in heads}
+    learnt = fewest_learnt(found, *(dealing[key] for key in ("folds", "few_shot", "train_fractions")))
+    return [
+        f"benchmark.head_settings.{head}.neighbours is {count}, and a training part has as few as {learnt} patients, "
+        f"of whom at most half vote: {max(1, learnt // 2)}"
+        for head, count in asked.items()
+        if count > max(1, learnt // 2)
+    ]
 
 
 def _source_files(config: Config, manifest: str, rows: list[SlideRow], source_files: FindFiles) -> None:

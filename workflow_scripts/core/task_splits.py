@@ -170,6 +170,26 @@ def require_splits(
     _require_ranks(found.given.splits, found.labels)
 
 
+def fewest_learnt(found: ToSplit, folds: int, few_shot: Collection[int], fractions: Collection[float]) -> int:
+    """Patients in the smallest training part, or where splits are yet to be dealt and patients drawn, about so many.
+
+    Args:
+        found: what is split.
+        folds: number of folds, where the splits are dealt.
+        few_shot: patients of each class of the few-shot budgets.
+        fractions: of the training patients.
+    """
+    patient_of = dict(zip(found.labels.slide_ids, found.labels.patient_ids, strict=True))
+    patients = len(set(patient_of.values()))
+    whole = patients - -(-patients // folds)
+    if found.given is not None:
+        learnt = [{patient_of[s] for s, part in one.parts.items() if part == "train"} for one in found.given.splits]
+        whole = min(map(len, learnt), default=0)
+    groups = len(found.labels.group_names())
+    shots = [number * groups for number in few_shot]
+    return min([max(groups, int(whole * min(fractions, default=1.0) + 0.5)), *shots])
+
+
 def _require_sites(found: ToSplit, folds: int, manifest: str) -> None:
     if found.sites is None:
         return

@@ -135,21 +135,42 @@ def test_patients_are_counted_and_not_slides():
     assert "has 1 patient with class 'x'" in refusal({"benchmark": {"tasks": {"os": None}}}, rows)
 
 
+ONE_VOTE = {"head_settings": {"knn": {"neighbours": 1}}}
+
+
 def test_slides_that_a_file_of_splits_leaves_out_are_told_before_anything_runs(folder):
     lines = ["a,train", "b,train", "c,test", "d,test", "z,test"]
     (folder / "splits.csv").write_text("\n".join(["slide_id,part", *lines, ""]))
     splits = {"splits": {"kind": "file", "file": "splits.csv"}}
     tasks = {"subtype": splits, "os": None, "again": {**GOOD["benchmark"]["tasks"]["subtype"], **splits}}
-    raw = merge(GOOD, {"benchmark": {"tasks": tasks}})
+    raw = merge(GOOD, {"benchmark": {"tasks": tasks, **ONE_VOTE}})
     assert refuse(load_config(raw), cohort(subtype="xyxyy")) == [
         "tasks subtype, again: the splits list 1 slides or patients that the manifest has not: z",
         "tasks subtype, again: the splits have no part for 1 of the 5 slides of the manifest, which are neither learnt "
         "from nor tested: e",
     ]
-    assert refuse(load_config(GOOD), cohort()) == []
+    assert refuse(load_config(merge(GOOD, {"benchmark": ONE_VOTE})), cohort()) == []
 
 
 def test_slides_whose_cell_names_no_part_are_told(folder):
-    raw = merge(GOOD, {"benchmark": {"tasks": {"subtype": {"splits": {"kind": "column"}}, "os": None}}})
+    raw = merge(GOOD, {"benchmark": {"tasks": {"subtype": {"splits": {"kind": "column"}}, "os": None}, **ONE_VOTE}})
     rows = cohort(subtype="xyxyy", part=("train", "train", "test", "test", "NA"))
     assert [note.split(": ")[-1] for note in refuse(load_config(raw), rows)] == ["e"]
+
+
+@pytest.mark.parametrize(
+    ("over", "learnt", "voting"),
+    [
+        ({}, 2, 1),  # two folds of five patients
+        ({"folds": 2, "few_shot": {"patients": [1]}, "tasks": {"os": None}}, 2, 1),
+        ({"train_fractions": [1.0, 0.1]}, 2, 1),  # one of each class
+        ({"tasks": {"subtype": {"splits": {"kind": "column"}}}}, 2, 1),
+    ],
+)
+def test_neighbours_that_are_more_than_can_vote_are_told(over, learnt, voting):
+    raw = merge(GOOD, {"benchmark": {"head_settings": {"knn": {"neighbours": 3}}, "tasks": {"os": None}, **over}})
+    (note,) = refuse(load_config(raw), cohort(subtype="xyxyy", part=("train", "train", "test", "test", "test")))
+    assert note == (
+        f"task subtype: benchmark.head_settings.knn.neighbours is 3, and a training part has as few as {learnt} "
+        f"patients, of whom at most half vote: {voting}"
+    )

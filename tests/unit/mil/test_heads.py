@@ -139,9 +139,15 @@ def test_knn_is_the_vote_of_the_nearest(metric, neighbours):
         np.testing.assert_allclose(probabilities, votes)
 
 
-def test_knn_with_fewer_slides_than_neighbours():
-    values = predict("knn", "classification", class_bags(3), class_bags(2, seed=5))
-    np.testing.assert_allclose(values, [[2 / 3, 1 / 3]] * 2)
+@pytest.mark.parametrize(("patients", "voting"), [(2, 1), (3, 1), (4, 2), (9, 4), (10, 5), (11, 5)])
+def test_at_most_half_of_the_patients_vote(patients, voting):
+    """If all voted, every slide would have the same prediction."""
+    train, test = class_bags(patients, seed=3), class_bags(40, seed=5)
+    found = predict("knn", "classification", train, test)
+    np.testing.assert_array_equal(found, predict("knn", "classification", train, test, neighbours=voting))
+    assert len(np.unique(found, axis=0)) > 1
+    head = make_head("knn", "classification", {"neighbours": 5, "metric": "euclidean"})
+    assert head.fit(train, train.take(np.empty(0, np.int64)), 0) == ({} if voting == 5 else {"neighbours": voting})
 
 
 def test_a_patient_votes_once_by_its_nearest_slide():
@@ -149,7 +155,7 @@ def test_a_patient_votes_once_by_its_nearest_slide():
     label = np.array([0, 0, 0, 1, 1, 0])
     train = of_patients(Bags(vectors, [v[None] for v in vectors], label, 2), ["a", "a", "a", "b", "c", "d"])
     test = train.take(np.array([1]))
-    np.testing.assert_allclose(predict("knn", "classification", train, test, neighbours=3), [[1 / 3, 2 / 3]])
+    np.testing.assert_allclose(predict("knn", "classification", train, test, neighbours=2), [[1 / 2, 1 / 2]])
 
 
 def test_logistic_minimises_the_balanced_penalised_loss():

@@ -21,18 +21,26 @@ class _Voters:
         self._starts = np.unique(patients[self._order], return_index=True)[1]
         self._target, self._n_classes = train.target[self._order], train.n_classes
 
+    def voting(self, count: int) -> int:
+        """How many of `count` nearest patients vote: at most half of all, for if all did every slide had the same."""
+        return min(count, max(1, len(self._starts) // 2))
+
+    def chosen(self, count: int) -> dict[str, float]:
+        """What is told of a fit: how many vote, where it is not as many as were asked for."""
+        return {} if self.voting(count) == count else {"neighbours": self.voting(count)}
+
     def shares(self, distance: np.ndarray, count: int) -> np.ndarray:
         """Shares of the votes of the `count` nearest patients by class, float64 `[n, C]`.
 
         Args:
             distance: from n slides to the T training slides, `[n, T]`.
-            count: patients that vote; all where there are fewer.
+            count: patients that vote; half of them where there are fewer than twice as many.
         """
         near = distance[:, self._order]
         slides = np.split(np.arange(len(self._order)), self._starts[1:])
         first = np.stack([rows[near[:, rows].argmin(axis=1)] for rows in slides], axis=1)  # [n, patients]
         nearest = np.take_along_axis(near, first, axis=1)
-        count = min(count, len(slides))
+        count = self.voting(count)
         votes = np.zeros((len(near), self._n_classes))
         for row, (slide, far) in enumerate(zip(first, nearest, strict=True)):
             voters = slide[np.lexsort((self._order[slide], far))[:count]]
@@ -41,7 +49,7 @@ class _Voters:
 
 
 class KnnHead(VectorHead):
-    """The nearest training patients vote, each by its nearest slide and with the same vote.
+    """The nearest training patients vote, at most half of them, each by its nearest slide and with the same vote.
 
     Distances are Euclidean or cosine, after standardisation. Among equally near patients the first of the training
     part votes.
@@ -50,7 +58,7 @@ class KnnHead(VectorHead):
     def fit(self, train: Bags, validation: Bags, seed: int) -> dict[str, float]:
         self._scaler, self._voters = Scaler(train), _Voters(train)
         self._vectors = self._scaler(train.vectors)
-        return {}
+        return self._voters.chosen(self.settings["neighbours"])
 
     def predict_vectors(self, vectors: np.ndarray) -> np.ndarray:
         far = cdist(self._scaler(vectors), self._vectors, self.settings["metric"])
@@ -77,10 +85,10 @@ class MatchingKnnHead:
 
     def predict(self, bags: Bags, jobs: Sequence[Job]) -> list[np.ndarray]:
         likeness = set_similarities(_sets(bags))
-        self.chosen = [{} for _ in jobs]
+        count, voters = self.settings["neighbours"], [_Voters(bags.take(job.train)) for job in jobs]
+        self.chosen = [one.chosen(count) for one in voters]
         return [
-            _Voters(bags.take(job.train)).shares(-likeness[np.ix_(job.test, job.train)], self.settings["neighbours"])
-            for job in jobs
+            one.shares(-likeness[np.ix_(job.test, job.train)], count) for one, job in zip(voters, jobs, strict=True)
         ]
 
 
