@@ -20,6 +20,8 @@ class Settings(Section):
     """Tasks in the order of the columns."""
     representations: list[str] = Field([])
     """Representations in the order of the rows."""
+    controls: list[str] = Field([])
+    """Tasks whose labels are dealt by chance."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -34,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     results, comparisons = read_table(args.results), read_table(args.comparisons)
     wanted = [(first, second) for first, second in read_meta(args.comparisons)["settings"]["compare"]]
     tables = task_tables(results.to_pylist(), settings.tasks, settings.representations)
-    papers = paper_tables(tables, comparisons.to_pylist(), wanted, settings.spread)
+    papers = paper_tables(tables, comparisons.to_pylist(), wanted, settings.spread, settings.controls)
     texts = {
         "results.csv": csv_text(results),
         "comparisons.csv": csv_text(comparisons),

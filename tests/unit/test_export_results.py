@@ -16,7 +16,7 @@ FILES = ("results.csv", "comparisons.csv", "results.md", "results.tex")
 
 
 def _export(folder, output, spread="interval"):
-    config = {"spread": spread, "tasks": list(TASKS), "representations": REPRESENTATIONS}
+    config = {"spread": spread, "tasks": list(TASKS), "representations": REPRESENTATIONS, "controls": [PERMUTED]}
     tables = [f"{folder}/benchmark/{name}.parquet" for name in ("results", "comparisons")]
     main(["--config", json.dumps(config), "--results", tables[0], "--comparisons", tables[1], "--output", str(output)])
     return {name: (output / name).read_text(encoding="utf-8") for name in FILES}
@@ -71,15 +71,16 @@ def _wanted(rows, task, name, head):
     return next(row for row in mine if row["headline"])
 
 
+TRUE = [task for task in TASKS if task != PERMUTED]
 HEAD = {"subtype": "logistic", PERMUTED: "logistic", "grade": "logistic", "survival": "cox"}
 
 
 def test_markdown_has_a_column_a_task_and_then_one_a_head(texts, rows):
-    (header, lines), (heads, by_head) = _markdown_tables(texts["results.md"])
-    assert [cell.split(" ")[0] for cell in header[1:]] == list(TASKS) and list(lines) == REPRESENTATIONS
-    assert heads[1:] == ["logistic", "abmil"]
+    (header, lines), (heads, by_head), (control, dealt) = _markdown_tables(texts["results.md"])
+    assert [cell.split(" ")[0] for cell in header[1:-1]] == TRUE and list(lines) == REPRESENTATIONS
+    assert heads[1:-1] == ["logistic", "abmil"] and control[1].split(" ")[0] == PERMUTED and list(dealt) == list(lines)
     for name, cells in lines.items():
-        for task, cell in zip(TASKS, cells, strict=True):
+        for task, cell in zip([*TRUE, PERMUTED], [*cells[:-1], dealt[name][0]], strict=True):
             row = _wanted(rows, task, name, HEAD[task])
             assert _numbers(cell) == pytest.approx([row[k] for k in ("value", "ci_low", "ci_high")], abs=0.00051)
     assert by_head["colour"][1] == "failed" and all(_numbers(by_head[name][1]) for name in ("mean", "slpd", "dino"))
@@ -87,30 +88,31 @@ def test_markdown_has_a_column_a_task_and_then_one_a_head(texts, rows):
 
 def _latex_tables(text):
     """Column letters and rows of each tabular."""
-    pattern = r"\\begin\{tabular\}\{l(c+)\}\n\\toprule\n(.*?)\\midrule\n(.*?)\\bottomrule\n\\end\{tabular\}"
+    pattern = r"\\begin\{tabular\}\{l(c+)l\}\n\\toprule\n(.*?)\\midrule\n(.*?)\\bottomrule\n\\end\{tabular\}"
     found = re.findall(pattern, text, flags=re.DOTALL)
     for letters, header, body in found:
         rows = [line.removesuffix(r" \\").split(" & ") for line in (header + body).splitlines()]
-        assert all(len(row) == len(letters) + 1 for row in rows)
+        assert all(len(row) == len(letters) + 2 for row in rows)
         yield rows[header.count("\n") :]
 
 
 def test_latex_is_balanced_and_holds_the_same_numbers(texts, rows):
     text = texts["results.tex"]
     for name in ("table", "tabular"):
-        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 2
+        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 3
     assert text.count("{") == text.count("}") and text.isascii()
-    overview, heads = _latex_tables(text)
+    overview, heads, dealt = _latex_tables(text)
     assert [row[0] for row in overview] == [row[0] for row in heads] == REPRESENTATIONS
     for row in overview:
-        for task, cell in zip(TASKS, row[1:], strict=True):
+        own = next(other for other in dealt if other[0] == row[0])
+        for task, cell in zip([*TRUE, PERMUTED], [*row[1:-1], own[1]], strict=True):
             wanted = _wanted(rows, task, row[0], HEAD[task])
             assert _numbers(cell) == pytest.approx([wanted[k] for k in ("value", "ci_low", "ci_high")], abs=0.00051)
 
 
 def test_the_spread_of_the_test_parts_can_stand_in_place_of_the_interval(results_folder, tmp_path, rows):
     texts = _export(results_folder, tmp_path, "folds")
-    (_, lines), _ = _markdown_tables(texts["results.md"])
+    (_, lines), *_ = _markdown_tables(texts["results.md"])
     row = _wanted(rows, "subtype", "mean", "logistic")
     assert lines["mean"][0] == f"{row['value']:.3f} ± {row['sd_folds']:.3f}" and "[" not in lines["mean"][0]
     assert "± standard deviation between test parts" in texts["results.md"]
@@ -124,14 +126,44 @@ def test_only_the_head_of_claims_has_a_best(results_folder, tmp_path):
     with_a_clear_best(rows, pairs)
     write_benchmark(tmp_path, rows, pairs)
     text = _export(tmp_path, tmp_path)["results.md"]
-    (_, overview), (_, heads) = _markdown_tables(text)
+    (_, overview), (_, heads), _ = _markdown_tables(text)
     assert overview["slpd"][0].startswith("**0.900**") and heads["slpd"][0].startswith("**0.900**")
     assert heads["slpd"][1].startswith("0.900") and text.count("**") == 4
 
 
+def test_what_pretraining_saw_of_the_test_stands_beside_every_value(results_folder, tmp_path, texts):
+    for _, lines in _markdown_tables(texts["results.md"]):
+        assert {name: cells[-1] for name, cells in lines.items()} == {
+            "mean": "none", "colour": "none", "slpd": "all", "dino": "all",
+        }  # fmt: skip
+    for table in _latex_tables(texts["results.tex"]):
+        assert [row[-1] for row in table] == ["none", "none", "all", "all"]
+    assert texts["results.md"].count("what patch encoders and encoders of other tools have seen is not known") == 3
+    rows, pairs = (
+        read_table(results_folder / f"benchmark/{n}.parquet").to_pylist() for n in ("results", "comparisons")
+    )
+    for row in rows:
+        if (row["task"], row["representation"]) == ("grade", "dino"):
+            row |= {"n_test_seen": 3, "n_tested": 9}
+    write_benchmark(tmp_path, rows, pairs)
+    (_, overview), *_ = _markdown_tables(_export(tmp_path, tmp_path)["results.md"])
+    assert overview["dino"][-1] == "all (subtype, survival); 3 of 9 (grade)"
+
+
+def test_controls_stand_apart_and_are_held_against_chance(texts):
+    *_, control = texts["results.md"].split("\n\n| representation")
+    caption = texts["results.md"].split("\n\n| representation")[-2].splitlines()[-1]
+    assert caption.startswith("Controls of the benchmark, 95 % interval in brackets. subtype-permuted: ")
+    assert "labels are dealt to the patients by chance" in caption and "of AUC holds chance (0.5) in" in caption
+    assert "In bold" not in caption and PERMUTED in control
+    assert PERMUTED not in texts["results.md"].split("\n\n| representation")[1]
+
+
 def _table(best):
     cells = [Value("0.900", "[0.8, 1.0]", best), Value("–", "", False)]
-    return PaperTable("50 % of a_b & c\\d^2 ~ {x} #1 $", "t", ["my_run", "a|b"], [Column("a_b", "knn", cells)])
+    return PaperTable(
+        "50 % of a_b & c\\d^2 ~ {x} #1 $", "t", ["my_run", "a|b"], [Column("a_b", "knn", cells)], ["none", "3 of 9"]
+    )
 
 
 def test_bold_is_what_is_shown_to_be_best():
@@ -141,10 +173,10 @@ def test_bold_is_what_is_shown_to_be_best():
 
 
 def test_signs_of_both_languages_are_escaped():
-    assert r"| a\|b | – |" in markdown_text([_table(False)])
+    assert r"| a\|b | – | 3 of 9 |" in markdown_text([_table(False)])
     text = latex_text([_table(False)])
     assert r"\caption{50 \% of a\_b \& c\textbackslash{}d\textasciicircum{}2 \textasciitilde{} \{x\} \#1 \$}" in text
-    assert r"my\_run & 0.900 [0.8, 1.0] \\" in text and r" & a\_b \\" in text
+    assert r"my\_run & 0.900 [0.8, 1.0] & none \\" in text and r" & a\_b &  \\" in text
     assert escaped("−0.1–0.2 ± 3 × 4") == r"$-$0.1--0.2 $\pm$ 3 $\times$ 4"
 
 

@@ -109,6 +109,7 @@ BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
         "spread": config.report.spread,
         "tasks": list(config.benchmark.tasks),
         "representations": config.compared,
+        "controls": [name for name, task in config.benchmark.tasks.items() if task.permuted],
     },
     "score_textures": lambda config: benchmark_settings(config, "region_truth", "seed"),
     "write_report": report_settings,

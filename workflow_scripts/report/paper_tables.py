@@ -8,12 +8,18 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 
 from workflow_scripts.report.claims import pairs_of, shown_best
-from workflow_scripts.report.results import Row, TaskTable
+from workflow_scripts.report.results import Row, TaskTable, control
 from workflow_scripts.report.wording import counted, interval, known, metric_facts, number
 
 Spread = Literal["interval", "folds"]
 _SPREADS = {"interval": "95 % interval in brackets", "folds": "± standard deviation between test parts"}
 _BEST = "In bold: the best, where it is shown to beat the second best after correction (Holm)."
+_CONTROL = "Control: the labels are dealt to the patients by chance, so that nothing can be learnt."
+_SEEN_HEADING = "test slides seen in pretraining"
+_SEEN = (
+    "Seen: test slides that pretraining in this workflow took, without their labels; what patch encoders and encoders "
+    "of other tools have seen is not known here."
+)
 _LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -44,12 +50,14 @@ class Column(NamedTuple):
 
 
 class PaperTable(NamedTuple):
-    """A table of a paper: its caption, the name that it is referred to by, representations and columns."""
+    """A table of a paper: its caption, the name that it is referred to by, representations, columns, and for each
+    representation what its pretraining saw of the test slides."""
 
     caption: str
     label: str
     representations: list[str]
     columns: list[Column]
+    seen: list[str]
 
 
 def csv_text(table: pa.Table) -> str:
@@ -68,33 +76,60 @@ def _plain(value: Any) -> str:
 
 
 def paper_tables(
-    tables: Sequence[TaskTable], comparisons: list[Row], wanted: list[tuple[str, str]], spread: Spread
+    tables: Sequence[TaskTable],
+    comparisons: list[Row],
+    wanted: list[tuple[str, str]],
+    spread: Spread,
+    controls: Sequence[str] = (),
 ) -> list[PaperTable]:
-    """All tasks with the head that claims are made of, then each task that has several heads with all of them.
+    """All tasks with the head that claims are made of, then each with all its heads; last, and apart, the controls.
 
     Args:
         tables: results of the tasks.
         comparisons: rows of `schemas.COMPARISONS`.
         wanted: pairs that are compared.
         spread: what stands beside a value.
+        controls: names of the tasks whose labels are dealt by chance.
     """
 
-    def column(table: TaskTable, head: str, names: list[str], group: str, heading: str) -> Column:
-        pairs = pairs_of(table, head, comparisons, wanted)
-        best = shown_best(table, head, pairs) if head == table.primary else None
-        return Column(group, heading, [_value(table.cell(name, head), name == best, spread) for name in names])
+    def best(table: TaskTable, head: str) -> str | None:
+        claimed = head == table.primary and table.name not in controls
+        return shown_best(table, head, pairs_of(table, head, comparisons, wanted)) if claimed else None
 
-    every = list(dict.fromkeys(name for table in tables for name in table.representations))
-    overview = [column(t, t.primary, every, t.name, f"{t.metric}, {t.primary}") for t in tables]
-    caption = f"Expected performance in the tasks of the benchmark, {_SPREADS[spread]}. {_notes(tables)} {_BEST}"
-    found = [PaperTable(caption, "tasks", every, overview)] if tables else []
+    def made(of: list[TaskTable], label: str, first: str, last: str, heads: bool = False) -> PaperTable:
+        names = list(dict.fromkeys(name for table in of for name in table.representations))
+        parts = [(t, t.primary, t.name, f"{t.metric}, {t.primary}") for t in of]
+        parts = [(of[0], head, "", head) for head in of[0].heads] if heads else parts
+        columns = [
+            Column(*two, [_value(t.cell(name, h), name == best(t, h), spread) for name in names])
+            for t, h, *two in parts
+        ]
+        caption = f"{first}, {_SPREADS[spread]}. {_notes(of)} {last} {_SEEN}"
+        return PaperTable(caption, label, names, columns, [_seen(of, name) for name in names])
+
+    true, dealt = ([table for table in tables if (table.name in controls) == by_chance] for by_chance in (False, True))
+    found = [made(true, "tasks", "Expected performance in the tasks of the benchmark", _BEST)] if true else []
+    told = " ".join([_CONTROL, *(f"{table.name}: {control(table)}" for table in dealt)])
+    apart = [made(dealt, "controls", "Controls of the benchmark", told)] if dealt else []
+    for table in (table for table in tables if len(table.heads) > 1):
+        last = f"{_BEST} Claims are made of head {table.primary} alone." if table in true else _CONTROL
+        one = made([table], table.name, f"{table.metric} in task {table.name}", last, heads=True)
+        (found if table in true else apart).append(one)
+    return found + apart
+
+
+def _seen(tables: Sequence[TaskTable], name: str) -> str:
+    """What pretraining saw of the test slides of the tasks; by task where it is not the same."""
+    told: dict[str, list[str]] = {}
     for table in tables:
-        if len(table.heads) > 1:
-            columns = [column(table, head, table.representations, "", head) for head in table.heads]
-            caption = f"{table.metric} in task {table.name}, {_SPREADS[spread]}. {_notes([table])} {_BEST}"
-            caption += f" Claims are made of head {table.primary} alone."
-            found.append(PaperTable(caption, table.name, table.representations, columns))
-    return found
+        for row in table.rows.values():
+            if row["representation"] == name:
+                seen, tested = row["n_test_seen"], row["n_tested"]
+                part = "none" if not seen else "all" if seen == tested else f"{seen} of {tested}"
+                told.setdefault(part, []).append(table.name)
+    if len(told) == 1:
+        return next(iter(told))
+    return "; ".join(f"{part} ({', '.join(dict.fromkeys(of))})" for part, of in told.items())
 
 
 def _notes(tables: Sequence[TaskTable]) -> str:
@@ -135,10 +170,11 @@ def _markdown(table: PaperTable) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
     headings = [f"{one.group} ({one.heading})" if one.group else one.heading for one in table.columns]
-    lines = [table.caption, "", line(["representation", *headings]), line(["---", *["---"] * len(headings)])]
+    headings = ["representation", *headings, _SEEN_HEADING]
+    lines = [table.caption, "", line(headings), line(["---"] * len(headings))]
     for place, name in enumerate(table.representations):
         cells = [one.cells[place] for one in table.columns]
-        lines.append(line([name, *(_joined(cell, lambda text: f"**{text}**") for cell in cells)]))
+        lines.append(line([name, *(_joined(cell, lambda text: f"**{text}**") for cell in cells), table.seen[place]]))
     return "\n".join([*lines, ""])
 
 
@@ -160,14 +196,14 @@ def _latex(table: PaperTable) -> str:
     def line(cells: list[str]) -> str:
         return " & ".join(cells) + r" \\"
 
-    groups = [escaped(one.group) for one in table.columns]
+    groups, headings = ([escaped(getattr(one, key)) for one in table.columns] for key in ("group", "heading"))
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{escaped(table.caption)}}}", rf"\label{{tab:{table.label}}}"]
-    lines += [rf"\begin{{tabular}}{{l{'c' * len(groups)}}}", r"\toprule"]
-    lines += [line(["", *groups])] if any(groups) else []
-    lines += [line(["representation", *(escaped(one.heading) for one in table.columns)]), r"\midrule"]
+    lines += [rf"\begin{{tabular}}{{l{'c' * len(groups)}l}}", r"\toprule"]
+    lines += [line(["", *groups, ""])] if any(groups) else []
+    lines += [line(["representation", *headings, _SEEN_HEADING]), r"\midrule"]
     for place, name in enumerate(table.representations):
         cells = [_latex_cell(one.cells[place]) for one in table.columns]
-        lines.append(line([escaped(name), *cells]))
+        lines.append(line([escaped(name), *cells, escaped(table.seen[place])]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
 
