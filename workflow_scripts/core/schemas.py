@@ -145,6 +145,7 @@ RESULTS = pa.schema(
         pa.field("n_seeds", pa.int64()),
         pa.field("n_patients", pa.int64()),  # tested
         pa.field("smallest_group", pa.int64()),  # patients of the rarest class, or with an event
+        pa.field("n_pairs", pa.int64()),  # of cases that the metric compares, mean over repeats
         pa.field("n_slides", pa.int64()),
         pa.field("n_excluded", pa.int64()),
         pa.field("n_test_seen", pa.int64()),  # test slides of the first repeat that pretraining here saw, unlabelled

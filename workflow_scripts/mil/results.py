@@ -102,6 +102,7 @@ def _mean_cell(name: str, cells: list[Cell]) -> Cell:
             np.mean([cell.scored[key].by_fold for cell in cells], axis=0),
             one.within_folds,
             one.patient_ids,
+            one.n_pairs,
         )
         for key, one in first.scored.items()
         if key[0] not in failures
@@ -162,6 +163,7 @@ def _numbers(metric: str, scored: Scored) -> Row:
         "n_seeds": seeds.shape[1],
         "n_patients": len(scored.patient_ids),
         "smallest_group": scores.smallest,
+        "n_pairs": None if scored.n_pairs is None else round(scored.n_pairs),
     }
 
 

@@ -10,6 +10,7 @@ from workflow_scripts.core.heads import HeadEntry
 from workflow_scripts.core.tasks import METRICS as FACTS
 from workflow_scripts.core.tasks import Kind
 from workflow_scripts.mil.metrics import METRICS
+from workflow_scripts.mil.metrics.forms import PairMetric
 from workflow_scripts.mil.metrics.within import LeftOut, jackknife, within_folds
 from workflow_scripts.mil.predictions import Round, Tested
 from workflow_scripts.mil.variance import Design, Scores, influence, learning_effect
@@ -25,6 +26,7 @@ class Scored:
         by_fold: float64 `[R * K]`: the metric of each test part alone, head seeds averaged; NaN where not defined.
         within_folds: whether cases were ranked within their fold alone.
         patient_ids: G patients, in the order of `scores.influence`.
+        n_pairs: pairs of cases that the metric compares, mean over repeats; None for metrics that compare none.
     """
 
     scores: Scores
@@ -32,6 +34,7 @@ class Scored:
     by_fold: np.ndarray
     within_folds: bool
     patient_ids: list[str]
+    n_pairs: float | None = None
 
 
 def group_numbers(kind: Kind, tested: Tested) -> np.ndarray:
@@ -80,14 +83,14 @@ def score(
     classes = groups if kind.has_classes else None
     values, influences, noise, by_fold, by_seed = [], [], [], [], []
     for _, group in groupby(zip(tested.rounds, found, strict=True), key=lambda pair: pair[0].repeat):
-        pairs = list(group)
-        by_seed.append([result.value for _, result in pairs])
+        seeds = list(group)
+        by_seed.append([result.value for _, result in seeds])
         values.append(_mean(np.array(by_seed[-1])))
-        influences.append(np.mean([_influence(*pair, tested, classes) for pair in pairs], axis=0))
-        noise.append(np.mean([result.ranking_noise for _, result in pairs]) / len(pairs))  # seeds may share none of it
-        by_fold.append(_by_fold(metric, [one for one, _ in pairs]))
+        influences.append(np.mean([_influence(*seed, tested, classes) for seed in seeds], axis=0))
+        noise.append(np.mean([result.ranking_noise for _, result in seeds]) / len(seeds))  # seeds may share none of it
+        by_fold.append(_by_fold(metric, [one for one, _ in seeds]))
     moved = np.array(influences)
-    fold = _folds(tested) if facts.squares and head.fits_loss and balanced and design == "folds" else None
+    told = facts.squares and head.fits_loss and balanced and design == "folds"
     scores = Scores(
         np.array(values),
         moved,
@@ -98,18 +101,19 @@ def score(
         facts.learnt_again,
         len(np.unique(tested.rounds[0].fold)) if apart else 1,
         float(np.mean(noise)) if apart else 0.0,
-        learning=None if fold is None or len(fold) < 2 else learning_effect(moved, fold),
+        learning=_learning(moved, tested) if told else None,
     )
-    return Scored(scores, np.array(by_seed), np.concatenate(by_fold), apart, tested.patient_ids)
+    n_pairs = _n_pairs(metric, tested, apart)
+    return Scored(scores, np.array(by_seed), np.concatenate(by_fold), apart, tested.patient_ids, n_pairs)
 
 
-def _folds(tested: Tested) -> np.ndarray | None:
-    """Fold that tests each patient in each repeat, int64 `[R, G]`; None where a repeat does not test all of them."""
-    found = np.full((len({one.repeat for one in tested.rounds}), len(tested.patient_ids)), -1)
-    for row, (_, group) in zip(found, groupby(tested.rounds, key=lambda one: one.repeat), strict=True):
+def _learning(moved: np.ndarray, tested: Tested) -> np.ndarray | None:
+    """`learning_effect` of influences `[R, G]`; None where there is one repeat, or one that does not test all."""
+    fold = np.full(moved.shape, -1)
+    for row, (_, group) in zip(fold, groupby(tested.rounds, key=lambda one: one.repeat), strict=True):
         one = next(group)
         row[tested.patients[one.case]] = one.fold
-    return found if (found >= 0).all() else None
+    return learning_effect(moved, fold) if len(moved) > 1 and (fold >= 0).all() else None
 
 
 def _left_out(metric: str, one: Round, tested: Tested, apart: bool) -> LeftOut:
@@ -117,6 +121,20 @@ def _left_out(metric: str, one: Round, tested: Tested, apart: bool) -> LeftOut:
     if apart:
         return within_folds(function, one.outcomes, groups, one.fold)
     return LeftOut(float(function(one.outcomes)), jackknife(function, one.outcomes, groups))
+
+
+def _n_pairs(metric: str, tested: Tested, apart: bool) -> float | None:
+    """Pairs of cases that are compared, mean over repeats; None for a metric of single cases."""
+    function = METRICS[metric]
+    if not isinstance(function, PairMetric):
+        return None
+    once = [one for one in tested.rounds if one.seed == tested.rounds[0].seed]  # seeds are tested on the same cases
+    parts = [
+        one.outcomes.take(one.fold == fold) if apart else one.outcomes
+        for one in once
+        for fold in (np.unique(one.fold) if apart else [0])
+    ]
+    return float(sum(function.counts(part)[..., 1].sum() / 2 for part in parts)) / len(once)
 
 
 def _influence(one: Round, result: LeftOut, tested: Tested, classes: np.ndarray | None) -> np.ndarray:

@@ -21,6 +21,7 @@ def denominators(table: TaskTable, splits: dict[str, Any]) -> Facts:
         ("Tested", _tested(row, splits)),
         ("Left out", _left_out(row, splits)),
         ("Scored by", _level(row["level"], splits.get("slides_of_patient", ""))),
+        *_pairs(table),
         *_without_skill(splits),
         ("Splits", _splits(row, splits)),
         ("Folds put together", _by_head(table, "aggregation")),
@@ -54,6 +55,12 @@ def _level(level: str, slides_of_patient: str) -> str:
         return "slide; folds, intervals and p values are by patient"
     ways = {"average": "; predictions of its slides averaged", "bag": "; all its slides are one bag"}
     return f"patient{ways.get(slides_of_patient, '')}"
+
+
+def _pairs(table: TaskTable) -> Facts:
+    """How many pairs of cases the headline compares; nothing where it compares none."""
+    told = _by_head(table, "n_pairs")
+    return [] if told == _NONE else [(f"Pairs of cases that {table.metric} compares", f"{told} a repeat")]
 
 
 def _without_skill(splits: dict[str, Any]) -> Facts:

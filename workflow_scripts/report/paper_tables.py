@@ -80,7 +80,7 @@ def paper_tables(
     comparisons: list[Row],
     wanted: list[tuple[str, str]],
     spread: Spread,
-    controls: Sequence[str] = (),
+    controls: Sequence[str],
 ) -> list[PaperTable]:
     """All tasks with the head that claims are made of, then each with all its heads; last, and apart, the controls.
 
@@ -93,28 +93,28 @@ def paper_tables(
     """
 
     def best(table: TaskTable, head: str) -> str | None:
-        claimed = head == table.primary and table.name not in controls
-        return shown_best(table, head, pairs_of(table, head, comparisons, wanted)) if claimed else None
+        pairs = pairs_of(table, head, comparisons, wanted)
+        return shown_best(table, head, pairs) if head == table.primary and table.name not in controls else None
 
     def made(of: list[TaskTable], label: str, first: str, last: str, heads: bool = False) -> PaperTable:
         names = list(dict.fromkeys(name for table in of for name in table.representations))
         parts = [(t, t.primary, t.name, f"{t.metric}, {t.primary}") for t in of]
         parts = [(of[0], head, "", head) for head in of[0].heads] if heads else parts
         columns = [
-            Column(*two, [_value(t.cell(name, h), name == best(t, h), spread) for name in names])
-            for t, h, *two in parts
+            Column(group, heading, [_value(t.cell(name, h), name == best(t, h), spread) for name in names])
+            for t, h, group, heading in parts
         ]
         caption = f"{first}, {_SPREADS[spread]}. {_notes(of)} {last} {_SEEN}"
         return PaperTable(caption, label, names, columns, [_seen(of, name) for name in names])
 
-    true, dealt = ([table for table in tables if (table.name in controls) == by_chance] for by_chance in (False, True))
+    true, dealt = ([table for table in tables if (table.name in controls) == chance] for chance in (False, True))
     found = [made(true, "tasks", "Expected performance in the tasks of the benchmark", _BEST)] if true else []
     told = " ".join([_CONTROL, *(f"{table.name}: {control(table)}" for table in dealt)])
     apart = [made(dealt, "controls", "Controls of the benchmark", told)] if dealt else []
-    for table in (table for table in tables if len(table.heads) > 1):
-        last = f"{_BEST} Claims are made of head {table.primary} alone." if table in true else _CONTROL
-        one = made([table], table.name, f"{table.metric} in task {table.name}", last, heads=True)
-        (found if table in true else apart).append(one)
+    for table in (one for one in tables if len(one.heads) > 1):
+        last = _CONTROL if table in dealt else f"{_BEST} Claims are made of head {table.primary} alone."
+        first, place = f"{table.metric} in task {table.name}", apart if table in dealt else found
+        place.append(made([table], table.name, first, last, heads=True))
     return found + apart
 
 

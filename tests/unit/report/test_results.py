@@ -1,7 +1,9 @@
 """Tables, claims and facts of planted predictions that the benchmark's own functions scored."""
 
 import math
+from itertools import product
 
+import numpy as np
 import pytest
 from lifelines import KaplanMeierFitter
 
@@ -218,6 +220,29 @@ def test_of_an_error_the_smallest_is_the_best(rows, comparisons):
     assert shown_best(table, "logistic", pairs_of(table, "logistic", comparisons, PAIRS)) == "slpd"
 
 
+def _within():
+    """Pairs of patients of two classes in one fold, mean over the two deals; a patient's class is its number's."""
+    found = 0
+    for repeat in range(REPEATS):
+        deal = np.random.default_rng(repeat).permutation(PATIENTS) % 5
+        for fold in range(5):
+            inside = np.flatnonzero(deal == fold)
+            found += (inside % 2 == 0).sum() * (inside % 2 == 1).sum()
+    return round(found / REPEATS)
+
+
+def test_the_comparable_pairs_of_a_c_index_are_told(rows, inputs):
+    """Counted by hand: within a fold, of two patients of different times, the earlier one has an event."""
+    found = 0
+    for repeat, fold in product(range(REPEATS), range(5)):
+        inside = np.flatnonzero(np.random.default_rng(repeat).permutation(PATIENTS) % 5 == fold)
+        found += sum(EVENT[i] and TIME[i] < TIME[j] for i, j in product(inside, inside))
+    facts = dict(denominators(tables_of(rows)["survival"], inputs.splits("survival").facts))
+    assert facts["Pairs of cases that C-index compares"] == f"{round(found / REPEATS)} a repeat"
+    assert {row["n_pairs"] for row in rows if row["metric"] == "quadratic_kappa"} == {None}
+    assert "Pairs of cases that quadratic kappa compares" not in dict(denominators(tables_of(rows)["grade"], {}))
+
+
 def test_denominators_stand_beside_the_numbers(rows, inputs):
     table, splits = tables_of(rows)["subtype"], inputs.splits("subtype")
     facts = dict(denominators(table, splits.facts))
@@ -227,6 +252,7 @@ def test_denominators_stand_beside_the_numbers(rows, inputs):
         "Tested": f"{tested}; smallest group {PATIENTS // 2} patients",
         "Left out": "4 slides: no label 1, not usable 3",
         "Scored by": "patient; predictions of its slides averaged",
+        "Pairs of cases that AUC compares": f"{(PATIENTS // 2) ** 2} (logistic); {_within()} (abmil) a repeat",
         "Splits": f"{REPEATS} × 5 folds",
         "Folds put together": "pooled over folds (logistic); within folds (abmil)",
         "Repeats in which it is defined": f"all {REPEATS} repeats in every cell",
