@@ -8,6 +8,7 @@ from workflow_scripts.config import Section
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.tables import read_meta, read_table, write_table
+from workflow_scripts.mil.fit_warnings import counted_warnings
 from workflow_scripts.mil.result_text import result_text
 from workflow_scripts.mil.results import comparison_rows, mean_cells, result_rows, score_cells
 
@@ -32,7 +33,8 @@ def main(argv: list[str] | None = None) -> None:
 
     cells = []
     for number, path in enumerate(args.predictions, start=1):
-        cells += score_cells(read_table(path), read_meta(path))
+        with counted_warnings(f"metrics of {path}"):
+            cells += score_cells(read_table(path), read_meta(path))
         log.info("scored %d of %d files", number, len(args.predictions))
     cells = mean_cells(cells, settings.trainings)
     rows = result_rows(cells, settings.primary)

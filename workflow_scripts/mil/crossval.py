@@ -12,6 +12,7 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.mil.bags import Bags
+from workflow_scripts.mil.fit_warnings import counted_warnings
 from workflow_scripts.mil.head import Job, Settings
 from workflow_scripts.mil.heads import make_head
 from workflow_scripts.mil.jobs import fits
@@ -140,7 +141,8 @@ def predict_jobs(
         For each job the predictions of its test bags, float64 `[n_test, C]` or `[n_test]`, and what it has chosen.
     """
     model = make_head(head, kind, settings)
-    predictions = model.predict(bags, jobs)
+    with counted_warnings(f"{len(jobs)} fits of {head}, inner ones by which they choose among them"):
+        predictions = model.predict(bags, jobs)
     for number, (job, chosen) in enumerate(zip(jobs, model.chosen or [{}] * len(jobs), strict=True), start=1):
         told = "".join(f", {name} {value:g}" for name, value in chosen.items())
         sizes = f"{len(job.train)} slides to learn from, {len(job.test)} to test"
