@@ -13,7 +13,7 @@ from workflow_scripts.report import figures, prototypes, training, wording
 from workflow_scripts.report.benchmark import benchmark_tables
 from workflow_scripts.report.cohort import cohort_summary, encoding_speed, excluded_first, overlay_grid
 from workflow_scripts.report.inputs import Results, Row
-from workflow_scripts.report.palette import line_styles
+from workflow_scripts.report.palette import line_styles, stable_order
 from workflow_scripts.report.provenance import note_lines, package_versions
 from workflow_scripts.report.results import missing_value, smaller_is_better
 from workflow_scripts.report.settings import ReportSettings
@@ -105,7 +105,7 @@ def render_report(inputs: Results, settings: ReportSettings, examples: list[Row]
     slides, tests = inputs.slides(), inputs.test_slides() if settings.test_cohort else []
     rows = inputs.benchmark()
     names = list(dict.fromkeys([*settings.representations, *settings.runs, *(r["representation"] for r in rows)]))
-    styles = line_styles(names)
+    styles = line_styles(stable_order(names, settings.runs))
     minimum = [run.prototypes.min_regions for run in settings.runs.values() if run.uses_prototypes]
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,5 +1,9 @@
 """Fixed colours that stay apart for colour-blind readers (after Okabe and Ito 2008, and Tol's muted set)."""
 
+from collections.abc import Iterable
+
+from workflow_scripts.config.embed import PATCHES, prototypes_of
+
 _RUNS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#332288", "#882255")
 _BASELINES = {"mean": "#555555", "colour": "#9A9A9A", "max": "#7A6A53", "std": "#A89F91"}  # muted, as a background
 _DASHES = ("solid", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
@@ -27,14 +31,32 @@ def text_on(colour: str) -> str:
     return "#000000" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#ffffff"
 
 
+def stable_order(names: list[str], runs: Iterable[str]) -> list[str]:
+    """Names in an order in which one that is added takes no other's place: runs, what is made of them, all others.
+
+    Args:
+        names: of representations and runs, in the order of the configuration.
+        runs: names of the trainings.
+    """
+    known = set(runs)
+
+    def rank(name: str) -> int:
+        is_run = name in known or any(run.startswith(f"{name}-fold") for run in known)
+        return 0 if is_run else 1 if name in map(prototypes_of, known) else 2 if name == PATCHES else 3
+
+    return sorted(names, key=rank)
+
+
 def line_styles(names: list[str]) -> dict[str, dict]:
     """Colour, dashes and marker of each representation or run, the same throughout the report."""
-    runs = [name for name in names if name not in _BASELINES]
+    runs, baselines = [name for name in names if name not in _BASELINES], list(_BASELINES)
     styles = {}
-    for position, name in enumerate(names):
+    for name in names:
+        if name in _BASELINES:
+            dash, marker = _DASHES[2 if name in ("mean", "max") else 3], _MARKERS[-1 - baselines.index(name)]
+        else:
+            place = runs.index(name)
+            dash, marker = _DASHES[place % len(_DASHES)], _MARKERS[place % len(_MARKERS)]
         colour = _BASELINES.get(name) or _RUNS[runs.index(name) % len(_RUNS)]
-        dash = (
-            _DASHES[runs.index(name) % len(_DASHES)] if name in runs else _DASHES[2 if name in ("mean", "max") else 3]
-        )
-        styles[name] = {"colour": colour, "dash": dash, "marker": _MARKERS[position % len(_MARKERS)]}
+        styles[name] = {"colour": colour, "dash": dash, "marker": marker}
     return styles

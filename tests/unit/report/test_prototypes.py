@@ -5,7 +5,7 @@ import pytest
 from workflow_scripts.core import schemas
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.report.inputs import Results
-from workflow_scripts.report.palette import PROTOTYPES, line_styles, prototype_colour, text_on
+from workflow_scripts.report.palette import PROTOTYPES, line_styles, prototype_colour, stable_order, text_on
 from workflow_scripts.report.prototypes import Rectangle, plan_examples, run_summary, texture_summary, wanted_pixels
 
 SLIDES = [
@@ -96,3 +96,18 @@ def test_colours_differ_and_text_can_be_read_on_them():
 def test_the_same_name_has_the_same_colour_whatever_stands_before_it():
     for names in itertools.permutations(["mean", "colour"]):
         assert line_styles([*names, "slpd"])["slpd"]["colour"] == line_styles(["slpd"])["slpd"]["colour"]
+
+
+def test_what_is_added_changes_no_style_of_what_was_there():
+    runs, before = ["slpd", "dino", "clean-fold0"], ["mean", "colour", "slpd", "dino", "clean"]
+    old = line_styles(stable_order(before, runs))
+    for after in (
+        ["mean", "colour", "titan", "slpd", "dino", "clean"],  # a table stands before the runs
+        ["mean", "max", "colour", "patches", "titan", "slpd", "dino", "clean", "slpd-prototypes"],
+    ):
+        new = line_styles(stable_order(after, runs))
+        assert {name: new[name] for name in before} == old
+        assert len({(style["colour"], style["marker"]) for style in new.values()}) == len(after)
+    assert stable_order(["titan", "patches", "slpd-prototypes", "slpd"], ["slpd"]) == [
+        "slpd", "slpd-prototypes", "patches", "titan",
+    ]  # fmt: skip
