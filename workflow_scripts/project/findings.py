@@ -152,6 +152,19 @@ def regions_found(survey: Survey, layout: Layout) -> str:
     return f"{taken}, and {layout.prototypes} prototypes for slides of {layout.min_regions} regions or more."
 
 
+def cap_found(counts: list[int], layout: Layout) -> str:
+    """What a cap on the regions of a slide saves, to stand above its key.
+
+    Args:
+        counts: regions of each slide that was looked at.
+        layout: whose `min_regions` is the cap.
+    """
+    return (
+        f"Features are made sooner with this key, which keeps {layout.min_regions} regions a slide, by chance, of "
+        f"{statistics.median(counts):g} (median). They are made anew once it is taken out."
+    )
+
+
 def limits_found(survey: Survey, layout: Layout) -> list[str]:
     """What SLPD cannot do for these slides with these regions."""
     counts = survey.regions(layout.grid)

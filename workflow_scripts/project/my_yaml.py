@@ -1,12 +1,14 @@
 """The project's configuration file as text with what was found as comments."""
 
 import json
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.project.findings import (
     amount_found,
+    cap_found,
     doubts_found,
     excluded_found,
     limits_found,
@@ -22,6 +24,7 @@ from workflow_scripts.project.outlook import (
     better_encoders,
     cost_found,
     cost_source,
+    disk_found,
     encoder_taken,
     machine_found,
     rounds_taken,
@@ -34,6 +37,7 @@ from workflow_scripts.project.settings import FEWER_ROUNDS, SHORT
 from workflow_scripts.project.wording import scalar, wrapped
 
 _WIDTH = 118
+_TO_SPARE = 2  # times as many regions as are needed, from which a cap saves something
 _SHORT_FROM = 4  # indent from which mappings stand on one line
 _LABELS = """\
 # Where a patient has several slides, fill in patient_id in {manifest} before the first run: training and test are split
@@ -134,25 +138,41 @@ def _regions(plan: Plan) -> list[str]:
         *(f"#   {line}" for line in region_table(survey)),
         *comment(*limits_found(survey, layout)),
         *_section(plan, "regions"),
+        *_cap(plan),
     ]
+
+
+def _cap(plan: Plan) -> list[str]:
+    """As comments, the key that makes features sooner, where slides have regions to spare."""
+    layout, counts = plan.layout, plan.survey.regions(plan.layout.grid)
+    if not counts or statistics.median(counts) < _TO_SPARE * layout.min_regions:
+        return []
+    section = mapping({"regions": {"max_per_slide": layout.min_regions}}, {})
+    lines = [f"  # {section[1].strip()}"] if "regions" in plan.keys else [f"# {line}" for line in section]
+    return [*comment(cap_found(counts, layout)), *lines]
 
 
 def _pretrain(plan: Plan) -> list[str]:
     """Machine, cost and schedule; as comments, the presets' rounds where they are not taken, and a short schedule."""
     lines = comment(machine_found(plan.machine), amount_found(plan.survey, plan.layout))
     if plan.survey.counts:
-        lines += comment(*cost_found(plan.cost, plan.config), cost_source(plan.machine))
+        lines += comment(*cost_found(plan.cost, plan.config), disk_found(plan.cost, plan.survey.expected_slides))
+        lines += comment(cost_source(plan.machine))
         lines += comment(*shortage_found(plan.cost, plan.machine), steps_found(plan.cost))
     lines += comment(rounds_taken(plan.paper_cost, plan.machine, plan.fewer_rounds))
-    own = _section(plan, "pretrain")
-    heads, indent = ([], "    # ") if own else (["# pretrain:", "#   defaults:"], "#     ")
-    lines += own + heads
+    lines += _section(plan, "pretrain")
     if not plan.fewer_rounds:
-        lines += [indent + line for line in mapping(FEWER_ROUNDS, {})]
-    if plan.short_cost:
+        lines += _spare(plan, FEWER_ROUNDS)
+    if plan.survey.counts:
         lines += comment(short_found(plan.cost, plan.short_cost, plan.fewer_rounds))
-        lines += [indent + line.strip() for line in mapping(SHORT, {}, _SHORT_FROM)]
+        lines += _spare(plan, SHORT)
     return lines
+
+
+def _spare(plan: Plan, keys: Mapping[str, Any]) -> list[str]:
+    """Keys of `pretrain.defaults` as comments: further lines of the section above, or a section of their own."""
+    heads, indent = ([], "    # ") if "pretrain" in plan.keys else (["# pretrain:", "#   defaults:"], "#     ")
+    return heads + [indent + line.strip() for line in mapping(keys, {}, _SHORT_FROM)]
 
 
 def my_yaml(plan: Plan, source: str, schema: list[str], benchmark: str = "") -> str:

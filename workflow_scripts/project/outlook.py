@@ -1,6 +1,6 @@
 """What a project runs on and what it will cost, in sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from workflow_scripts.config import Config
@@ -63,6 +63,20 @@ def cost_found(cost: Cost, config: Config) -> list[str]:
     ]
 
 
+def disk_found(cost: Cost, slides: float) -> str:
+    """Bytes of all together and of one slide, and why training states take what they do.
+
+    Args:
+        cost: of the run.
+        slides: that will be used.
+    """
+    return (
+        f"Disk in all: {size(cost.disk_bytes)}. Features take {size(cost.feature_bytes.high / slides)} a slide. The "
+        "states take the same for any number of slides: that of every round is kept, student, teacher and optimiser, "
+        "and two thirds of it are the head's outputs."
+    )
+
+
 def cost_source(machine: Machine) -> str:
     """What the hours rest on."""
     if machine.gpus:
@@ -123,7 +137,7 @@ def rounds_taken(paper_cost: Cost, machine: Machine, fewer: bool) -> str:
 
 
 def short_found(cost: Cost, short: Cost, fewer: bool) -> str:
-    """What a short pretraining costs, to stand above its keys.
+    """What a short pretraining costs in time and disk, to stand above its keys.
 
     Args:
         cost: of the run as it is configured.
@@ -132,8 +146,24 @@ def short_found(cost: Cost, short: Cost, fewer: bool) -> str:
     """
     instead = "in place of the two lines of rounds above" if fewer else "in place of the rounds above"
     return (
-        f"To see a result soon, take these lines {instead}: pretraining then takes {hours(short.pretrain_h)} in place "
-        f"of {hours(cost.pretrain_h)}, and the features {hours(short.features_h)} as before. A small head and a "
-        "twentieth of the epochs show how the cohort goes through, not what SLPD can do. The features are kept for the "
-        "long run."
+        f"For a first trial, take these lines {instead}: pretraining then takes {hours(short.pretrain_h)} in place "
+        f"of {hours(cost.pretrain_h)}, the run {size(short.disk_bytes)} of disk in place of {size(cost.disk_bytes)}, "
+        f"and the features {hours(short.features_h)} as before. A small head and a twentieth of the epochs show how "
+        "the cohort goes through, not what SLPD can do. The features are kept for the long run."
+    )
+
+
+def trial_found(cost: Cost, short: Cost, keys: Iterable[str], config_file: str) -> str:
+    """For the terminal: what a first trial costs, and where its keys are.
+
+    Args:
+        cost: of the run as it is configured.
+        short: of the run with a short pretraining.
+        keys: that make it short.
+        config_file: the configuration, which has them as comments.
+    """
+    return (
+        f"For a first trial, take the '# ' off the lines below \"For a first trial\" in {config_file} "
+        f"({', '.join(keys)}): pretraining then takes {hours(short.pretrain_h)} in place of {hours(cost.pretrain_h)}, "
+        f"and the run {size(short.disk_bytes)} of disk in place of {size(cost.disk_bytes)}."
     )

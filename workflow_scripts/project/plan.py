@@ -12,8 +12,6 @@ from workflow_scripts.project.machine import Machine
 from workflow_scripts.project.settings import Keys, project_keys, with_fewer_rounds, with_short_pretraining
 from workflow_scripts.project.survey import Survey
 
-_LONG = 24.0  # hours of pretraining, from which it is told how to make it short
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -29,7 +27,7 @@ class Plan:
         fewer_rounds: whether the presets' rounds are taken because the disk does not hold the states of the paper's.
         cost: of the whole run.
         paper_cost: of a run with the paper's rounds.
-        short_cost: of a run with a short pretraining; None where the whole one cannot take more than a day.
+        short_cost: of a run with a short pretraining.
     """
 
     survey: Survey
@@ -41,7 +39,7 @@ class Plan:
     fewer_rounds: bool
     cost: Cost
     paper_cost: Cost
-    short_cost: Cost | None
+    short_cost: Cost
 
     @property
     def config(self) -> Config:
@@ -74,5 +72,5 @@ def make_plan(survey: Survey, machine: Machine, found: Mapping[str, Path | None]
     if fewer:
         keys = with_fewer_rounds(keys)
     cost = _cost(keys, survey, machine)
-    short = _cost(with_short_pretraining(keys), survey, machine) if cost.pretrain_h.high > _LONG else None
+    short = _cost(with_short_pretraining(keys), survey, machine)
     return Plan(survey, machine, found, layout, encoder, keys, fewer, cost, paper_cost, short)

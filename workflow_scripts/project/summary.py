@@ -13,9 +13,17 @@ from workflow_scripts.project.findings import (
     slides_found,
     too_many_lost,
 )
-from workflow_scripts.project.outlook import cost_found, rounds_taken, shortage_found, steps_found
+from workflow_scripts.project.outlook import (
+    cost_found,
+    disk_found,
+    rounds_taken,
+    shortage_found,
+    steps_found,
+    trial_found,
+)
 from workflow_scripts.project.places import CONFIG, DEPLOYED_CONFIG
 from workflow_scripts.project.plan import Plan
+from workflow_scripts.project.settings import SHORT
 from workflow_scripts.project.wording import wrapped
 
 _WIDTH = 100
@@ -62,8 +70,9 @@ def _found(plan: Plan) -> list[str]:
     if not survey.counts:
         return lines
     fewer = rounds_taken(plan.paper_cost, plan.machine, True) if plan.fewer_rounds else ""
-    few = steps_found(plan.cost)
-    return lines + _paragraph(*cost_found(plan.cost, plan.config), *shortage_found(plan.cost, plan.machine), fewer, few)
+    costs = [*cost_found(plan.cost, plan.config), disk_found(plan.cost, survey.expected_slides)]
+    lines += _paragraph(*costs, *shortage_found(plan.cost, plan.machine), fewer, steps_found(plan.cost))
+    return lines + _paragraph(trial_found(plan.cost, plan.short_cost, SHORT, CONFIG))
 
 
 def _run(plan: Plan, commands: Sequence[str], folder: Path | None) -> list[str]:

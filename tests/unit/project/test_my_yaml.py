@@ -16,7 +16,7 @@ from workflow_scripts.project.my_yaml import mapping, my_yaml, schema_line
 from workflow_scripts.project.plan import Plan, make_plan
 from workflow_scripts.project.summary import run_commands, summary
 from workflow_scripts.project.survey import Survey
-from workflow_scripts.project.wording import hours
+from workflow_scripts.project.wording import hours, size
 
 FOUND = {"efficientnet_lite0": None}
 MANY = [60, 60, 40, 33]
@@ -50,16 +50,20 @@ def test_the_text_is_read_back_as_the_keys(regions, name):
 
 
 def test_lines_of_comments_can_be_taken_up_as_they_are():
-    """The rounds of the presets and the tasks, with their '# ' off, are valid keys in the place where they stand."""
-    for regions in (60, 13):
+    """The presets' rounds, a cap and the tasks, with their '# ' off, are valid keys in the place where they stand."""
+    for regions, cap in ((90, 32), (60, None), (13, None), (4, 32)):
         text = _text(_plan(survey(4, [regions] * 4)))
+        text, trial = text.split("# For a first trial")
+        text += trial[trial.index("\n\n") :]
         lines, kept = text.splitlines(), []
-        keys = "pretrain: defaults: rounds: epochs_per_round: benchmark: tasks: response: survival: folds:".split()
+        keys = "regions: max_per_slide: pretrain: defaults: rounds: epochs_per_round:".split()
+        keys += "benchmark: tasks: response: survival: folds:".split()
         for line in lines:
             bare = line.replace("# ", "", 1)
             kept.append(bare if line.lstrip().startswith("# ") and bare.split()[0] in keys else line)
         config = load_config(yaml.safe_load("\n".join(kept)))
         assert (config.pretrain.defaults.rounds, config.pretrain.defaults.epochs_per_round) == (26, 3)
+        assert config.regions.max_per_slide == cap
         assert set(config.benchmark.tasks) == {"response", "survival"} and config.benchmark.folds == 5
         assert "#   folds:" in text  # 5 is the default too
 
@@ -142,6 +146,7 @@ def test_cost_disk_and_machine():
     assert "Machine: 2 cores, no GPU, 16 GB of memory and 1 TB of disk free." in text
     assert "days" in text and "(159 training states of 400 MB)" in text and "do not fit in memory" in text
     gpu = _said(_text(_plan(survey(1000, MANY), LAPTOP._replace(gpus=2, disk_free=10**10))))
+    assert "Disk in all: 100 GB. Features take 41 MB a slide. The states take the same" in text
     assert "2 GPUs" in gpu and "none was measured" in gpu and "make room" in gpu
     assert "rounds: 26 # the paper: 79" in gpu
 
@@ -156,13 +161,12 @@ def test_a_small_cohort_is_told_that_it_learns_little():
 def test_the_lines_that_make_pretraining_short_can_be_taken_up(regions, disk):
     """With their '# ' off, and the presets' rounds out where those are taken, they are valid and as short as told."""
     plan = _plan(survey(1000, [regions] * 4), LAPTOP._replace(disk_free=disk))
-    head, tail = _text(plan).split("# To see a result soon", 1)
-    assert plan.short_cost is not None and plan.fewer_rounds is (disk < 10**11)
-    assert f"pretraining then takes {hours(plan.short_cost.pretrain_h)} in place of" in _said("# To see" + tail)
+    head, tail = _text(plan).split("# For a first trial", 1)
+    assert plan.fewer_rounds is (disk < 10**11)
+    assert f"pretraining then takes {hours(plan.short_cost.pretrain_h)} in place of" in _said("# For" + tail)
     assert plan.short_cost.pretrain_h.high < plan.cost.pretrain_h.high / 20
-    block = [line for line in tail.split("\n\n")[0].splitlines() if re.match("#?    +(# )?[a-z]", line)]
+    block = [line for line in tail.split("\n\n")[0].splitlines() if re.match("(#  | +#|# pretrain:)", line)]
     above = [line for line in head.splitlines() if not line.strip().startswith(("rounds:", "epochs_per_round:"))]
-    above = [line.replace("# ", "", 1) if line in ("# pretrain:", "#   defaults:") else line for line in above]
     taken = [line.replace("# ", "", 1) for line in block]
     config = load_config(yaml.safe_load("\n".join([*above, *taken])))
     run = config.pretrain.run("slpd")
@@ -171,8 +175,21 @@ def test_the_lines_that_make_pretraining_short_can_be_taken_up(regions, disk):
     assert run.prototypes.count == plan.layout.prototypes
 
 
-def test_where_pretraining_takes_hours_it_is_not_made_short():
-    assert "result soon" not in _text(_plan(survey(4, MANY)))
+def test_of_any_length_the_disk_and_a_first_trial_are_told():
+    """The training states are as large for 8 slides as for 1,000: that is what surprises."""
+    plan = _plan(survey(8, MANY))
+    assert plan.cost.pretrain_h.high < 24 and plan.cost.disk_bytes > 100 * plan.short_cost.disk_bytes / 2
+    for said in (_said(_text(plan)), _summary(plan)):
+        assert f"Disk in all: {size(plan.cost.disk_bytes)}. Features take 38 MB a slide." in said
+        assert f"{size(plan.short_cost.disk_bytes)} of disk in place of {size(plan.cost.disk_bytes)}" in said
+    assert "(head, optimiser, warmup_epochs, rounds, epochs_per_round, schedule_epochs)" in _summary(plan)
+    assert "first trial" not in _text(_plan(Survey(1, [row("a", status="excluded", reason="no_mpp")], [], [])))
+
+
+def test_two_thirds_of_a_training_state_are_the_heads_outputs():
+    run, plan = load_config({}).pretrain.defaults, _plan(survey(8, MANY))
+    outputs = 4 * 4 * run.head.bottleneck * run.head.out_dim  # of student, teacher and two moments, in float32
+    assert outputs / plan.cost.state_bytes == pytest.approx(2 / 3, abs=0.02)
 
 
 def test_patients_come_before_the_first_run_and_labels_at_any_time():
