@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, overload, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 
+from workflow_scripts.core.bags import LazyBags
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tasks import Kind, Label
 
@@ -23,32 +24,23 @@ def bag_lengths(bags: Sequence[np.ndarray]) -> np.ndarray:
     return bags.lengths() if isinstance(bags, _KnowsLengths) else np.array([len(bag) for bag in bags], dtype=np.int64)
 
 
-class JoinedBags(Sequence[np.ndarray]):
+class JoinedBags(LazyBags[list[int]]):
     """Bags made of others, one or several one after another, when they are asked for: none is held here."""
 
     def __init__(self, parts: Sequence[np.ndarray], members: Iterable[Iterable[int]]) -> None:
         """n bags of the parts `members`, matrices `[m_i, R]`."""
-        self.parts, self.members = parts, [[int(row) for row in rows] for rows in members]
+        super().__init__([int(row) for row in rows] for rows in members)
+        self.parts = parts
 
-    def __len__(self) -> int:
-        return len(self.members)
-
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "JoinedBags": ...
-
-    def __getitem__(self, index: int | slice) -> "np.ndarray | JoinedBags":
-        if isinstance(index, slice):
-            return JoinedBags(self.parts, self.members[index])
-        found = [self.parts[row] for row in self.members[index]]
+    def read(self, key: list[int]) -> np.ndarray:
+        """The parts of these places one after another, `[m, R]`."""
+        found = [self.parts[row] for row in key]
         return found[0] if len(found) == 1 else np.concatenate(found)
 
     def lengths(self) -> np.ndarray:
         """Rows of each bag, int64 `[n]`."""
         lengths = bag_lengths(self.parts)
-        return np.array([lengths[rows].sum() for rows in self.members], dtype=np.int64)
+        return np.array([lengths[rows].sum() for rows in self.keys], dtype=np.int64)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 import pyarrow as pa
 
+from workflow_scripts.core.bags import LazyBags
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_store import slide_file
@@ -44,30 +44,21 @@ def _bag_length(folder: Path, slide_id: str) -> int:
     return max(1, int(_wanted(read_table(slide_file(folder, slide_id), ["read_ok", "tissue"])).sum()))
 
 
-class PatchBags(Sequence[np.ndarray]):
+class PatchBags(LazyBags[str]):
     """The bags of S slides, each `tissue_patches`, read anew each time it is asked for."""
 
     def __init__(self, folder: Path | str, slide_ids: Sequence[str]) -> None:
         """Bags of the slides, in that order, in the folder `features/{encoder}`."""
-        self.folder, self.slide_ids = Path(folder), list(slide_ids)
+        super().__init__(slide_ids)
+        self.folder = Path(folder)
 
-    def __len__(self) -> int:
-        return len(self.slide_ids)
-
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "PatchBags": ...
-
-    def __getitem__(self, index: int | slice) -> "np.ndarray | PatchBags":
-        if isinstance(index, slice):
-            return PatchBags(self.folder, self.slide_ids[index])
-        return tissue_patches(self.folder, self.slide_ids[index])
+    def read(self, key: str) -> np.ndarray:
+        """The bag of a slide, `[m, D]`."""
+        return tissue_patches(self.folder, key)
 
     def lengths(self) -> np.ndarray:
         """Patches in each bag, int64 `[S]`; the features are not read."""
-        return np.array([_bag_length(self.folder, name) for name in self.slide_ids], dtype=np.int64)
+        return np.array([_bag_length(self.folder, name) for name in self.keys], dtype=np.int64)
 
     def size(self) -> int:
         """Bytes that all bags together take in memory; the features of one slide alone are read."""
