@@ -175,7 +175,7 @@ def test_the_reader_opens_the_slide(package, checked):
     (row,) = read_table(checked / "check/s.parquet").to_pylist()
     assert (row["status"], row["vendor"], row["width"], row["height"]) == ("ok", "raw", SIDE, SIDE)
     assert (row["mpp_x"], row["mpp_source"]) == (MPP, "vendor")
-    code = "import sys; from workflow_scripts.wsi.slide_files import find_slides; print(*find_slides(sys.argv[1]))"
+    code = "import sys; from workflow_scripts.wsi.slide_files import find_slides; print(*find_slides(sys.argv[1])[0])"
     assert run(package, "-c", code, checked).split() == [str(checked / "s.raw")]
 
 
