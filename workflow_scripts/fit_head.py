@@ -62,7 +62,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--memory-mb", type=int, help="of this job, for bags held without a GPU; else no limit")
     args = parse_entry(parser, argv)
     lease_devices(args.gpu)
-
     settings, labels, splits = args.config, read_table(args.labels), read_table(args.splits)
     facts, trained = read_meta(args.splits), [read_meta(folder / "slides.parquet") for folder in args.embeddings]
     saw = seen_in_tests(splits, [meta["saw"] for meta in trained])
@@ -81,6 +80,7 @@ def main(argv: list[str] | None = None) -> None:
         "representation": args.representation,
         "pretrained_on": trained[0]["pretrained_on"] + (" (for fold 0, others alike)" if len(trained) > 1 else ""),
         "saw": saw,
+        "width": parts[0].units.bags.vectors.shape[1],
         "splits": facts["splits_in_words"],
         "budgets": budget_facts(splits, patient_of, facts["design"]),
         "settings": settings.model_dump(mode="json"),

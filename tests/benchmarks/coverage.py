@@ -38,7 +38,7 @@ from workflow_scripts.mil.variance import Scores
 DIM, CARRIERS = 16, 4
 SIGNAL = {"classification": 0.35, "ordinal": 0.6, "survival": 0.4, "regression": 0.4}
 # Choices by inner folds are part of the procedure too; they are fixed here for their cost.
-FIXED = {"logistic": {"c": 1.0}, "ridge": {"alpha": 10.0}}
+FIXED = {"logistic": {"c": 1.0}, "ridge": {"alpha": 10.0}}  # of DIM values; with more the penalty grows in proportion
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Condition:
 
     Of ordinal tasks `positive` is the share of the highest of three grades, and the one below has twice as many; 0.5
     stands for equal shares. `shared` is the share of the noise's variance that both representations have in common, as
-    two models of the same patches have.
+    two models of the same patches have. Vectors have `width` values; penalties grow with it.
     """
 
     head: str
@@ -56,11 +56,13 @@ class Condition:
     signal: bool
     positive: float = 0.5
     shared: float = 0.0
+    width: int = DIM
 
     @property
     def name(self) -> str:
         parts = [self.kind, self.head, f"n {self.patients}", "signal" if self.signal else "null"]
         parts += [f"{self.positive:.0%} positive"] if self.positive != 0.5 else []
+        parts += [f"{self.width} values"] if self.width != DIM else []
         return ", ".join(parts + ([f"{self.shared:.0%} shared"] if self.shared else []))
 
 
@@ -76,11 +78,13 @@ def conditions(patients: list[int]) -> list[Condition]:
     found += [
         Condition(*pair, n, True, shared=0.8) for n in (60, 200) for pair in pairs if n in patients and pair[0] != "knn"
     ]
+    wide = [pair for pair in pairs if pair[0] in FIXED]
+    found += [Condition(*pair, n, s, width=192) for n in (60, 200) for pair in wide for s in both if n in patients]
     return found + [Condition("abmil", "classification", n, signal) for n in patients if n <= 60 for signal in both]
 
 
 def draw(condition: Condition, random: np.random.Generator) -> tuple[list[Any], list[np.ndarray]]:
-    """Labels of a cohort, and two representations float32 `[n, DIM]` that tell equally much of them."""
+    """Labels of a cohort, and two representations float32 `[n, width]` that tell equally much of them."""
     n = condition.patients
     if condition.kind == "classification":
         target = (np.arange(n) < round(n * condition.positive)).astype(int)
@@ -96,10 +100,10 @@ def draw(condition: Condition, random: np.random.Generator) -> tuple[list[Any], 
         survival = list(zip(np.minimum(death, censoring).tolist(), (death <= censoring).tolist(), strict=True))
         labels = survival if condition.kind == "survival" else hidden.tolist()
     strength = SIGNAL[condition.kind] if condition.signal else 0.0
-    carried = np.zeros((n, DIM))
+    carried = np.zeros((n, condition.width))
     carried[:, :CARRIERS] = strength * hidden[:, None]
-    own = [random.standard_normal((n, DIM)) for _ in range(2)]
-    common = random.standard_normal((n, DIM)) * math.sqrt(condition.shared)
+    own = [random.standard_normal((n, condition.width)) for _ in range(2)]
+    common = random.standard_normal((n, condition.width)) * math.sqrt(condition.shared)
     return labels, [(carried + common + noise * math.sqrt(1 - condition.shared)).astype(np.float32) for noise in own]
 
 
@@ -131,7 +135,7 @@ def scores_of_cohort(
         tested = read_tested(predicted, kind, classes, by_slide=False, times=bags.times)
         head = HEADS[condition.head]
         scored = {
-            metric: score(metric, kind, tested, "folds", folds - 1, head).scores
+            metric: score(metric, kind, tested, "folds", folds - 1, head, width=condition.width).scores
             for metric in metrics_of(condition.kind, len(classes))
         }
         found.append({metric: scores for metric, scores in scored.items() if covers(METRICS[metric], scores)})
@@ -155,7 +159,9 @@ def _predicted(condition: Condition, bags: Bags, jobs: list[Job], kept: Path | N
     if kept and kept.exists():
         with np.load(kept) as stored:
             return [stored[str(number)] for number in range(len(jobs))]
-    own = {**HeadSettings().of(condition.head), **FIXED.get(condition.head, {})}
+    wider = {"c": DIM / condition.width, "alpha": condition.width / DIM}
+    fixed = {name: value * wider[name] for name, value in FIXED.get(condition.head, {}).items()}
+    own = {**HeadSettings().of(condition.head), **fixed}
     values, _ = predict_jobs(condition.head, condition.kind, bags, jobs, own)
     if kept:
         kept.parent.mkdir(parents=True, exist_ok=True)

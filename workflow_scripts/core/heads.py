@@ -18,7 +18,7 @@ class HeadEntry:
         kinds: kinds of task that it serves, names of `core.tasks.KINDS`.
         wants_gpu: whether its jobs ask for a GPU.
         common_scale: whether scores of models of different folds mean the same, so that they may be ranked together.
-        fits_loss: whether it is fitted by making a loss of its training cases small.
+        to_optimum: whether it is fitted to the optimum of a loss of its training cases, without chance.
         light: whether all folds and repeats of a cohort take it seconds, as heads on slide vectors do.
         seeded: whether chance plays a part in its fit, so that several seeds tell something.
         by_default: whether tasks of its kinds have it unless they name their heads.
@@ -32,7 +32,7 @@ class HeadEntry:
     kinds: tuple[str, ...]
     wants_gpu: bool = False
     common_scale: bool = False
-    fits_loss: bool = True
+    to_optimum: bool = False
     light: bool = False
     seeded: bool = False
     by_default: bool = True
@@ -47,16 +47,20 @@ def _mil(name: str, *own: str, kinds: tuple[str, ...] = _EVERY, by_default: bool
 
 
 HEADS: dict[str, HeadEntry] = {
-    "knn": HeadEntry("knn", "KnnHead", _CLASSES, common_scale=True, fits_loss=False, light=True),
-    "matching_knn": HeadEntry(
-        "knn", "MatchingKnnHead", _CLASSES, common_scale=True, fits_loss=False, by_default=False, prototypes=True
-    ),
-    "logistic": HeadEntry("logistic", "LogisticHead", _CLASSES, common_scale=True, light=True),
+    "knn": HeadEntry("knn", "KnnHead", _CLASSES, common_scale=True, light=True),
+    "matching_knn": HeadEntry("knn", "MatchingKnnHead", _CLASSES, common_scale=True, by_default=False, prototypes=True),
+    "logistic": HeadEntry("logistic", "LogisticHead", _CLASSES, common_scale=True, to_optimum=True, light=True),
     "cumulative_link": HeadEntry(
-        "cumulative_link", "CumulativeLinkHead", ("ordinal",), common_scale=True, light=True, by_default=False
+        "cumulative_link",
+        "CumulativeLinkHead",
+        ("ordinal",),
+        common_scale=True,
+        to_optimum=True,
+        light=True,
+        by_default=False,
     ),
-    "cox": HeadEntry("cox", "CoxHead", ("survival",), light=True),
-    "ridge": HeadEntry("ridge", "RidgeHead", ("regression",), common_scale=True, light=True),
+    "cox": HeadEntry("cox", "CoxHead", ("survival",), to_optimum=True, light=True),
+    "ridge": HeadEntry("ridge", "RidgeHead", ("regression",), common_scale=True, to_optimum=True, light=True),
     "abmil": _mil("Abmil", by_default=True),
     "abmil_plain": _mil("PlainAbmil"),
     "mean_mil": _mil("MeanMil"),

@@ -31,8 +31,9 @@ class Metric:
         learnt_again: what of the variance that models owe to the choice of their training patients adds to that of the
             metric once more (docs/benchmark.md): all of it, or half where classes are predicted, for a threshold lets
             only half of it through pair by pair.
-        squares: whether it is a mean of squared errors of what is predicted, or one less such a mean.
-        by_share: whether classes weigh in it by their share of the cases; heads are fitted as if all were as large.
+        squares: whether it is a mean of squared errors of what is predicted, or such a mean by that of a constant.
+        least_share: what the rarest class must have of an equal share of the patients for the interval to cover: such
+            metrics go with the shares, while heads are fitted as if all classes were as large.
         has_interval: whether the interval of `mil.intervals` was shown to cover it (docs/benchmark.md).
     """
 
@@ -44,7 +45,7 @@ class Metric:
     two_classes: bool = False
     learnt_again: float = 1.0
     squares: bool = False
-    by_share: bool = False
+    least_share: float = 0.0
     has_interval: bool = True
 
 
@@ -124,12 +125,12 @@ def _by_event(labels: Sequence[tuple[float, bool]]) -> list[str]:
 _WITH_VALUE = "with a value"
 
 _OF_CLASSES = {
-    "accuracy": Metric("accuracy", learnt_again=0.5, by_share=True),
+    "accuracy": Metric("accuracy", learnt_again=0.5, least_share=0.6),
     "balanced_accuracy": Metric("balanced accuracy", learnt_again=0.5),
-    "macro_f1": Metric("macro F1", learnt_again=0.5, by_share=True),
+    "macro_f1": Metric("macro F1", learnt_again=0.5, least_share=0.6),
 }
 _OF_PROBABILITIES = {
-    "brier": Metric("Brier score", larger_is_better=False, squares=True, by_share=True),
+    "brier": Metric("Brier score", larger_is_better=False, squares=True, least_share=0.9),
     "calibration_error": Metric("calibration error", larger_is_better=False, has_interval=False),
 }
 _CLASSIFICATION = Kind(

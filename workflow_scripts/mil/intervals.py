@@ -15,7 +15,6 @@ from workflow_scripts.core.tasks import Metric
 from workflow_scripts.mil.variance import Scores, variance
 
 LEVEL = 0.95
-_RARE = 0.5  # of an equal share: a class of less is rare
 # Standard error of a share of m cases that is given at least: with it, the lower limit of a share of 1 is about
 # 1 - 3 / m, the rule of three (Hanley and Lippman-Hand 1983).
 _LEAST_ERROR = 0.41
@@ -39,9 +38,7 @@ def covers(metric: Metric, scores: Scores) -> bool:
     which repeats of the folds hardly show; metrics that weigh classes by their share go with it. Models that are fixed,
     of a part held out, do not move.
     """
-    classes = len(np.unique(scores.group))
-    rare = scores.smallest * classes < _RARE * len(scores.group)
-    return metric.has_interval and not (metric.by_share and rare and scores.design != "held_out")
+    return metric.has_interval and (scores.share >= metric.least_share or scores.design == "held_out")
 
 
 def interval(scores: Scores, bounds: tuple[float, float]) -> Interval:

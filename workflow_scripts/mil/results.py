@@ -68,8 +68,9 @@ def score_cells(table: pa.Table, facts: dict[str, Any]) -> list[Cell]:
             rows = mine.filter(pc.equal(mine["budget"], budget))
             tested = read_tested(rows, kind, classes, facts["level"] == "slide", facts.get("times", []))
             for metric in metrics_of(facts["kind"], len(classes)):
-                of_splits = (design["design"], design["learnt_per_left"], HEADS[head], facts["balanced"])
-                scored[budget, metric] = score(metric, kind, tested, *of_splits)
+                width = facts["width"] if budget == WHOLE else None
+                splits = (design["design"], design["learnt_per_left"], HEADS[head], facts["balanced"], width)
+                scored[budget, metric] = score(metric, kind, tested, *splits)
         cells.append(Cell(facts, head, failures, scored))
     return cells
 

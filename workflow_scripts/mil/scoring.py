@@ -46,12 +46,16 @@ def group_numbers(kind: Kind, tested: Tested) -> np.ndarray:
     return number
 
 
-def smallest_group(kind: Kind, tested: Tested) -> int:
-    """Patients in the smallest group that a metric needs: of the rarest class, with an event, or all."""
+def smallest_group(kind: Kind, tested: Tested) -> tuple[int, float]:
+    """Patients in the smallest group that a metric needs, and how many these are of an equal share.
+
+    Groups are the classes, or those with an event, or all. A patient with slides of two classes is in both of them.
+    """
     groups = kind.groups(tested.labels)
     members = Counter(group for group, _ in set(zip(groups, tested.patients.tolist(), strict=True)))
     needed = list(kind.in_every_fold) or (list(members) if kind.has_classes else [])
-    return min((members[name] for name in needed), default=len(tested.patient_ids))
+    smallest = min((members[name] for name in needed), default=len(tested.patient_ids))
+    return smallest, smallest * len(members) / sum(members.values())
 
 
 def score(
@@ -62,6 +66,7 @@ def score(
     learnt_per_left: float,
     head: HeadEntry,
     balanced: bool = True,
+    width: int | None = None,
 ) -> Scored:
     """A metric of all tests.
 
@@ -75,33 +80,34 @@ def score(
         learnt_per_left: see `Scores`.
         head: what is known of the head; its `common_scale` holds where all folds have the same share of each class.
         balanced: whether folds were dealt by chance with the same share of each class in all of them.
+        width: values of a slide vector, where all patients that are not tested are learnt from; None elsewhere.
     """
     facts = FACTS[metric]
     apart = facts.ranks and not (head.common_scale and balanced) and design == "folds"
-    found = [_left_out(metric, one, tested, apart) for one in tested.rounds]
     groups = group_numbers(kind, tested)
     classes = groups if kind.has_classes else None
     values, influences, noise, by_fold, by_seed = [], [], [], [], []
-    for _, group in groupby(zip(tested.rounds, found, strict=True), key=lambda pair: pair[0].repeat):
-        seeds = list(group)
+    for _, group in groupby(tested.rounds, key=lambda one: one.repeat):
+        seeds = [(one, _left_out(metric, one, tested, apart)) for one in group]
         by_seed.append([result.value for _, result in seeds])
         values.append(_mean(np.array(by_seed[-1])))
         influences.append(np.mean([_influence(*seed, tested, classes) for seed in seeds], axis=0))
         noise.append(np.mean([result.ranking_noise for _, result in seeds]) / len(seeds))  # seeds may share none of it
         by_fold.append(_by_fold(metric, [one for one, _ in seeds]))
     moved = np.array(influences)
-    told = facts.squares and head.fits_loss and balanced and design == "folds"
+    told = facts.squares and head.to_optimum and balanced and width and design == "folds"
     scores = Scores(
         np.array(values),
         moved,
         design,
         learnt_per_left,
         groups,
-        smallest_group(kind, tested),
+        *smallest_group(kind, tested),
         facts.learnt_again,
         len(np.unique(tested.rounds[0].fold)) if apart else 1,
         float(np.mean(noise)) if apart else 0.0,
-        learning=_learning(moved, tested) if told else None,
+        learning=_learning(moved, tested) if told and np.isfinite(values).all() else None,
+        width=width or 0,
     )
     n_pairs = _n_pairs(metric, tested, apart)
     return Scored(scores, np.array(by_seed), np.concatenate(by_fold), apart, tested.patient_ids, n_pairs)

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 
 Design = Literal["folds", "draws", "held_out"]
-# Patients below which what learning takes back is not believed: with fewer, models follow so many patients at once
-# that effects of pairs alone do not describe them (simulated, docs/benchmark.md).
-_PAIRS_FROM = 40
+# Patients for each value of a slide vector below which what learning takes back is not believed: with fewer, models
+# follow so many patients at once that effects of pairs alone do not describe them (simulated, docs/benchmark.md).
+_PAIRS_FROM = 2.5
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,15 @@ class Scores:
         group: int64 `[G]`: number of each patient's group: its class, or with or without an event; all 0 where there
             are none.
         smallest: patients in the smallest group that the metric needs, such as the rarer class or those with an event.
+        share: how many these are of an equal share of the patients: 0.3 where 15 % are of the rarer of two classes.
         learnt_again: as `core.tasks.Metric` has it.
         strata: folds whose cases are ranked apart; 1 where all are ranked together.
         ranking_noise: what of the spread of `influence` over repeats, summed over patients, comes from the cases that
             happen to be ranked with each patient and not from the models; 0 where all are ranked together.
         learning: float64 `[G]`: how much each patient moves the metric through all models that learn from it
-            (`learning_effect`), where that can be told and models are fitted to make the metric itself small; None
-            elsewhere.
+            (`learning_effect`), where that can be told and models are fitted to the optimum of a loss like the metric;
+            None elsewhere.
+        width: values of a slide vector, where `learning` is given.
         replicates: float64 `[P]`: the value of each of P trainings of the representation, whose mean all else is; of
             a difference those of both; empty where there is one training.
     """
@@ -50,10 +52,12 @@ class Scores:
     learnt_per_left: float
     group: np.ndarray
     smallest: int
+    share: float = 1.0
     learnt_again: float = 1.0
     strata: int = 1
     ranking_noise: float = 0.0
     learning: np.ndarray | None = None
+    width: int = 0
     replicates: tuple[np.ndarray, ...] = ()
 
     def minus(self, other: "Scores") -> "Scores":
@@ -68,9 +72,11 @@ class Scores:
             self.learnt_per_left,
             self.group,
             self.smallest,
+            self.share,
             self.learnt_again,
             max(self.strata, other.strata),
             learning=None if self.learning is None or other.learning is None else self.learning - other.learning,
+            width=max(self.width, other.width),
             replicates=_paired(self, other),
         )
 
@@ -176,7 +182,7 @@ def _learnt(scores: Scores, kept: np.ndarray, within: float, patients: float) ->
     if scores.learning is None or pairs <= 0:
         return pairs
     common = min(max(float(kept.mean(axis=0) @ scores.learning) / pairs, 0.0), 1.0)
-    believed = max(1 - _PAIRS_FROM / len(scores.learning), 0.0)
+    believed = max(1 - _PAIRS_FROM * scores.width / len(scores.learning), 0.0)
     common = believed * common + 1 - believed
     return pairs * ((1 + common) ** 2 / 2 - 1)
 

@@ -28,6 +28,7 @@ def facts(representation="slpd", heads=("logistic",), **more):
         "saw": [[4, 10], [3, 10], [0, 10], [10, 10]],
         "splits": "3 x 4 folds",
         "balanced": True,
+        "width": 4,
         "budgets": {"all": {"design": "folds", "learnt_per_left": 3.0}},
     } | more
 

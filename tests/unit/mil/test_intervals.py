@@ -72,34 +72,40 @@ def test_variance_of_folds_adds_what_is_learnt_up_to_what_is_tested():
 def test_learning_effect_is_what_a_patient_moves_by_being_learnt_from():
     """Tests of a known model: a patient's own part, and what each other moves it by unless both share a fold."""
     random = np.random.default_rng(5)
-    repeats, patients, folds = 20000, 12, 3
+    repeats, patients, folds, deals = 3, 12, 3, 8000
     moves = random.normal(size=(patients, patients))
     np.fill_diagonal(moves, 0.0)
     own = random.normal(size=patients)
-    fold = np.array([random.permutation(patients) % folds for _ in range(repeats)])
-    apart = fold[:, :, None] != fold[:, None, :]
-    influences = own + (apart * moves).sum(axis=2)
+    fold = np.array([[random.permutation(patients) % folds for _ in range(repeats)] for _ in range(deals)])
+    apart = fold[..., :, None] != fold[..., None, :]
+    influences = own + (apart * moves).sum(axis=-1)
+    found = np.mean([learning_effect(*deal) for deal in zip(influences, fold, strict=True)], axis=0)
     expected = moves.sum(axis=0) * (1 - 1 / folds)
     # what all others move a test by cannot be told from its own part: folds are of one size
     constant = moves.sum(axis=1).sum() / (patients - 1) - moves.sum(axis=1) / (patients - 1)
-    assert learning_effect(influences, fold) == pytest.approx(expected - constant * (1 - 1 / folds), abs=0.15)
+    assert found == pytest.approx(expected - constant * (1 - 1 / folds), abs=0.15)
 
 
 def test_what_learning_takes_back_lessens_the_variance():
-    """With c = 1 of all pairs nothing changes, with 0 half of what tested pairs add goes, and few patients keep all."""
+    """With c = 1 of all pairs nothing changes, with 0 half of them goes, and patients few for the width keep all."""
     random = np.random.default_rng(6)
     noise = (random.normal(size=400) * 2 + random.normal(size=(2, 400))) * 0.01
     plain = scores([0.7, 0.7], noise)
     told = variance(plain)
     mean, within = noise.mean(axis=0), noise.var(axis=0, ddof=1).sum()
     pairs = min(4 * within, float((mean**2).sum()) - within / 2)
-    same = scores([0.7, 0.7], noise, learning=mean * pairs / (mean**2).sum())
+    same = scores([0.7, 0.7], noise, learning=mean * pairs / (mean**2).sum(), width=16)
     assert variance(same) == pytest.approx(told)
-    none = scores([0.7, 0.7], noise, learning=mean * 0)
+    none = scores([0.7, 0.7], noise, learning=mean * 0, width=16)
     common = 40 / 400
     assert variance(none) == pytest.approx(told + pairs * ((1 + common) ** 2 / 2 - 2))
-    few = noise[:, :40]
-    assert variance(scores([0.7, 0.7], few, learning=few[0] * 0)) == variance(scores([0.7, 0.7], few))
+    wide = scores([0.7, 0.7], noise, learning=mean * 0, width=160)
+    assert (
+        variance(none)
+        < variance(wide)
+        == told
+        == variance(none.minus(scores([0, 0], noise * 0, learning=mean * 0, width=160)))
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,13 +123,31 @@ def test_variance_of_a_loss_without_signal_is_that_of_cohorts(kind, head, metric
     assert 0.7 < np.mean([variance(one) for one in found]) / truth < 1.8
 
 
-def test_metrics_that_go_with_the_share_of_a_rare_class_have_no_interval():
-    group = np.repeat([0, 1], [30, 10])
-    rare, enough = (scores([0.7], np.zeros((1, 40)), group=group, smallest=smallest) for smallest in (9, 10))
-    assert not covers(FACTS["accuracy"], rare) and not covers(FACTS["brier"], rare)
-    assert covers(FACTS["accuracy"], enough) and covers(FACTS["auc"], rare) and covers(FACTS["balanced_accuracy"], rare)
-    assert covers(FACTS["accuracy"], scores([0.7], np.zeros((1, 40)), "held_out", group=group, smallest=9))
-    assert not covers(FACTS["calibration_error"], enough)
+def test_what_learning_takes_back_is_never_more_than_all_nor_less_than_nothing():
+    random = np.random.default_rng(6)
+    noise = (random.normal(size=400) * 2 + random.normal(size=(2, 400))) * 0.01
+    told = [variance(scores([0.7, 0.7], noise, learning=noise.mean(axis=0) * c, width=16)) for c in (-100, 0, 100)]
+    assert told[0] == told[1] < told[2] == variance(scores([0.7, 0.7], noise))
+
+
+def test_learning_of_a_difference_and_of_several_trainings_is_their_difference_and_mean():
+    moved, known = np.ones((2, 3)), [np.array([1.0, 2.0, 4.0]), np.array([3.0, 1.0, 0.0])]
+    first, second = (scores([0.7, 0.7], moved, learning=one) for one in known)
+    without = scores([0.7, 0.7], moved)
+    np.testing.assert_array_equal(first.minus(second).learning, known[0] - known[1])
+    np.testing.assert_array_equal(mean_of([first, second]).learning, (known[0] + known[1]) / 2)
+    assert first.minus(without).learning is None and without.minus(first).learning is None
+    assert mean_of([first, without]).learning is None
+
+
+def test_metrics_that_go_with_the_shares_have_no_interval_where_a_class_is_rare():
+    rare, enough, equal = (scores([0.7], np.zeros((1, 40)), share=share) for share in (0.59, 0.6, 0.9))
+    for name in ("accuracy", "macro_f1"):
+        assert not covers(FACTS[name], rare) and covers(FACTS[name], enough)
+        assert covers(FACTS[name], scores([0.7], np.zeros((1, 40)), "held_out", share=0.59))
+    assert not covers(FACTS["brier"], enough) and covers(FACTS["brier"], equal)
+    assert covers(FACTS["auc"], rare) and covers(FACTS["balanced_accuracy"], rare)
+    assert not covers(FACTS["calibration_error"], equal)
 
 
 def test_variance_of_one_deal_takes_the_bound_and_of_a_held_out_part_the_tested_alone():

@@ -63,10 +63,34 @@ def test_influence_is_by_patient_and_zero_where_not_tested():
     assert found.scores.influence.shape == (3, 40)
 
 
+def test_learning_is_told_where_models_are_optima_of_all_that_is_not_tested():
+    tested = read_tested(predictions(1.0, slides=2), KIND, CLASSES, by_slide=False)
+    first = read_tested(predictions(1.0, repeats=1), KIND, CLASSES, by_slide=False)
+
+    def learning(metric="brier", tested=tested, design="folds", head="logistic", **more):
+        return score(metric, KIND, tested, design, 3.0, HEADS[head], **{"width": 4} | more).scores.learning
+
+    assert learning().shape == (40,)
+    assert learning("accuracy") is None and learning("auc") is None
+    assert learning(head="knn") is None and learning(head="abmil") is None
+    assert learning(balanced=False) is None and learning(width=None) is None
+    assert learning(design="held_out") is None and learning(tested=first) is None
+    table = predictions(1.0)
+    lost = pc.and_(pc.equal(table["patient_id"], "p00"), pc.equal(table["repeat"], 0))
+    assert learning(tested=read_tested(table.filter(pc.invert(lost)), KIND, CLASSES, by_slide=False)) is None
+    assert KINDS["survival"].metrics["integrated_brier"].squares and KINDS["regression"].metrics["r2"].squares
+
+
 def test_smallest_group_counts_patients():
     tested = read_tested(predictions(1.0, n=41, slides=2), KIND, CLASSES, by_slide=True)
-    assert smallest_group(KIND, tested) == 20
+    assert smallest_group(KIND, tested) == (20, 40 / 41)
     assert np.bincount(tested.patients).tolist() == [2] * 41
+    names = {"slide_id": list("abcdef"), "patient_id": list("ppqrst"), "label": list("abaaaa")}
+    both = prediction_table(
+        "logistic", KIND, pa.table(names), [Predicted("all", 0, 0, 0, np.arange(6), np.ones((6, 2)))]
+    )
+    of_slides = read_tested(both, KIND, CLASSES, by_slide=True)
+    assert smallest_group(KIND, of_slides) == (1, 2 / 6)  # p is of both classes
 
 
 @pytest.mark.parametrize("metric", ["average_precision", "accuracy", "brier", "auc"])

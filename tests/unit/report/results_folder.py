@@ -263,6 +263,7 @@ def _cell(root: Path, task: str, name: str, cell: str, heads: list[str], splits:
     copied += ("balanced",)
     facts = {key: split[key] for key in copied} | {"splits": split["splits_in_words"], "representation": name}
     facts |= {"heads": heads, "failures": failures, "pretrained_on": TRAINED[name]}
+    facts["width"] = 16
     facts["saw"] = [[split["n_slides"] if name in RUNS else 0, split["n_slides"]]]
     facts["budgets"] = {budget: {"design": "folds", "learnt_per_left": 4.0} for budget in BUDGETS[task]}
     write_table(path, rows, PREDICTIONS, facts)
