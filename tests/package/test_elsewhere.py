@@ -62,7 +62,7 @@ def project(tmp_path: Path) -> Path:
     (folder / "slides").mkdir(parents=True)
     lines = ["slide_id,path,patient_id,mpp,subtype"]
     for number in range(4):
-        (folder / f"slides/s{number}.svs").write_bytes(b"no slide")
+        (folder / f"slides/s{number}.svs").write_text(f"no slide {number}")
         lines.append(f"s{number},slides/s{number}.svs,p{number},0.5,{('glandular', 'solid')[number % 2]}")
     (folder / "slides.csv").write_text("\n".join(lines) + "\n")
     write_config(folder, CONFIG)
