@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from workflow_scripts.config import Features, Regions, result_settings
 from workflow_scripts.config.model_name import parse_model
+from workflow_scripts.core.content import slide_digest, table_digest
 from workflow_scripts.core.digest import value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_file import slide_file
@@ -17,7 +18,7 @@ from workflow_scripts.core.fetched import read_record
 from workflow_scripts.core.manifest import read_manifest, shard_of
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table
-from workflow_scripts.encoders.digests import file_digest, slide_digest, table_digest
+from workflow_scripts.encoders.digests import file_digest
 from workflow_scripts.encoders.hub import own_weights
 from workflow_scripts.encoders.plug_in import plug_in_digest
 from workflow_scripts.encoders.speed import speed_file

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts.encoders.digests import sampled_digest, slide_digest
+from workflow_scripts.core.content import sampled_digest, slide_digest
 
 
 def _write(path: Path, seed: bytes = b"a") -> Path:
