@@ -47,17 +47,17 @@ rule all:
 
 rule cohort:
     input:
-        per_slide("check/{slide}.parquet"),
+        chunk_files("check"),
 
 
 rule tissue:
     input:
-        per_slide("tissue/{slide}.parquet"),
+        chunk_files("tissue"),
 
 
 rule regions:
     input:
-        per_slide("regions/{slide}.parquet"),
+        chunk_files("regions"),
 
 
 rule features:

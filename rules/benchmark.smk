@@ -87,8 +87,8 @@ rule collect_results:
 # Compares the prototypes of a run with maps of the true tissue classes.
 rule score_textures:
     input:
-        checks=per_slide("check/{slide}.parquet", ROWS),
-        regions=per_slide("regions/{slide}.parquet", ROWS),
+        checks=chunk_files("check", ""),
+        regions=chunk_files("regions", ""),
         truth=truth_maps,
         assignments=last_assignments,
     output:

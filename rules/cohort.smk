@@ -50,35 +50,40 @@ rule fetch_slide:
         " --output {output.record} --log {log}"
 
 
-# Opens one slide and records its format, size, scale and whether it can be used.
+# Opens the slides of a chunk and records format, size and scale of each, and whether it can be used.
 rule check_slide:
     input:
-        slide=slide_file,
+        slides=of_slides(slide_file),
     output:
-        check="<cohort>/check/{slide}.parquet",
+        chunk="<cohort>/check/chunks/{cohort_of}{chunk}.parquet",
     log:
-        "<cohort>/logs/check/{slide}.log",
+        "<cohort>/logs/check/{cohort_of}{chunk}.log",
     conda:
         "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=1000,
-        runtime=10,
+        runtime=minutes(10, 1),
+        manifest=manifest_of,
+        give_up_s=str(CFG.slides.give_up_s),
     params:
         cfg=settings("check_slide"),
-        row=slide_row,
+        chunks=chunks_of,
+        rows=chunk_rows,
         code=code("check_slide"),
+        cohort=CFG.cohort.name,
     shell:
-        "python -m workflow_scripts.check_slide --config {params.cfg:q} --row {params.row:q}"
-        " --output {output.check} --log {log}"
+        "python -m workflow_scripts.for_slides check_slide --manifest {resources.manifest:q} --chunk {wildcards.chunk}"
+        " --chunks {params.chunks} --cohort {params.cohort} --code {params.code} --give-up-s {resources.give_up_s}"
+        " --output {output.chunk} --log {log} -- --config {params.cfg:q}"
 
 
 # Gathers the status of every slide of the manifest, and stops the run when too many are excluded.
 rule summarise_cohort:
     input:
-        checks=per_slide("check/{slide}.parquet", ROWS),
+        checks=chunk_files("check", ""),
         # features of another tool come without pixels to look at
-        tissue=[] if CFG.source.kind else per_slide("tissue/{slide}.parquet", ROWS),
+        tissue=[] if CFG.source.kind else chunk_files("tissue", ""),
         features=SHARD_FILES,
     output:
         slides="<cohort>/slides.parquet",

@@ -13,13 +13,14 @@ include: "package.smk"
 from workflow_scripts.config import load_config, stages
 from workflow_scripts.config.files import require_config_file
 from workflow_scripts.config.refusals import refuse
+from workflow_scripts.core.chunks import chunk_count, chunk_of
 from workflow_scripts.core.claims import names_of_slides
 from workflow_scripts.core.cohorts import read_cohorts
 from workflow_scripts.core.digest import code_digest, value_digest
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote
 from workflow_scripts.core.gpu import may_have_gpu
-from workflow_scripts.core.manifest import SLIDE_ID, shard_of
+from workflow_scripts.core.manifest import SLIDE_ID
 from workflow_scripts.encoders.hub import require_cached
 from workflow_scripts.interchange.places import find_files
 from workflow_scripts.representations.slide_table import without_vectors
@@ -77,6 +78,15 @@ GPU = int(ON_CLUSTER or may_have_gpu())
 if not GPU and workflow.is_main_process:
     logger.info("This machine has no GPU: all jobs run on its cores.")
 
+# Slides of the short stages' jobs, by the name of their chunk. Those of the test cohort are apart, so that one more of
+# them does nothing to the others.
+CHUNKS = {"": chunk_count(len(ROWS), CFG.features.shards, CFG.slides.per_job)}
+CHUNKS["test_"] = chunk_count(len(TEST_ROWS), CFG.features.shards, CFG.slides.per_job)
+IN_CHUNK = {}
+for COHORT_OF, ITS_ROWS in (("", ROWS), ("test_", TEST_ROWS)):
+    for ROW in ITS_ROWS:
+        IN_CHUNK.setdefault(f"{COHORT_OF}{chunk_of(ROW.slide_id, CHUNKS[COHORT_OF])}", []).append(ROW)
+
 ENCODER = CFG.features.encoder
 SHARDS = range(CFG.features.shards)
 SHARD_FILES = [f"<cohort>/features/{ENCODER}/shard_{shard}.parquet" for shard in SHARDS]
@@ -102,6 +112,8 @@ pathvars:
 wildcard_constraints:
     encoder=re.escape(ENCODER),
     slide=SLIDE_ID,  # not the names of all slides: each pattern of a file holds the text of its constraints
+    cohort_of="(test_)?",
+    chunk=r"\d+",
     shard=r"\d+",
     run="|".join(map(re.escape, CFG.pretrain.runs)),
     round=r"\d{2}",
@@ -145,9 +157,49 @@ def feature_folder(wildcards):
     return f"{COHORT}/features/{ENCODER}"
 
 
-def per_slide(pattern, rows=None):
-    """Files of the slides of some rows of a manifest, of all slides by default, under the cohort's results."""
-    return expand(f"<cohort>/{pattern}", slide=SLIDES if rows is None else [row.slide_id for row in rows])
+def chunk_files(stage, cohort_of=None, shard=None):
+    """Tables of a stage's chunks: of the cohort (""), of the test cohort ("test_"), or of both; of one shard, or of all."""
+    names = [name for name in IN_CHUNK if cohort_of is None or cohort_of == name.rstrip("0123456789")]
+    if shard is not None:  # chunks lie within shards
+        names = [name for name in names if int(name.removeprefix("test_")) % CFG.features.shards == int(shard)]
+    return expand(f"<cohort>/{stage}/chunks/{{name}}.parquet", name=names)
+
+
+def rows_of(wildcards):
+    """Rows of the manifest of the wildcards `cohort_of` and `chunk`."""
+    name = f"{wildcards.cohort_of}{wildcards.chunk}"
+    if name not in IN_CHUNK:
+        raise WorkflowError(f"no slide is in the chunk {name}; ask for a target such as tissue")
+    return IN_CHUNK[name]
+
+
+def of_slides(files):
+    """Input function: files of all slides of the wildcard `chunk`, from a function of one row."""
+    return lambda wildcards: [file for row in rows_of(wildcards) for file in files(row)]
+
+
+def minutes(start, each):
+    """Resource: run time of a chunk's job, from that of its start and of each slide, min."""
+    return lambda wildcards: start + each * len(rows_of(wildcards))
+
+
+def manifest_of(wildcards):
+    """Resource: manifest of a chunk's slides, whose name cannot change a result."""
+    return TEST_MANIFEST if wildcards.cohort_of else MANIFEST
+
+
+def other_manifest_of(wildcards):
+    return MANIFEST if wildcards.cohort_of else TEST_MANIFEST or ""
+
+
+def chunks_of(wildcards):
+    """Param: how many chunks a cohort has."""
+    return CHUNKS[wildcards.cohort_of]
+
+
+def chunk_rows(wildcards):
+    """Param: digest of what the manifest says of a chunk's slides' files."""
+    return digest_of_rows(rows_of(wildcards), lambda row: [])
 
 
 def patients_of(rows):
@@ -165,29 +217,19 @@ def clustered_tables(run, number, *tables):
     return [f"{folder}/{table}.parquet" for table in tables]
 
 
-def row_of(wildcards):
-    """The row of the wildcard `slide` in the manifests."""
-    if wildcards.slide not in SLIDES:
-        manifests = " or ".join(filter(None, [MANIFEST, TEST_MANIFEST]))
-        raise WorkflowError(f"no row of {manifests} has the slide_id {wildcards.slide}")
-    return SLIDES[wildcards.slide]
-
-
 def as_inputs(paths):
     """Files as input, but for those whose names hold a brace: Snakemake would look for a wildcard in them."""
     return [path for path in paths if "{" not in path]
 
 
-def row_with(wildcards, files, more):
-    """What the manifest says of a slide's file, and more that a rule is told with it.
+def digest_of_rows(rows, files, more=lambda row: None):
+    """Digest of what the manifest says of slides' files, of more that is told of them, and of the files beside these.
 
     Of files that cannot be input (`as_inputs`) the time stands here, so that a change of them is seen all the same.
     """
-    row = stages.slide_settings(CFG, row_of(wildcards)) | more
-    times = {path: os.stat(path).st_mtime_ns for path in (row["path"], *files) if "{" in path and os.path.exists(path)}
-    return stages.as_json(row | ({"times": times} if times else {}))
-
-
-def slide_row(wildcards):  # no **more: Snakemake would give the job's resources, which differ from run to run
-    """Param: what the manifest says of the slide's file."""
-    return row_with(wildcards, (), {})
+    told = []
+    for row in rows:
+        settings = stages.slide_settings(CFG.cohort.name, row)
+        odd = [path for path in (settings["path"], *files(row)) if "{" in path and os.path.exists(path)]
+        told.append([settings, more(row), [(path, os.stat(path).st_mtime_ns) for path in odd]])
+    return value_digest(told)

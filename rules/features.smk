@@ -7,8 +7,8 @@ include: "features_inputs.smk"
 # Encodes the patches of one shard of slides; a slide that is already done is not encoded again.
 rule extract_features:
     input:
-        checks=of_shard("check/{slide}.parquet", ROWS),
-        regions=of_shard("regions/{slide}.parquet", ROWS),
+        checks=of_shard("check", ""),
+        regions=of_shard("regions", ""),
         weights=weights_file,
     output:
         index="<cohort>/features/{encoder}/shard_{shard}.parquet",
@@ -48,7 +48,7 @@ rule export_features:
     input:
         slides=ALL_SLIDES,
         features=ALL_SHARD_FILES,
-        regions=per_slide("regions/{slide}.parquet"),
+        regions=chunk_files("regions"),
     output:
         index="<cohort>/export/{encoder}/index.parquet",
     log:

@@ -5,14 +5,9 @@ from workflow_scripts.encoders.hub import own_weights
 from workflow_scripts.encoders.plug_in import plug_in_digest
 
 
-def of_shard(pattern, rows):
-    """Input function: files of the slides of the wildcard `shard`, among some rows of a manifest."""
-
-    def files(wildcards):
-        mine = [row for row in rows if shard_of(row.slide_id, CFG.features.shards) == int(wildcards.shard)]
-        return per_slide(pattern, mine)
-
-    return files
+def of_shard(stage, cohort_of):
+    """Input function: tables of a stage's chunks within the wildcard `shard`."""
+    return lambda wildcards: chunk_files(stage, cohort_of, wildcards.shard)
 
 
 def weights_file(wildcards):

@@ -8,8 +8,8 @@ include: "report_inputs.smk"
 rule write_report:
     input:
         slides=ALL_SLIDES,
-        overlays=per_slide("tissue/{slide}.png"),
-        regions=per_slide("regions/{slide}.parquet"),
+        overlays=chunk_files("tissue"),
+        regions=chunk_files("regions"),
         templates=expand(f"{PACKAGE}/report/{{name}}", name=TEMPLATES),
         metrics=[
             f"<cohort>/pretrain/{run}/round_{number:02d}/metrics.parquet"

@@ -5,41 +5,47 @@ ruleorder: import_features > tile_regions
 ruleorder: index_features > extract_features
 
 
-# Lays regions over the patches of one slide that another tool encoded, and stores them as features.
+# Lays regions over the patches of a chunk's slides that another tool encoded, and stores them as features.
 rule import_features:
     input:
-        check="<cohort>/check/{slide}.parquet",
-        source=lambda wildcards: as_inputs(source_files(row_of(wildcards)).inputs()),
+        checks="<cohort>/check/chunks/{cohort_of}{chunk}.parquet",
+        source=of_slides(lambda row: as_inputs(source_files(row).inputs())),
     output:
-        regions="<cohort>/regions/{slide}.parquet",
-        features=f"<cohort>/features/{ENCODER}/slides/{{slide}}.parquet",
+        chunk="<cohort>/regions/chunks/{cohort_of}{chunk}.parquet",
     log:
-        "<cohort>/logs/import/{slide}.log",
+        "<cohort>/logs/import/{cohort_of}{chunk}.log",
     conda:
         "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=8000,
-        runtime=20,
+        runtime=minutes(20, 2),
+        manifest=manifest_of,
+        other_manifest=other_manifest_of,
+        give_up_s=str(CFG.slides.give_up_s),
     params:
         cfg=settings("import_features"),
         regions_cfg=settings("import_features", "regions"),
         slides_cfg=settings("import_features", "slides"),
-        row=lambda wildcards: row_with(
-            wildcards, source_files(row_of(wildcards)).inputs(), {"names": SOURCE_NAMES[wildcards.slide]}
+        chunks=chunks_of,
+        rows=lambda wildcards: digest_of_rows(
+            rows_of(wildcards), lambda row: source_files(row).inputs(), lambda row: SOURCE_NAMES[row.slide_id]
         ),
         code=code("import_features"),
+        cohort=CFG.cohort.name,
         encoder=ENCODER,
     shell:
-        "python -m workflow_scripts.import_features --config {params.cfg:q} --regions-config {params.regions_cfg:q}"
-        " --slides-config {params.slides_cfg:q} --row {params.row:q} --check {input.check}"
-        " --encoder {params.encoder} --regions {output.regions} --features {output.features} --log {log}"
+        "python -m workflow_scripts.for_slides import_features --manifest {resources.manifest:q}"
+        " --other-manifest {resources.other_manifest:q} --chunk {wildcards.chunk} --chunks {params.chunks}"
+        " --cohort {params.cohort} --encoder {params.encoder} --code {params.code} --give-up-s {resources.give_up_s}"
+        " --output {output.chunk} --log {log} -- --config {params.cfg:q} --regions-config {params.regions_cfg:q}"
+        " --slides-config {params.slides_cfg:q}"
 
 
 # Lists the imported features of all slides by shard, without those that differ in width or encoder.
 rule index_features:
     input:
-        features=per_slide(f"features/{ENCODER}/slides/{{slide}}.parquet", ROWS),
+        features=chunk_files("regions", ""),
     output:
         index=SHARD_FILES,
     log:

@@ -7,8 +7,8 @@ Its features have shards of their own, so that adding it, or a slide to it, trai
 # Encodes the patches of one shard of the test cohort's slides.
 use rule extract_features as extract_test_features with:
     input:
-        checks=of_shard("check/{slide}.parquet", TEST_ROWS),
-        regions=of_shard("regions/{slide}.parquet", TEST_ROWS),
+        checks=of_shard("check", "test_"),
+        regions=of_shard("regions", "test_"),
         weights=weights_file,
     output:
         index="<cohort>/features/{encoder}/test_shard_{shard}.parquet",
@@ -27,8 +27,8 @@ use rule extract_features as extract_test_features with:
 # Gathers the status of every slide of the test cohort.
 use rule summarise_cohort as summarise_test_cohort with:
     input:
-        checks=per_slide("check/{slide}.parquet", TEST_ROWS),
-        tissue=[] if CFG.source.kind else per_slide("tissue/{slide}.parquet", TEST_ROWS),
+        checks=chunk_files("check", "test_"),
+        tissue=[] if CFG.source.kind else chunk_files("tissue", "test_"),
         features=TEST_SHARD_FILES,
     output:
         slides="<cohort>/test_slides.parquet",
@@ -64,7 +64,7 @@ if CFG.source.kind:
     # Lists the imported features of the test cohort's slides by shard.
     use rule index_features as index_test_features with:
         input:
-            features=per_slide(f"features/{ENCODER}/slides/{{slide}}.parquet", TEST_ROWS),
+            features=chunk_files("regions", "test_"),
         output:
             index=TEST_SHARD_FILES,
         log:

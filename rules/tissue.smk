@@ -1,26 +1,31 @@
-"""Tissue: where the slide is not glass."""
+"""Tissue: where the slides are not glass."""
 
 
-# Segments the tissue of one slide at a fixed physical scale, or takes the user's mask; polygons, and an overlay.
+# Segments the tissue of a chunk's slides at a fixed physical scale, or takes the user's masks; polygons, and overlays.
 rule segment_tissue:
     input:
-        check="<cohort>/check/{slide}.parquet",
-        mask=lambda wildcards: MASKS.get(wildcards.slide, []),  # the user's own, or none
+        checks="<cohort>/check/chunks/{cohort_of}{chunk}.parquet",
+        masks=of_slides(lambda row: as_inputs(MASKS.get(row.slide_id, []))),  # the user's own
     output:
-        tissue="<cohort>/tissue/{slide}.parquet",
-        geojson="<cohort>/tissue/{slide}.geojson",
-        overlay="<cohort>/tissue/{slide}.png",
+        chunk="<cohort>/tissue/chunks/{cohort_of}{chunk}.parquet",
     log:
-        "<cohort>/logs/tissue/{slide}.log",
+        "<cohort>/logs/tissue/{cohort_of}{chunk}.log",
     conda:
         "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=20,
+        runtime=minutes(20, 2),
+        manifest=manifest_of,
+        masks=CFG.tissue.masks or "",  # each mask is an input, and the folder's name cannot change a result
+        give_up_s=str(CFG.slides.give_up_s),
     params:
         cfg=settings("segment_tissue"),
+        chunks=chunks_of,
+        rows=lambda wildcards: digest_of_rows(rows_of(wildcards), lambda row: MASKS.get(row.slide_id, [])),
         code=code("segment_tissue"),
+        cohort=CFG.cohort.name,
     shell:
-        "python -m workflow_scripts.segment_tissue --config {params.cfg:q} --check {input.check} --mask {input.mask:q}"
-        " --tissue {output.tissue} --geojson {output.geojson} --overlay {output.overlay} --log {log}"
+        "python -m workflow_scripts.for_slides segment_tissue --manifest {resources.manifest:q} --chunk {wildcards.chunk}"
+        " --chunks {params.chunks} --masks {resources.masks:q} --cohort {params.cohort} --code {params.code}"
+        " --give-up-s {resources.give_up_s} --output {output.chunk} --log {log} -- --config {params.cfg:q}"

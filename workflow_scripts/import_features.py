@@ -1,16 +1,20 @@
 """Take one slide's patch features from another tool: its regions and its feature file, instead of computing them."""
 
 import json
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.config import Regions, Slides, Source
 from workflow_scripts.core import schemas
-from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
-from workflow_scripts.core.status import SlideError, SlideStatus, excluded
+from workflow_scripts.core.entry import log, parse_entry, run_entry
+from workflow_scripts.core.slide_stage import Files, stage_parser
+from workflow_scripts.core.status import Reason, SlideError, SlideStatus, excluded
 from workflow_scripts.core.tables import read_table, status_meta, write_table
-from workflow_scripts.interchange.places import find_files
+from workflow_scripts.interchange.places import SourceFiles, find_files
 from workflow_scripts.interchange.slide import ImportedSlide, import_slide, write_features
+
+ENDED: Reason = "bad_features"
 
 
 def feature_meta(
@@ -41,8 +45,8 @@ def feature_meta(
     }
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = entry_parser(__doc__)
+def slide_parser() -> ArgumentParser:
+    parser = stage_parser(__doc__)
     parser.add_argument("--config", type=Source.model_validate_json, required=True, help="JSON: section source")
     parser.add_argument(
         "--regions-config", type=Regions.model_validate_json, required=True, help="JSON: section regions"
@@ -52,27 +56,40 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--check", required=True, help="check/{slide}.parquet")
     parser.add_argument("--encoder", required=True, help="name of the features where the files record none")
     parser.add_argument("--regions", required=True, help="output: regions/{slide}.parquet")
-    parser.add_argument(
-        "--features", type=Path, required=True, help="output: features/{encoder}/slides/{slide}.parquet"
-    )
-    args = parse_entry(parser, argv)
-    slide_id, path = args.row["slide_id"], args.row["path"]
-    check = read_table(args.check).to_pylist()[0]
-    slide, status = None, SlideStatus(slide_id)
+    parser.add_argument("--features", type=Path, required=True, help="output: its file in features/{encoder}/slides/")
+    return parser
+
+
+def _source(args: Namespace) -> SourceFiles:
+    return find_files(args.config, args.row["slide_id"], args.row["path"], args.row.get("names"))
+
+
+def files(args: Namespace) -> Files:
+    return Files([str(args.features), args.regions], tables=[args.check], others=_source(args).inputs())
+
+
+def run(args: Namespace, ended: SlideStatus | None = None) -> None:
+    slide_id, check = args.row["slide_id"], read_table(args.check).to_pylist()[0]
+    slide, status = None, ended or SlideStatus(slide_id)
     if check["status"] != "ok":
         log.info("slide %s itself: %s, %s", slide_id, check["reason"], check["detail"])
     try:
-        files = find_files(args.config, slide_id, path, args.row.get("names"))
-        mpp = args.row.get("mpp")
-        slide = import_slide(slide_id, files, check, mpp, args.config, args.slides_config, args.regions_config)
-        log.info("slide %s: %d patches, %d regions", slide_id, len(slide.patches.coords), len(slide.regions.rows))
+        if status.ok:
+            found, mpp = _source(args), args.row.get("mpp")
+            slide = import_slide(slide_id, found, check, mpp, args.config, args.slides_config, args.regions_config)
+            log.info("slide %s: %d patches, %d regions", slide_id, len(slide.patches.coords), len(slide.regions.rows))
     except SlideError as error:
         status = excluded(slide_id, error.reason, error.detail)
-        log.info("slide %s: %s, %s", slide_id, error.reason, error.detail)
+    if not status.ok:
+        log.info("slide %s: %s, %s", slide_id, status.reason, status.detail)
     meta = feature_meta(status, slide, args.config, args.regions_config, args.encoder)
     write_features(args.features, slide, args.regions_config.grid, meta)
-    facts = status_meta(status) | {"tissue_mm2": meta["tissue_mm2"]}
+    facts = status_meta(status) | {"tissue_mm2": meta["tissue_mm2"], "made_of": args.made_of}
     write_table(args.regions, slide.regions.rows if slide else [], schemas.REGIONS, facts)
+
+
+def main(argv: list[str] | None = None) -> None:
+    run(parse_entry(slide_parser(), argv))
 
 
 if __name__ == "__main__":

@@ -1,36 +1,27 @@
 """Find the tissue of a slide: polygons as GeoParquet and QuPath GeoJSON, and an overlay picture."""
 
+from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from typing import Any
 
-from PIL import Image
-from shapely import Polygon
-
 from workflow_scripts.config import Tissue
-from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
-from workflow_scripts.core.files import write_text
-from workflow_scripts.core.status import SlideStatus, ended_by
-from workflow_scripts.core.tables import read_status, read_table, status_meta, write_table
+from workflow_scripts.core.entry import log, parse_entry, run_entry
+from workflow_scripts.core.slide_stage import Files, stage_parser
+from workflow_scripts.core.status import Reason, SlideStatus, ended_by
+from workflow_scripts.core.tables import read_status, read_table
+from workflow_scripts.tissue.files import Finding, nothing_found, write_finding
 from workflow_scripts.tissue.outline import find_outline, judge_artefacts
-from workflow_scripts.tissue.overlay import (
-    UNREADABLE,
-    draw_findings,
-    draw_outline,
-    draw_reason,
-    picture_size,
-    save_picture,
-)
-from workflow_scripts.tissue.polygons import TISSUE_SCHEMA, geojson, tissue_rows
+from workflow_scripts.tissue.overlay import UNREADABLE, draw_findings, draw_outline, picture_size
 from workflow_scripts.wsi.fetch import local_slide
 from workflow_scripts.wsi.overview import read_at_scale
 from workflow_scripts.wsi.pixels import read_overview
 from workflow_scripts.wsi.slide import open_slide
 
+ENDED: Reason = "read_error"
 
-def find_tissue(
-    check: dict[str, Any], masks: list[str], settings: Tissue
-) -> tuple[list[Polygon], dict[str, Any], Image.Image]:
-    """Polygons (level-0 px), facts for the table's metadata, and the overlay picture.
+
+def find_tissue(check: dict[str, Any], masks: list[str], settings: Tissue) -> Finding:
+    """Polygons, facts and the overlay picture of a usable slide.
 
     Raises:
         SlideError: `not_brightfield`, `no_tissue`, `bad_mask`, `unreadable_fraction`, or of opening and reading.
@@ -56,42 +47,46 @@ def find_tissue(
         "note": artefacts.note,
     }
     drawn = draw_outline(picture, outline.polygons, *size)
-    return outline.polygons, facts, draw_findings(drawn, artefacts.pen, artefacts.blurred, *size)
+    return Finding(outline.polygons, facts, draw_findings(drawn, artefacts.pen, artefacts.blurred, *size))
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = entry_parser(__doc__)
+def slide_parser() -> ArgumentParser:
+    parser = stage_parser(__doc__)
     parser.add_argument("--config", type=Tissue.model_validate_json, required=True, help="config section tissue, JSON")
     parser.add_argument("--check", required=True, help="check/{slide}.parquet")
     parser.add_argument("--mask", nargs="*", default=[], help="the user's own mask of the slide, if there is one")
     parser.add_argument("--tissue", required=True, help="polygons to write, GeoParquet")
     parser.add_argument("--geojson", required=True, help="the same for QuPath")
     parser.add_argument("--overlay", required=True, help="picture of the slide with its outline, PNG")
-    args = parse_entry(parser, argv)
-    check = read_table(args.check).to_pylist()[0]
-    status: SlideStatus = read_status(args.check)
-    polygons: list[Polygon] = []
-    facts: dict[str, Any] = {"tissue_mm2": 0.0, "origin": [0, 0]}
+    return parser
+
+
+def files(args: Namespace) -> Files:
+    return Files([args.geojson, args.overlay, args.tissue], tables=[args.check], others=args.mask)
+
+
+def run(args: Namespace, ended: SlideStatus | None = None) -> None:
+    check, status = read_table(args.check).to_pylist()[0], ended or read_status(args.check)
     if status.ok:
         try:
-            polygons, facts, picture = find_tissue(check, args.mask, args.config)
-            status = SlideStatus(status.slide_id, detail="; ".join(filter(None, (status.detail, facts["note"]))))
+            found = find_tissue(check, args.mask, args.config)
+            status = SlideStatus(status.slide_id, detail="; ".join(filter(None, (status.detail, found.facts["note"]))))
         except Exception as error:  # whatever a decoder does with one file, the other slides go on
-            ended = ended_by(error, status.slide_id, "read_error", f"{check['path']} cannot be segmented")
+            failed = ended_by(error, status.slide_id, ENDED, f"{check['path']} cannot be segmented")
             # A doubt about the scale or the image may be why nothing was found.
-            status = replace(ended, detail="; ".join(filter(None, (ended.detail, status.detail))))
+            status = replace(failed, detail="; ".join(filter(None, (failed.detail, status.detail))))
     if not status.ok:
-        picture = draw_reason(status.reason, status.detail)
+        found = nothing_found(status)
         log.info("slide %s: %s, %s", status.slide_id, status.reason, status.detail)
     else:
-        log.info("slide %s: %.2f mm2 in %d pieces", status.slide_id, facts["tissue_mm2"], len(polygons))
-        if any(facts["origin"]):
-            log.info("its GeoJSON counts from px (%d, %d) of level 0, the corner of its bounds", *facts["origin"])
-    mpp_x, mpp_y = check["mpp_x"] or 1.0, check["mpp_y"] or 1.0
-    save_picture(args.overlay, picture)
-    write_text(args.geojson, geojson(polygons, mpp_x, mpp_y, facts["origin"]))
-    rows = tissue_rows(status.slide_id, polygons, mpp_x, mpp_y)
-    write_table(args.tissue, rows, TISSUE_SCHEMA, status_meta(status) | facts)
+        log.info("slide %s: %.2f mm2 in %d pieces", status.slide_id, found.facts["tissue_mm2"], len(found.polygons))
+        if any(found.facts["origin"]):
+            log.info("its GeoJSON counts from px (%d, %d) of level 0, its bounds' corner", *found.facts["origin"])
+    write_finding(files(args).outputs, found, status, (check["mpp_x"] or 1.0, check["mpp_y"] or 1.0), args.made_of)
+
+
+def main(argv: list[str] | None = None) -> None:
+    run(parse_entry(slide_parser(), argv))
 
 
 if __name__ == "__main__":

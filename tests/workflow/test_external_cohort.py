@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflow.tiny import CONFIG, changed, copy_project, copy_slide, planned, snakemake, write_config
+from workflow_scripts.core.chunks import chunk_count, chunk_of
 from workflow_scripts.core.tables import read_meta, read_table
 
 AFTER_LABELS = {"split_patients", "fit_head", "collect_results", "export_results", "benchmark"}
@@ -28,11 +29,15 @@ def project(finished: Path, tmp_path: Path) -> Path:
 
 
 def test_it_is_embedded_and_tested_and_nothing_is_trained(project: Path) -> None:
+    slides = [
+        line.split(",")[0].removeprefix("their_") for line in (project / "theirs.csv").read_text().splitlines()[1:]
+    ]
+    chunks = chunk_count(len(slides), CONFIG["features"]["shards"])
     jobs = planned(project, "benchmark")
     for rule in ("warm_up", "cluster_regions", "distill_round", "export_model", "extract_features", "summarise_cohort"):
         assert rule not in jobs
     assert {rule: jobs[rule] for rule in ("check_slide", "extract_test_features", "summarise_test_cohort")} == {
-        "check_slide": 4,
+        "check_slide": len({chunk_of(f"their_{slide}", chunks) for slide in slides}),
         "extract_test_features": CONFIG["features"]["shards"],
         "summarise_test_cohort": 1,
     }

@@ -1,6 +1,5 @@
 """What a plan costs, and what is asked for by name: slides as empty files, for a dry run opens none."""
 
-import json
 import os
 import re
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 import yaml
 
 from tests.benchmarks.dry_run import make_cohort
-from tests.workflow.tiny import ROOT, snakemake
+from tests.workflow.tiny import ROOT, job_counts, snakemake
 
 LENGTHS = """
 include: "{root}/Snakefile"
@@ -39,19 +38,21 @@ def test_no_constraint_grows_with_the_number_of_slides(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["nobody", "TCGA-10-00000-01Z-00-DX1.svs"])
 def test_a_slide_that_no_row_has_is_told_by_its_name(tmp_path: Path, name: str) -> None:
     make_cohort(tmp_path, 60, shards=1)
-    result = snakemake(tmp_path, f"results/large/check/{name}.parquet", "-n", "--configfile", str(tmp_path / "my.yaml"))
+    result = snakemake(tmp_path, f"results/large/fetched/{name}.json", "-n", "--configfile", str(tmp_path / "my.yaml"))
     assert result.returncode != 0
     assert f"no row of slides.csv has the slide_id {name}" in result.stdout
 
 
-def test_a_job_is_told_of_its_slide_what_the_manifest_says_and_nothing_else(tmp_path: Path) -> None:
-    """What else stood in the param, such as resources that only the job itself knows, would run it again."""
-    make_cohort(tmp_path, 60, shards=1)
-    name = "TCGA-10-00000-01Z-00-DX1"
-    file = f"results/large/check/{name}.parquet"
-    output = snakemake(tmp_path, file, "-n", "-p", "--configfile", str(tmp_path / "my.yaml")).stdout
-    row = json.loads(re.search(r"check_slide .*--row '([^']*)'", output)[1])
-    assert row == {"slide_id": name, "path": f"slides/{name}.svs", "mpp": None}
+@pytest.mark.parametrize(
+    ("more", "jobs"), [("", 64), ("slides:\n  per_job: 1000\n", 2), ("slides:\n  per_job: 1\n", 600)]
+)
+def test_short_stages_take_many_slides_a_job(tmp_path: Path, more: str, jobs: int) -> None:
+    make_cohort(tmp_path, 600, shards=2)
+    file = tmp_path / "my.yaml"
+    file.write_text(file.read_text() + more)
+    counts = job_counts(snakemake(tmp_path, "regions", "-n", "--configfile", str(file)).stdout)
+    assert counts["check_slide"] == counts["segment_tissue"] == counts["tile_regions"]
+    assert jobs * 0.4 <= counts["check_slide"] <= 2 * jobs
 
 
 def granted(folder: Path, *args: str) -> dict[str, set[str]]:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import tifffile
 import yaml
 
 from tests.workflow.slurm_cluster import CannotRun, Cluster, toy_cluster
+from workflow_scripts.core.chunks import chunk_count, chunk_of
 from workflow_scripts.core.manifest import shard_of
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -22,10 +24,11 @@ _PX = 1200  # of a slide
 _MPP = 0.5  # um/px
 _SLIDES = ("s1", "s2", "s3")
 _SHARDS = 2
+_CHUNKS = Counter(chunk_of(slide, chunk_count(len(_SLIDES), _SHARDS)) for slide in _SLIDES)
 _RULES = {  # jobs of each rule
-    "check_slide": len(_SLIDES),
-    "segment_tissue": len(_SLIDES),
-    "tile_regions": len(_SLIDES),
+    "check_slide": len(_CHUNKS),
+    "segment_tissue": len(_CHUNKS),
+    "tile_regions": len(_CHUNKS),
     "extract_features": _SHARDS,
     "summarise_cohort": 1,
 }
@@ -127,10 +130,13 @@ def test_only_feature_jobs_ask_for_a_gpu_and_go_to_the_gpu_partition(cluster: Cl
 
 
 def test_memory_time_and_cores_come_from_the_rules(cluster: Cluster, run: tuple[Path, str]) -> None:
-    wanted = {"check_slide": ["1", "1000M", "00:10:00"], "extract_features": ["8", "16000M", "12:00:00"]}
+    checks = {("1", "1000M", f"00:{10 + slides}:00") for slides in _CHUNKS.values()}  # a minute more for each slide
+    wanted = {"check_slide": checks, "extract_features": {("8", "16000M", "12:00:00")}}
     for rule, values in wanted.items():
-        for job in _jobs_of(cluster, rule):
-            assert [job[key] for key in ("NumCPUs", "MinMemoryNode", "TimeLimit")] == values
+        found = {
+            tuple(job[key] for key in ("NumCPUs", "MinMemoryNode", "TimeLimit")) for job in _jobs_of(cluster, rule)
+        }
+        assert found == values
 
 
 def test_slurm_sets_the_device_and_nothing_is_leased(cluster: Cluster, run: tuple[Path, str]) -> None:

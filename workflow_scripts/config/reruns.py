@@ -25,6 +25,8 @@ _WIRING = {
     "cohort.test_manifest": "extract_features and summarise_cohort of its slides, embeddings, fit_head; split_patients "
     "of tasks that test it",
     "cohort.fetch_attempt": "fetch_slide and all after it, for what could not be fetched",
+    "slides.per_job": "check_slide, segment_tissue, tile_regions and extract_features, which make no slide again, "
+    "and all after them",
     "tissue.masks": "segment_tissue of the slides whose mask comes, goes or changes",
     "features.encoder": "extract_features and all after it; import_features where source is set",
     "features.shards": "extract_features, which encodes no slide again, and all after it, pretraining too",

@@ -27,6 +27,10 @@ class Slides(Section):
     """Where no scale is recorded, guess it as 10 / objective power (20x: 0.5 um/px); recorded as a guess."""
     keep_fetched: bool = free(True)
     """Keep remote slides; false removes each after its features, and fetches it again only if it is needed again."""
+    per_job: Count | None = None
+    """Slides that one job checks, segments or tiles one after another, about; null takes 4 to 64, by the cohort."""
+    give_up_s: Positive = free(1800.0)
+    """Seconds after which such a job gives a slide up that does not answer, as on a dead share, and takes the next."""
 
 
 # CLAM's presets (https://github.com/mahmoodlab/CLAM, presets/*.csv and the defaults of create_patches_fp.py): sthresh,

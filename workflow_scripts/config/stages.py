@@ -25,11 +25,13 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "export_features": ("export", "regions"),
 }
 
+_OF_NO_SLIDE = {("tissue", "masks"), ("slides", "per_job")}
+
 
 def section_settings(config: Config, section: str) -> Settings:
-    """A section without its free keys; of `tissue` also without the masks' folder, for a mask is its slide's input."""
+    """A section without its free keys and those that decide of no file, as the masks' folder: a mask is an input."""
     settings = result_settings(getattr(config, section))
-    return {key: value for key, value in settings.items() if (section, key) != ("tissue", "masks")}
+    return {key: value for key, value in settings.items() if (section, key) not in _OF_NO_SLIDE}
 
 
 def task_settings(config: Config, task: str) -> Settings:
@@ -42,11 +44,10 @@ def benchmark_settings(config: Config, *keys: str) -> Settings:
     return {key: getattr(config.benchmark, key) for key in keys}
 
 
-def slide_settings(config: Config, row: SlideRow) -> Settings:
+def slide_settings(cohort: str, row: SlideRow) -> Settings:
     """What the manifest says of a slide's file."""
     mpp = row.mpp if row.mpp_y is None else [row.mpp, row.mpp_y]
-    path = local_path(config.cohort.name, row.slide_id, row.path)
-    return {"slide_id": row.slide_id, "path": path, "mpp": mpp}
+    return {"slide_id": row.slide_id, "path": local_path(cohort, row.slide_id, row.path), "mpp": mpp}
 
 
 def fetch_settings(config: Config, row: SlideRow) -> Settings:

@@ -41,11 +41,19 @@ def parse_entry(parser: argparse.ArgumentParser, argv: list[str] | None) -> argp
     Of several processes that torchrun has started, the first tells everything, the others their errors.
     """
     args = parser.parse_args(argv)
+    start_log(args.log, append=is_worker())
+    return args
+
+
+def start_log(file: Path | None, append: bool = False) -> None:
+    """Point the log at the terminal and at a file, if there is one, which is begun anew unless `append`."""
     first = int(os.environ.get("RANK", "0")) == 0
     handlers: list[logging.Handler] = [logging.StreamHandler()]
-    if args.log:
-        args.log.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(_LogFile(args.log, mode="a" if is_worker() else "w", encoding="utf-8"))
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not append:
+            file.write_bytes(b"")
+        handlers.append(_LogFile(file, mode="a", encoding="utf-8"))  # behind what another process of the job has told
     for old in log.handlers:
         old.close()
     log.handlers = handlers
@@ -53,7 +61,6 @@ def parse_entry(parser: argparse.ArgumentParser, argv: list[str] | None) -> argp
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     log.setLevel(logging.INFO if first else logging.ERROR)
     log.propagate = False
-    return args
 
 
 def run_entry(main: Callable[[], None]) -> None:

@@ -47,7 +47,7 @@ def granted_devices() -> int:
     return int(os.environ.get(_DEVICES, "0"))
 
 
-def _end_with_parent(number: int = signal.SIGTERM) -> None:
+def end_with_parent(number: int = signal.SIGTERM) -> None:
     """Have the kernel send this process a signal when the one that started it dies, however it dies (Linux)."""
     death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
     ctypes.CDLL(None).prctl(death_signal, number)
@@ -70,7 +70,7 @@ def run_workers(module: str, argv: list[str] | None, devices: int) -> bool:
     environment = worker_environment(module, sys.argv[1:] if argv is None else argv, devices)
     # a session of its own: signals to this process's group reach torchrun once, by way of this process
     child = subprocess.Popen(
-        worker_command(devices), env=environment, start_new_session=True, preexec_fn=_end_with_parent
+        worker_command(devices), env=environment, start_new_session=True, preexec_fn=end_with_parent
     )
 
     def pass_on(number: int, _: object) -> None:
@@ -86,6 +86,6 @@ def run_workers(module: str, argv: list[str] | None, devices: int) -> bool:
 
 
 if __name__ == "__main__":
-    _end_with_parent(signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
     sys.argv = json.loads(os.environ[_COMMAND])
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -29,6 +29,8 @@ _SLIDE = [
 ]
 
 CHECK = pa.schema([*_ID, *_SLIDE, *_STATUS])
+# What a stage made of the slides of one chunk, and what of: see `core.slide_stage`.
+CHUNK = pa.schema([*_ID, *_STATUS, pa.field("made_of", pa.string(), nullable=False)])
 SLIDES = pa.schema(
     [
         *_ID,

@@ -1,0 +1,99 @@
+"""A process that does one thing after another, so that what ends it, or never comes back, costs that one thing."""
+
+import multiprocessing
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from workflow_scripts.core.launch import end_with_parent
+
+
+class Died(Exception):
+    """The process came to an end while it did something.
+
+    Attributes:
+        signal: the name of the signal that ended it, empty where it ended by itself.
+    """
+
+    def __init__(self, exitcode: int) -> None:
+        self.signal = signal.Signals(-exitcode).name if exitcode < 0 else ""
+        by = f"signal {self.signal}" if self.signal else f"exit status {exitcode}"
+        super().__init__(f"the process that read it was ended by {by}")
+
+
+def _serve(connection: Connection, start: Callable[..., Callable[[Any], Any]], args: tuple[Any, ...]) -> None:
+    end_with_parent(signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process that waits for this one, too
+    work = start(*args)
+    while True:
+        try:
+            item = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer: tuple[Any, Exception | None] = (work(item), None)
+        except Exception as error:
+            answer = (None, error)
+        connection.send(answer)
+
+
+class Worker:
+    """Does things in a process of its own, which is started when it is needed, and anew once it has ended.
+
+    Args:
+        start: called in the process as it starts; gives the function that does one thing. It is imported there by name.
+        args: of `start`.
+    """
+
+    def __init__(self, start: Callable[..., Callable[[Any], Any]], *args: Any) -> None:
+        self._start, self._args = start, args
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._connection: Connection | None = None
+
+    def do(self, item: Any, seconds: float) -> Any:
+        """What `start`'s function makes of `item`.
+
+        Args:
+            item: handed over by pickle.
+            seconds: that are waited for it at most.
+
+        Raises:
+            Died: the process came to an end.
+            TimeoutError: nothing came in time; the process is given up, for one that waits for a dead share cannot even
+                be killed.
+            Exception: what the function raised.
+        """
+        connection = self._connection or self._launch()
+        connection.send(item)
+        if not connection.poll(seconds):
+            self.stop()
+            raise TimeoutError
+        try:
+            result, error = connection.recv()
+        except EOFError:
+            raise Died(self.stop()) from None
+        if error is not None:
+            raise error
+        return result
+
+    def _launch(self) -> Connection:
+        # a new interpreter: libraries that read slides have threads, which a copy of this process would lack
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._start, self._args), daemon=True)
+        self._process.start()
+        theirs.close()
+        return self._connection
+
+    def stop(self) -> int:
+        """End the process; its exit status, below 0 where a signal has ended it."""
+        process, self._process, connection, self._connection = self._process, None, self._connection, None
+        if process is None or connection is None:
+            return 0
+        connection.close()
+        process.join(1)
+        if process.is_alive():
+            process.kill()
+            process.join(1)
+        return process.exitcode if process.exitcode is not None else -signal.SIGKILL
