@@ -15,7 +15,7 @@ from workflow_scripts.core.claims import names_of_slides
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import read_manifest
-from workflow_scripts.core.slide_stage import SlideWork, start_stage
+from workflow_scripts.core.slide_work import SlideWork, start_stage
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.core.worker import Died, Worker
 from workflow_scripts.tissue.mask_files import find_masks

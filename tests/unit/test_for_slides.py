@@ -14,7 +14,7 @@ import tifffile
 
 from workflow_scripts.core.chunks import chunk_of
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.slide_stage import SlideWork, start_stage
+from workflow_scripts.core.slide_work import SlideWork, start_stage
 from workflow_scripts.core.tables import read_meta, read_status, read_table
 from workflow_scripts.core.worker import Worker
 from workflow_scripts.for_slides import main, run_chunk

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflow.tiny import CONFIG, snakemake, write_config
+from workflow_scripts.config.slide_options import OPTIONS
 from workflow_scripts.config.stages import VECTORS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,7 +129,9 @@ def test_every_rule_is_read() -> None:
 @pytest.mark.parametrize("name", RULES)
 def test_a_rule_calls_its_namesake_with_its_settings_and_the_digest_of_its_code(name: str) -> None:
     rule = RULES[name]
-    assert re.findall(r"python -m (\S+)", rule["shell"]) == [f"{PACKAGE}.{name}"]
+    # those in OPTIONS are called for one slide after another
+    start, called = rf"python -m {PACKAGE}\.", "for_slides " if name in OPTIONS else ""
+    assert re.findall(rf"{start}((?:for_slides )?\S+)", rule["shell"]) == [f"{called}{name}"]
     assert (ROOT / PACKAGE / f"{name}.py").is_file()
     codes = re.findall(r"\bcode\(([^)]*)\)", "".join(rule.values()))
     assert codes == ([] if name in WITHOUT_CODE else [f'"{name}"'])
