@@ -1,11 +1,14 @@
 """Tissue: where the slides are not glass."""
 
 
+include: "tissue_inputs.smk"
+
+
 # Segments the tissue of a chunk's slides at a fixed physical scale, or takes the user's masks; polygons, and overlays.
 rule segment_tissue:
     input:
         checks="<cohort>/check/chunks/{cohort_of}{chunk}.parquet",
-        masks=of_slides(lambda row: as_inputs(MASKS.get(row.slide_id, []))),  # the user's own
+        masks=of_slides(mask_files),
     output:
         chunk="<cohort>/tissue/chunks/{cohort_of}{chunk}.parquet",
     log:
@@ -22,8 +25,9 @@ rule segment_tissue:
     params:
         cfg=settings("segment_tissue"),
         chunks=chunks_of,
-        rows=lambda wildcards: digest_of_rows(rows_of(wildcards), lambda row: MASKS.get(row.slide_id, [])),
+        rows=chunk_masks,
         code=code("segment_tissue"),
+        own=own_method_source,
         cohort=CFG.cohort.name,
     shell:
         "python -m workflow_scripts.for_slides segment_tissue --manifest {resources.manifest:q} --chunk {wildcards.chunk}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from workflow_scripts.config import Tissue
 from workflow_scripts.core.entry import log, parse_entry, run_entry
+from workflow_scripts.core.own_function import own_function
 from workflow_scripts.core.slide_stage import Files, stage_parser
 from workflow_scripts.core.status import Reason, SlideStatus, ended_by
 from workflow_scripts.core.tables import read_status, read_table
@@ -62,7 +63,9 @@ def slide_parser() -> ArgumentParser:
 
 
 def files(args: Namespace) -> Files:
-    return Files([args.geojson, args.overlay, args.tissue], tables=[args.check], others=args.mask)
+    own = own_function("tissue.method", args.config.method)
+    source = [str(file) for file in own.files()] if own else []
+    return Files([args.geojson, args.overlay, args.tissue], tables=[args.check], others=[*args.mask, *source])
 
 
 def run(args: Namespace, ended: SlideStatus | None = None) -> None:

@@ -62,7 +62,7 @@ def run_all() -> None:
 
 
 def times(folder: str) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in Path(f"results/c/{folder}").iterdir() if path.is_file()}
+    return {path.name: path.stat().st_mtime_ns for path in Path(f"results/c/{folder}").glob("*.*")}
 
 
 def made_anew(folder: str, stage: str, **options: str) -> set[str]:
@@ -110,6 +110,19 @@ def test_a_new_mask_and_an_edited_one_make_their_slide_anew(cohort: Path) -> Non
     assert read_status("results/c/tissue/b.parquet").reason == "bad_mask"
     (cohort / "masks/b.geojson").unlink()
     assert made_anew("tissue", "segment_tissue") == {"b"}
+
+
+def test_an_edited_function_of_the_users_own_segments_all_slides_anew(cohort: Path) -> None:
+    run("check_slide")
+    source = "import numpy as np\n\ndef find(rgb, um_per_px):\n    return np.ones(rgb.shape[:2], bool)\n"
+    (cohort / "own_of_slides.py").write_text(source)
+    settings = TISSUE.replace("{", '{"method": "own_of_slides:find", ')
+    assert made_anew("tissue", "segment_tissue", settings=settings) == {"a", "b", "broken", "gone"}
+    assert read_meta("results/c/tissue/a.parquet")["tissue_mm2"] == pytest.approx(0.256**2, rel=0.01)
+    assert made_anew("tissue", "segment_tissue", settings=settings) == set()
+    (cohort / "own_of_slides.py").write_text(source.replace("ones", "zeros"))
+    assert made_anew("tissue", "segment_tissue", settings=settings) == {"a", "b", "broken", "gone"}
+    assert read_status("results/c/tissue/a.parquet").reason == "no_tissue"
 
 
 @pytest.mark.parametrize("harm", ["removed", "cut"])

@@ -1,12 +1,11 @@
 """The name of an encoder's model, `features.model`, parsed in one place. No torch here."""
 
-import re
 from typing import Literal, NamedTuple
 
 from workflow_scripts.config.encoders import ENCODERS, EncoderFacts
+from workflow_scripts.core.own_function import own_function
 
 _HUB, _FOLDER, _RANDOM = "hf-hub:", "local-dir:", ":random"
-_PLUG_IN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 class ModelName(NamedTuple):
@@ -51,9 +50,9 @@ def parse_model(model: str) -> ModelName:
     """What a text names as `features.model`; whether there is such a model is found when it is built."""
     written = model.removesuffix(_RANDOM)
     random = written != model
-    if not random and _PLUG_IN.fullmatch(model):
-        module, _, function = model.partition(":")
-        return ModelName("plug_in", module, written, function=function)
+    own = None if random else own_function("features.model", model)
+    if own:
+        return ModelName("plug_in", own.module, written, function=own.function)
     if written.startswith(_FOLDER):
         return ModelName.of_folder(written.removeprefix(_FOLDER), random)
     if not written.startswith(_HUB):

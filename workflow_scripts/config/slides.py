@@ -16,6 +16,7 @@ from workflow_scripts.config.base import (
     names_in,
     without_repeats,
 )
+from workflow_scripts.core.own_function import own_function
 
 
 class Slides(Section):
@@ -59,8 +60,8 @@ def clam_preset(name: str) -> dict[str, Any]:
 
 
 class Tissue(Section):
-    method: Name = "saturation"
-    """`saturation` (HSV), `optical_density` (mean), or `clam` (CLAM's recipe); a file tissue/method_{method}.py."""
+    method: str = "saturation"
+    """`saturation` (HSV), `optical_density` (mean), `clam` (CLAM's recipe), or your own `module:function`."""
     preset: Literal["generic", "tcga", "bwh_biopsy", "bwh_resection"] | None = None
     """CLAM's preset (method clam): it sets threshold, smooth_um, closing_um, min_area_um2, min_hole_um2, max_holes."""
     masks: str | None = None
@@ -68,7 +69,7 @@ class Tissue(Section):
     mpp: Positive = 8.0
     """Scale at which the slide is segmented, um/px, the same for every slide."""
     threshold: Literal["otsu"] | float = "otsu"
-    """`otsu` (one threshold a slide), or a fixed value: saturation 0..1, optical density from 0."""
+    """`otsu` (one threshold a slide; 0.5 of a function of your own), or a value: 0..1, optical density from 0."""
     threshold_min: float = 0.04
     """Otsu's threshold is never taken below this, so that clean glass gives no tissue."""
     pale_factor: Annotated[float, Field(gt=0, le=1)] = 0.55
@@ -95,7 +96,7 @@ class Tissue(Section):
     @field_validator("method")
     @classmethod
     def _known_method(cls, value: str) -> str:
-        return known("method", value, names_in("tissue", "method_"))
+        return value if own_function("tissue.method", value) else known("method", value, names_in("tissue", "method_"))
 
     @model_validator(mode="before")
     @classmethod

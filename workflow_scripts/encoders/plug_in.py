@@ -3,15 +3,6 @@
 Finding its file needs no torch: its digest decides what is computed again.
 """
 
-import hashlib
-import importlib
-import importlib.util
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.machinery import ModuleSpec, PathFinder
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,6 +11,7 @@ from workflow_scripts.config.encoders import EncoderFacts, Fit, Interpolation, T
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.config.problems import first_problem
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.own_function import OwnFunction
 
 
 class PlugInFacts(BaseModel):
@@ -49,58 +41,18 @@ class PlugInFacts(BaseModel):
         )
 
 
-@contextmanager
-def _working_directory_first() -> Iterator[None]:
-    """Modules are found in the working directory too, and a module written a moment ago is seen."""
-    here = os.getcwd()
-    sys.path.insert(0, here)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
-
-
-def _find_spec(name: str) -> ModuleSpec | None:
-    """Where a module is, without importing the packages that it lies in: they may import torch."""
-    top, *inner = name.split(".")
-    try:
-        with _working_directory_first():
-            spec = importlib.util.find_spec(top)
-    except ValueError:  # a module without a file that is loaded already
-        return None
-    for depth in range(len(inner)):
-        if spec is None or spec.submodule_search_locations is None:
-            return None
-        spec = PathFinder.find_spec(".".join([top, *inner[: depth + 1]]), spec.submodule_search_locations)
-    return spec
-
-
-def _file_of(model: str) -> Path:
-    name = parse_model(model).name
-    spec = _find_spec(name)
-    if spec is None or not spec.origin or not Path(spec.origin).is_file():
-        raise UserError(
-            f"features.model is {model}, but there is no module {name} in the working directory {os.getcwd()} "
-            "or in PYTHONPATH; put its file there, or correct the name"
-        )
-    return Path(spec.origin)
+def _function(model: str) -> OwnFunction:
+    name = parse_model(model)
+    return OwnFunction("features.model", name.name, name.function)
 
 
 def plug_in_digest(model: str) -> str:
-    """SHA-256 of the source of a plug-in: its file, or all Python files of its package.
-
-    Other modules that it imports are not counted.
+    """SHA-256 of the source of a plug-in.
 
     Raises:
         UserError: there is no such module.
     """
-    file = _file_of(model)
-    files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    return _function(model).digest()
 
 
 def call_plug_in(model: str) -> tuple[Any, EncoderFacts]:
@@ -114,16 +66,9 @@ def call_plug_in(model: str) -> tuple[Any, EncoderFacts]:
     """
     import torch
 
-    _file_of(model)
-    name = parse_model(model)
+    function = _function(model).load()
     try:
-        with _working_directory_first():
-            function = getattr(importlib.import_module(name.name), name.function, None)
-            if not callable(function):
-                raise UserError(f"features.model is {model}, but {name.name} has no function {name.function}")
-            returned = function()
-    except UserError:
-        raise
+        returned = function()
     except Exception as error:  # a user's code, whatever it does
         raise UserError(f"the encoder {model} cannot be made ({type(error).__name__}: {error}); mend it") from error
     if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[0], torch.nn.Module)):

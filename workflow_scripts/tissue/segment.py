@@ -6,7 +6,9 @@ from typing import Protocol, cast
 import numpy as np
 
 from workflow_scripts.config import Tissue
+from workflow_scripts.core.own_function import own_function
 from workflow_scripts.core.status import SlideError
+from workflow_scripts.tissue.own_method import OwnMethod
 from workflow_scripts.tissue.shapes import close_mask, drop_small, fill_small_holes, keep_largest_holes
 from workflow_scripts.tissue.threshold import above, otsu_mask
 
@@ -27,9 +29,10 @@ class Method(Protocol):
         ...
 
 
-def find_method(name: str) -> Method:
-    """The method of `tissue.method`; config offers the files of this room by the same names."""
-    return cast(Method, import_module(f"workflow_scripts.tissue.method_{name}"))
+def find_method(name: str, um_per_px: float) -> Method:
+    """The method of `tissue.method`: a file of this room, as config offers them, or the user's own function."""
+    own = own_function("tissue.method", name)
+    return OwnMethod(own, um_per_px) if own else cast(Method, import_module(f"workflow_scripts.tissue.method_{name}"))
 
 
 def refuse_dark_background(rgb: np.ndarray) -> None:
@@ -66,19 +69,21 @@ def segment(
         read_ok: bool `[h, w]`, False where `rgb` was not read from the slide: it counts for no threshold.
 
     Returns:
-        bool `[h, w]`, and the threshold in the method's unit (saturation 0..1, optical density from 0).
+        bool `[h, w]`, and the threshold in the method's unit (saturation or probability 0..1, optical density from 0).
     """
     read_ok = np.ones(rgb.shape[:2], bool) if read_ok is None else read_ok
-    method = find_method(settings.method)
+    method = find_method(settings.method, um_per_px)
     score = method.score(rgb, settings.smooth_um / um_per_px)
     score[rgb.max(axis=2) <= _BLACK] = 0
     if ink is not None:
         score[ink] = 0
     unit = method.FULL_SCALE / 255
-    if settings.threshold == "otsu":
+    fixed = OwnMethod.THRESHOLD if isinstance(method, OwnMethod) else None
+    fixed = fixed if settings.threshold == "otsu" else settings.threshold
+    if fixed is None:
         mask, threshold = otsu_mask(score, read_ok, unit, settings.smooth_um / um_per_px / 2, settings)
     else:
-        mask, threshold = above(score, settings.threshold, unit), settings.threshold
+        mask, threshold = above(score, fixed, unit), fixed
     mask = close_mask(mask, settings.closing_um / um_per_px)
     if ink is not None:
         mask &= ~ink
