@@ -171,7 +171,7 @@ def _slide_files(config: Config, manifest: str, rows: list[SlideRow]) -> None:
 def _own_functions(config: Config) -> None:
     """Modules of the user's own that are not where they are looked for."""
     named = {"tissue.method": config.tissue.method}
-    if not config.source.kind:
+    if not config.source.kind and parse_model(config.features.model).kind == "plug_in":
         named["features.model"] = config.features.model
     for own in filter(None, (own_function(*item) for item in named.items())):
         own.files()
