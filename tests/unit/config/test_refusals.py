@@ -86,7 +86,6 @@ def test_encoders_that_cannot_be_had(features, words):
         {"model": "hipt_vits16_256:random"},
         {"model": "hf-hub:MahmoodLab/UNI"},
         {"model": "hf-hub:somebody/a-model-of-tomorrow"},
-        {"model": "my_encoders:create"},
         {"model": "vit_small_patch16_224", "allow_network": True},
         {"model": "vit_small_patch16_224.augreg_in21k", "weights": "a.svs"},
         {"model": "vit_small_patch16_224:random"},
@@ -97,6 +96,14 @@ def test_encoders_that_cannot_be_had(features, words):
 def test_encoders_that_may_be_had(features):
     allowed = {"features": {"allow_mismatch": True, **features}}
     refuse(load_config(merge(GOOD, allowed)), cohort())
+
+
+def test_a_function_of_ones_own_must_be_where_it_is_looked_for(folder):
+    for section, key in (("features", "model"), ("tissue", "method")):
+        told = refusal(merge(GOOD, {section: {key: "my_functions:create"}}), cohort())
+        assert f"{section}.{key} is my_functions:create, but there is no module my_functions" in told
+    (folder / "my_functions.py").touch()
+    refuse(load_config(merge(GOOD, {"features": {"model": "my_functions:create"}})), cohort())
 
 
 @pytest.mark.parametrize("model", ["phikon", "hf-hub:owkin/phikon@main", "hf-hub:somebody/a-model"])
