@@ -15,6 +15,7 @@ from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.config.limits import require_no_braces, require_short_commands
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.config.timm_names import timm_names
+from workflow_scripts.config.written import require_writable
 from workflow_scripts.core.cells import first_few
 from workflow_scripts.core.duplicates import require_different_slides
 from workflow_scripts.core.errors import UserError
@@ -67,6 +68,7 @@ def refuse(
     """
     require_short_commands(config)
     require_no_braces(config.model_dump())
+    require_writable(config, any(config.demo.makes(row.path) for row in [*rows, *tests]))
     _repeats(config, [*rows, *tests])
     notes = _labels(config, rows, tests)
     for manifest, cohort in ((config.cohort.manifest, rows), (config.cohort.test_manifest, [*tests])):
