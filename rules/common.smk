@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import re
+import shlex
 import sys
 
 
@@ -21,6 +22,7 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote
 from workflow_scripts.core.gpu import may_have_gpu
 from workflow_scripts.core.manifest import SLIDE_ID
+from workflow_scripts.core.run_lock import JOIN, lock_file, require_unlocked, take
 from workflow_scripts.encoders.hub import require_cached
 from workflow_scripts.interchange.places import find_files
 from workflow_scripts.representations.slide_table import without_vectors
@@ -42,17 +44,38 @@ def source_files(row):
     return find_files(CFG.source, row.slide_id, row.path, SOURCE_NAMES[row.slide_id])
 
 
+def runs_jobs():
+    """Whether this process is a run's main one, or takes a run's lock away; not where it only plans or tells."""
+    tells = (
+        "--summary",
+        "--detailed",
+        "--dag",
+        "--rulegraph",
+        "--filegraph",
+        "--d3dag",
+        "--report",
+        "--list",
+        "--lint",
+    )
+    given = workflow.resource_settings.cores or workflow.resource_settings.nodes or "--unlock" in sys.argv
+    may = workflow.is_main_process and not workflow.output_settings.dryrun and "--nolock" not in sys.argv
+    return bool(may and given and not any(word.startswith(tells) or word in ("-S", "-D", "-l") for word in sys.argv))
+
+
 try:
     for FILE in workflow.configfiles if workflow.is_main_process else []:
         require_config_file(FILE)
     CFG = load_config(config)
     MANIFEST, TEST_MANIFEST = CFG.cohort.manifest, CFG.cohort.test_manifest
+    COHORT = f"results/{CFG.cohort.name}"  # `<cohort>` in paths, COHORT where a path is handed over as a param
     ROWS, TEST_ROWS = read_cohorts(MANIFEST, TEST_MANIFEST, logger.info if workflow.is_main_process else None)
     SLIDES = {row.slide_id: row for row in [*ROWS, *TEST_ROWS]}
     SOURCE_NAMES = names_of_slides((row.slide_id, row.path) for row in SLIDES.values()) if CFG.source.kind else {}
     if workflow.is_main_process and "--unlock" not in sys.argv:  # its jobs need not be checked again
         for NOTE in refuse(CFG, ROWS, source_files, require_cached, without_vectors, TEST_ROWS):
             logger.warning(NOTE)
+    if runs_jobs() and take(COHORT) and "--unlock" not in sys.argv:
+        require_unlocked(COHORT, shlex.join(["snakemake", *sys.argv[1:]]))
     MASKS, ORPHANS = find_masks(CFG.tissue.masks, SLIDES)
 except UserError as error:  # an exception would be told with the lines of the rule files that it came through
     logger.error(f"error: {error}")
@@ -68,8 +91,10 @@ if workflow.is_main_process:
 if ORPHANS:
     logger.warning(orphan_warning(ORPHANS))
 
+PREFIX += f"export {JOIN}={shlex.quote(str(lock_file(COHORT)))}; "
 if CFG.cohort.allow_network:
-    shell.prefix(f"{PREFIX}export SLPD_NETWORK=1; ")
+    PREFIX += "export SLPD_NETWORK=1; "
+shell.prefix(PREFIX)
 
 # GPUs of a job that runs on one if it can: none where jobs run on this machine (--jobs is of a cluster) and it has none,
 # for Snakemake would run one such job at a time.
@@ -100,9 +125,6 @@ if TEST_MANIFEST:
 
 # Names of all folders of embeddings.
 EMBEDDED = [name for representation in CFG.representations for name in CFG.embeddings_of(representation)]
-
-# The cohort's folder: `<cohort>` in paths, COHORT where a path is handed over as a param.
-COHORT = f"results/{CFG.cohort.name}"
 
 
 pathvars:

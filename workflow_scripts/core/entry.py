@@ -11,6 +11,7 @@ from pathlib import Path
 
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.launch import is_worker
+from workflow_scripts.core.run_lock import join
 
 log = logging.getLogger("workflow_scripts")
 # errors that end in a sentence: what is the matter, and how to mend it
@@ -42,6 +43,7 @@ def parse_entry(parser: argparse.ArgumentParser, argv: list[str] | None) -> argp
     """
     args = parser.parse_args(argv)
     start_log(args.log, append=is_worker())
+    join()
     return args
 
 
