@@ -24,11 +24,13 @@ def test_a_second_run_is_told_and_a_killed_one_is_resumed(tmp_path: Path) -> Non
     run = start_snakemake(project, "tissue")
     try:
         _wait_for_jobs(run, project)
+        os.killpg(run.pid, signal.SIGSTOP)  # it shall not be done before the others have started
         for args in (("--cores", "1", "cohort"), ("--unlock",)):
             message = refusal(project, *args)
             assert "another run is at work on results/tiny, since 20" in message and f"process {run.pid} on" in message
         assert snakemake(project, "-n").returncode == 0  # a plan takes nothing
-        assert run.wait(120) == 0  # the refused ones have damaged nothing
+        os.killpg(run.pid, signal.SIGCONT)
+        assert run.wait(240) == 0  # the refused ones have damaged nothing
         assert planned(project, "tissue") == {}
 
         run = start_snakemake(project, "tissue", "--forceall")
@@ -49,6 +51,6 @@ def test_a_second_run_is_told_and_a_killed_one_is_resumed(tmp_path: Path) -> Non
 
 def test_two_runs_that_start_at_the_same_moment(tmp_path: Path) -> None:
     project = make_project(tmp_path / "tiny", slides=4)
-    runs = [start_snakemake(project, "tissue") for _ in range(3)]
-    assert sorted(run.wait(120) for run in runs) == [0, 1, 1]
-    assert planned(project, "tissue") == {}
+    runs = [start_snakemake(project, "features") for _ in range(3)]
+    assert sorted(run.wait(240) for run in runs) == [0, 1, 1]
+    assert planned(project, "features") == {}

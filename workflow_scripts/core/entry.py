@@ -5,6 +5,7 @@ import contextlib
 import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -66,11 +67,14 @@ def start_log(file: Path | None, append: bool = False) -> None:
 
 
 def run_entry(main: Callable[[], None]) -> None:
-    """Run a command's `main`; what a user can mend ends in one sentence and exit status 1."""
+    """Run a command's `main`; what a user can mend ends in one sentence and exit status 1, Ctrl-C in a line and 130."""
     try:
         main()
     except UserError as error:
         log.error("error: %s", error)
+    except KeyboardInterrupt:
+        log.error("interrupted; run the same command again to go on")
+        _leave(128 + signal.SIGINT)  # threads that still read or compute are not waited for
     except BrokenPipeError:  # whoever reads what is printed has had enough: `slpd keys | head`
         os._exit(0)
     except OSError as error:
@@ -84,10 +88,10 @@ def run_entry(main: Callable[[], None]) -> None:
     sys.exit(1)
 
 
-def _leave() -> None:
+def _leave(status: int = 0) -> None:
     """End the process at once, with what was written flushed: taking torch down in good order costs a second."""
     logging.shutdown()
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)

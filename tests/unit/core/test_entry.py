@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 import textwrap
@@ -65,3 +66,35 @@ def test_other_errors_keep_their_traceback(error):
 
 def test_wrong_option_ends_with_2():
     assert run("pass", "--nonsense").returncode == 2
+
+
+def test_an_interrupt_is_one_line_and_130_and_nothing_half_written_stays(tmp_path):
+    out = tmp_path / "out.txt"
+    body = f"""
+        import os, signal, threading, time
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run in the background
+        threading.Thread(target=time.sleep, args=(300,)).start()  # one that reads on is not waited for
+        with whole_file("{out}") as partial:
+            partial.write_text("half")
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+    """
+    done = run(body, "--log", str(tmp_path / "x.log"))
+    assert done.returncode == 130
+    assert done.stderr.count("\n") == 1 and " interrupted; run the same command again" in done.stderr
+    assert (tmp_path / "x.log").read_text() == done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["x.log"]
+
+
+@pytest.mark.parametrize("how", ["command", "library"])
+def test_an_interrupt_of_a_command_that_is_still_importing_is_one_line(how, tmp_path):
+    """The package as it is, with a module that interrupts itself; in another's program nothing is changed."""
+    package = tmp_path / "workflow_scripts"
+    package.mkdir()
+    (package / "__init__.py").write_text((ROOT / "workflow_scripts/__init__.py").read_text())
+    (package / "x.py").write_text("raise KeyboardInterrupt")
+    call = ["-m", "workflow_scripts.x"] if how == "command" else ["-c", "import workflow_scripts.x"]
+    done = subprocess.run([sys.executable, *call], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == -signal.SIGINT
+    assert ("Traceback" in done.stderr) == (how == "library")
+    assert (done.stderr == "interrupted; run the same command again to go on\n") == (how == "command")
