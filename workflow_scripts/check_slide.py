@@ -16,6 +16,7 @@ from workflow_scripts.wsi.fetch import local_slide
 from workflow_scripts.wsi.pixels import probe
 from workflow_scripts.wsi.scale import resolve_scale
 from workflow_scripts.wsi.slide import open_slide
+from workflow_scripts.wsi.unchanged import file_bytes, unchanged
 
 ENDED: Reason = "unreadable_file"
 
@@ -24,7 +25,9 @@ def check(slide_id: str, path: str, mpp: float | tuple[float, float] | None, set
     """Row of `schemas.CHECK`; what could be learnt before a failure is filled in."""
     row: dict[str, Any] = {"slide_id": slide_id, "path": path}
     try:
-        with open_slide(local_slide(path)) as slide:
+        file = local_slide(path)
+        row["bytes"] = file_bytes(file)
+        with unchanged(file, row["bytes"]), open_slide(file) as slide:
             row |= {
                 "vendor": slide.vendor,
                 "width": slide.width,

@@ -79,7 +79,9 @@ def main(argv: list[str] | None = None) -> None:
         features=settings,
         regions=regions,
         make_encoder=lambda: _build(settings, regions, args.gpu),
-        open_pixels=lambda slide_id, path: region_reader(slide_id, path, regions.grid, regions.patch_px),
+        open_pixels=lambda check: region_reader(
+            check["slide_id"], check["path"], regions.grid, regions.patch_px, check["bytes"]
+        ),
         batch_size=args.batch_size or None,
         threads=max(1, args.readers),
     )

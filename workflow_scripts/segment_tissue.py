@@ -17,6 +17,7 @@ from workflow_scripts.wsi.fetch import local_slide
 from workflow_scripts.wsi.overview import read_at_scale
 from workflow_scripts.wsi.pixels import read_overview
 from workflow_scripts.wsi.slide import open_slide
+from workflow_scripts.wsi.unchanged import unchanged
 
 ENDED: Reason = "read_error"
 
@@ -25,10 +26,11 @@ def find_tissue(check: dict[str, Any], masks: list[str], settings: Tissue) -> Fi
     """Polygons, facts and the overlay picture of a usable slide.
 
     Raises:
-        SlideError: `not_brightfield`, `no_tissue`, `bad_mask`, `unreadable_fraction`, or of opening and reading.
+        SlideError: `not_brightfield`, `no_tissue`, `bad_mask`, `unreadable_fraction`, or of opening, reading, change.
     """
     mpp_x, mpp_y = check["mpp_x"], check["mpp_y"]
-    with open_slide(local_slide(check["path"])) as slide:
+    file = local_slide(check["path"])
+    with unchanged(file, check.get("bytes")), open_slide(file) as slide:
         view = read_at_scale(slide, mpp_x, mpp_y, settings.mpp)
         picture, read_ok = read_overview(slide, *picture_size(slide.width, slide.height))
         if not read_ok.all():

@@ -28,7 +28,7 @@ _SLIDE = [
     pa.field("mpp_source", pa.string()),
 ]
 
-CHECK = pa.schema([*_ID, *_SLIDE, *_STATUS])
+CHECK = pa.schema([*_ID, *_SLIDE, *_STATUS, pa.field("bytes", pa.int64())])  # of the file, null of a folder
 # What a stage made of the slides of one chunk, and what of: see `core.slide_stage`.
 CHUNK = pa.schema([*_ID, *_STATUS, pa.field("made_of", pa.string(), nullable=False)])
 SLIDES = pa.schema(

@@ -11,6 +11,7 @@ Reason = Literal[
     "missing_file",
     "fetch_failed",
     "unreadable_file",
+    "changed_file",
     "not_brightfield",
     "no_mpp",
     "implausible_mpp",

@@ -61,8 +61,8 @@ class ShardRun:
     Attributes:
         features, regions: the configuration.
         make_encoder: builds the encoder on its device; called only if a slide has to be written.
-        open_pixels: slide_id and path of a slide -> context manager that gives a function from a region's place to its
-            pixels and readable flags; the function is called from several threads and raises `SlideError`.
+        open_pixels: a slide's row of its check table -> context manager that gives a function from a region's place to
+            its pixels and readable flags; the function is called from several threads and raises `SlideError`.
         batch_size: patches encoded at once; None chooses, see `device.choose_batch_size`.
         threads: regions read at once at most.
     """
@@ -70,7 +70,7 @@ class ShardRun:
     features: Features
     regions: Regions
     make_encoder: Callable[[], Encoder]
-    open_pixels: Callable[[str, str], AbstractContextManager[ReadPixels]]
+    open_pixels: Callable[[dict[str, Any]], AbstractContextManager[ReadPixels]]
     batch_size: int | None
     threads: int
 
@@ -119,7 +119,7 @@ class ShardRun:
 
         @contextmanager
         def opened() -> Iterator[Callable[[Region], ReadRegion]]:
-            with self.open_pixels(job.status.slide_id, job.check["path"]) as read:
+            with self.open_pixels(job.check) as read:
                 yield lambda region: read_patches(region, read, self.features.encode_glass)
 
         return Source(opened, _regions_of(job, self.regions.grid))
@@ -156,7 +156,7 @@ class ShardRun:
             except SlideError as failure:
                 status = excluded(status.slide_id, failure.reason, failure.detail)
                 # what was counted up to a read error is but a part of the slide
-                counts = Counts() if failure.reason == "read_error" else replace(counts, regions=0)
+                counts = Counts() if failure.reason in ("read_error", "changed_file") else replace(counts, regions=0)
         with table_writer(job.file, self._schema, **FEATURE_PARQUET) as writer:
             writer.meta = self._meta(job, status, counts)
         return counts

@@ -11,6 +11,7 @@ REASONS = {
     "missing_file": "the file is not there",
     "fetch_failed": "the file could not be fetched",
     "unreadable_file": "the file cannot be opened",
+    "changed_file": "the file changed or went while it was worked on",
     "not_brightfield": "not a brightfield slide",
     "no_mpp": "no scale (µm/px) is recorded",
     "implausible_mpp": "the recorded scale is implausible",
