@@ -65,26 +65,33 @@ def inner_keys(one: Any, other: Any) -> list[str]:
         return []
 
 
+def tables_and_tensors(root: Path) -> set[Path]:
+    """Their files below a folder."""
+    return {file.relative_to(root) for kind in ("parquet", "safetensors") for file in root.rglob(f"*.{kind}")}
+
+
+def differences(before: Path, after: Path) -> Iterator[tuple[Path, str]]:
+    """Files below two folders with what differs in them; what begins with `metadata` is no value."""
+    one, other = tables_and_tensors(before), tables_and_tensors(after)
+    yield from ((name, "only in one folder") for name in sorted(one ^ other))
+    for name in sorted(one & other):
+        compare = table_differences if name.suffix == ".parquet" else tensor_differences
+        yield from ((name, difference) for difference in compare(before / name, after / name))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     args = parser.parse_args()
-    found, values, notes = 0, 0, {}
-    files = [{file.relative_to(root) for kind in ("parquet", "safetensors") for file in root.rglob(f"*.{kind}")}
-             for root in (args.before, args.after)]  # fmt: skip
-    for name in sorted(files[0] ^ files[1]):
-        print(f"only in one folder: {name}")
-        values += 1
-    for name in sorted(files[0] & files[1]):
-        compare = table_differences if name.suffix == ".parquet" else tensor_differences
-        for difference in compare(args.before / name, args.after / name):
-            if difference.startswith("metadata"):
-                notes.setdefault(difference, []).append(name)
-            else:
-                print(f"{name}: {difference}")
-                values += 1
-        found += 1
+    values, notes = 0, dict[str, list[Path]]()
+    for name, difference in differences(args.before, args.after):
+        if difference.startswith("metadata"):
+            notes.setdefault(difference, []).append(name)
+        else:
+            print(f"{name}: {difference}")
+            values += 1
+    found = len(tables_and_tensors(args.before) & tables_and_tensors(args.after))
     for note, names in notes.items():
         print(f"{note}: in {len(names)} files, e.g. {names[0]}")
     print(f"{found} files in both folders, {values} differences in values")

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -139,13 +140,23 @@ def command(rule: str, run: PretrainRun, cohort: Path, given: Path, folder: Path
     return Command(rule, ["--config", json.dumps(config), *arguments, *gpu, "--log", str(log)], outputs, scratch, log)
 
 
-def start_snakemake(folder: Path, *args: str) -> subprocess.Popen:
-    """Snakemake in the background as `tests.workflow.tiny.snakemake` runs it, in a process group of its own."""
+def start_snakemake(folder: Path, *args: str, told: Path | None = None) -> subprocess.Popen:
+    """Snakemake in the background as `tests.workflow.tiny.snakemake` runs it, in a process group of its own.
+
+    What it prints goes to the file `told`. SIGINT works even where the tests were started in the background.
+    """
     call = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    return subprocess.Popen([*call, "--cores", "2", *args], env=environment, **quiet)
+    with open(told or os.devnull, "w") as file:
+        return subprocess.Popen(
+            [*call, "--cores", "2", *args],
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
 
 
 def finish(todo: Command, told: Path, often: bool = True) -> tuple[float, float]:
@@ -186,10 +197,10 @@ class Disk:
 
 
 @contextmanager
-def small_disk(folder: Path, mounted: bool = True) -> Iterator[Disk]:
-    """A disk of 8 MB at `folder`, mounted where that is wanted and allowed."""
+def small_disk(folder: Path, mounted: bool = True, megabytes: int = 8) -> Iterator[Disk]:
+    """A disk of some MB at `folder`, mounted where that is wanted and allowed."""
     folder.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     own = mounted and os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
     try:
         yield Disk(folder, own)
