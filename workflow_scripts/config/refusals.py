@@ -16,7 +16,7 @@ from workflow_scripts.config.limits import require_no_braces, require_short_comm
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.config.timm_names import timm_names
 from workflow_scripts.config.written import require_writable
-from workflow_scripts.core.cells import first_few
+from workflow_scripts.core.cells import first_few, looks_missing
 from workflow_scripts.core.duplicates import require_different_slides
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote, local_path, read_record
@@ -86,9 +86,16 @@ def refuse(
 
 
 def _repeats(config: Config, rows: list[SlideRow]) -> None:
-    """A slide in two rows, or a patient in two spellings, is learnt from and tested."""
+    """A slide in two rows, or a patient in two spellings, is learnt from and tested; `?` is nobody's name."""
     manifest = " and ".join(filter(None, (config.cohort.manifest, config.cohort.test_manifest)))
     named = {row.patient_id for row in rows if row.patient_id != row.slide_id}
+    doubtful = sorted(name for name in named if looks_missing(name) and not name.isdecimal())
+    if doubtful:
+        slides = first_few(row.slide_id for row in rows if row.patient_id == doubtful[0])
+        raise UserError(
+            f"{manifest}: patient_id is {doubtful[0]!r} (slides {slides}), which looks like a missing value, and would be "
+            "one patient; leave it empty where each slide is of a patient of its own, or write who it is"
+        )
     require_distinct_names(named, "column patient_id", manifest)
     require_different_slides(rows, manifest)
 

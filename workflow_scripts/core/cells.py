@@ -13,13 +13,18 @@ _MISSING = frozenset(
     (
         *("", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "-", "--", "'--"),
         *("unknown", "missing", "not available", "not applicable", "not reported", "not evaluated"),
+        *("#na", "#n/a n/a", "-nan", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "(null)", "(blank)", "\\n"),
+        # what a spreadsheet shows where it cannot compute a cell
+        *("#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!", "#spill!", "#calc!"),
     )
 )
 # what may be a value, and is told where it is read as one
 _LIKE_MISSING = frozenset(
     (
-        *("unk", "n.a", "n.a.", "n/d", "nd", "n.d.", "tbd", "blank", "empty", "no data", "not known", "not done"),
-        *("not assessed", "not tested", "not determined", "undetermined", "indeterminate", "undefined"),
+        *("unk", "n.a", "n.a.", "na.", "n / a", "n/d", "nd", "n.d.", "n/k", "nk", "tbd", "nil", "void", "blank"),
+        *("empty", "no data", "no value", "not known", "not done", "not performed", "not assessed", "not tested"),
+        *("not determined", "not stated", "not recorded", "not specified", "unspecified", "not provided"),
+        *("undetermined", "indeterminate", "undefined"),
         *("-9", "-99", "-999", "-9999", "999", "9999"),
     )
 )

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from workflow_scripts.core.cells import first_few, is_missing, parse_number
 from workflow_scripts.core.errors import UserError
@@ -159,8 +160,12 @@ def read_manifest(path: Path | str) -> list[SlideRow]:
 
 
 def path_key(path: str) -> str:
-    """What all spellings of a path have in common: `./x//a.svs` and `x/y/../a.svs`; an address is as it stands."""
-    return path if is_remote(path) else os.path.abspath(path)
+    """What all spellings of a path have in common: `./x//a.svs` and `x/y/../a.svs`, or `HTTPS://Host/a%20b`."""
+    if not is_remote(path):
+        return os.path.abspath(path)
+    scheme, _, rest = path.partition("://")
+    host, _, key = rest.partition("/")
+    return f"{scheme.lower()}://{host.lower()}/{key if scheme.lower() == 's3' else unquote(key)}"
 
 
 def _refuse_repeats(rows: list[SlideRow], path: Path, header: Header) -> None:

@@ -5,13 +5,17 @@ from typing import NamedTuple
 
 from workflow_scripts.core.errors import UserError
 
-# Our own names, and those of TRIDENT (wsi), CLAM (case_id), STAMP (patient, filename) and spreadsheets. What stands
-# first is taken; our own names count in any case and with blanks.
+# Our own names, and those of TRIDENT (wsi), CLAM (case_id), STAMP (patient, filename), slide2vec (sample_id, image_path,
+# spacing_at_level_0) and spreadsheets. What stands first is taken; our own names count in any case and with blanks.
 _NAMES = {
-    "slide_id": ("slide_id", "slideid", "slide", "image_id"),
-    "path": ("path", "slide_path", "file_path", "filepath", "wsi", "wsi_path", "file_name", "filename", "file"),
+    "slide_id": ("slide_id", "slideid", "slide", "image_id", "wsi_name", "slide_name", "sample_id"),
+    "path": (
+        *("path", "slide_path", "file_path", "filepath", "wsi", "wsi_path", "image_path"),
+        *("file_name", "filename", "file"),
+    ),
     "patient_id": ("patient_id", "patientid", "patient", "case_id", "caseid", "case_submitter_id"),
-    **{name: (name,) for name in ("mpp", "mpp_x", "mpp_y", "size_bytes", "sha256")},
+    "mpp": ("mpp", "mpp_um_px", "mpp_um", "um_px", "um_per_px", "microns_per_pixel", "spacing_at_level_0", "spacing"),
+    **{name: (name,) for name in ("mpp_x", "mpp_y", "size_bytes", "sha256")},
 }
 
 
@@ -32,7 +36,7 @@ class Header(NamedTuple):
 
 
 def _key(name: str) -> str:
-    return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
+    return re.sub(r"[\W_]+", "_", re.sub("[\u00b5\u03bc]", "u", name.lower())).strip("_")
 
 
 def is_ours(ours: str, name: str) -> bool:

@@ -132,6 +132,8 @@ def _records(text: str, separator: str, where: str) -> Iterator[tuple[int, list[
 def _decoded(content: bytes, where: str) -> str:
     if content.startswith((b"\xd0\xcf\x11\xe0", b"PK\x03\x04")):  # .xls, and .xlsx that is cut off
         raise UserError(f"{where} {_WORKBOOK}")
+    if content.startswith(b"\x1f\x8b"):
+        raise UserError(f"{where} is packed by gzip; unpack it, or zip the table")
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         text = content.decode("utf-16" if wide else "utf-8-sig")

@@ -45,6 +45,8 @@ from workflow_scripts.core.cells import (
             "\ufeff",
             "[NA]",
         ),
+        *("#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#NA", "#N/A N/A", "-nan", "1.#IND", "-1.#QNAN"),
+        *("(null)", "(blank)", "\\N"),
     ],
 )
 def test_missing_values(cell):
@@ -78,7 +80,13 @@ def test_slides_are_found_with_and_without_suffix_and_exactly_first():
     ]
 
 
-@pytest.mark.parametrize("cell", ["?", ".", "***", "[Discrepancy]", "<unspecified>", "unk", "Not done", "-999", "9999"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("?", ".", "***", "[Discrepancy]", "<unspecified>", "unk", "Not done", "-999", "9999"),
+        *("N/K", "N / A", "na.", "not stated", "unspecified", "Not Performed", "\N{EM DASH}"),
+    ],
+)
 def test_what_looks_like_a_missing_value_and_is_not_in_the_list(cell):
     assert looks_missing(cell) and not is_missing(cell)
 

@@ -118,3 +118,18 @@ def test_a_patient_in_two_spellings_is_refused(tmp_path, monkeypatch):
     told = refusal({}, rows)
     assert "slides.csv: column patient_id holds 'TCGA-1' and 'tcga-1', which look alike; write it in one way" in told
     assert "rename one where they are two" in told
+
+
+@pytest.mark.parametrize("name", ["?", "TBD", "-9", "[Discrepancy]"])
+def test_a_patient_who_looks_like_a_missing_value_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(with_files(tmp_path))
+    rows = cohort()
+    rows[1], rows[3] = (rows[place]._replace(patient_id=name) for place in (1, 3))
+    told = refusal({"cohort": {"manifest": "slides.csv"}}, rows)
+    assert f"slides.csv: patient_id is {name!r} (slides b, d), which looks like a missing value" in told
+
+
+def test_a_patient_of_number_999_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(with_files(tmp_path))
+    rows = [row._replace(patient_id=f"{995 + place}") for place, row in enumerate(cohort())]
+    assert "looks like" not in refusal({"features": {"model": "no"}}, rows)

@@ -97,6 +97,19 @@ def test_a_decimal_comma_where_it_can_be_nothing_else(tmp_path):
             "p,a.svs",
             SlideRow("a", "a.svs", "p", None, {"PATIENT": "p", "FILENAME": "a.svs"}),
         ),  # STAMP
+        (
+            "sample_id,image_path,mask_path,spacing_at_level_0",
+            "a,x.tif,,0.25",
+            SlideRow(
+                "a",
+                "x.tif",
+                "a",
+                0.25,
+                {"sample_id": "a", "image_path": "x.tif", "mask_path": "", "spacing_at_level_0": "0.25"},
+            ),
+        ),  # slide2vec
+        ("slide_id,path,MPP (µm/px)", "a,x.svs,0.25", SlideRow("a", "x.svs", "a", 0.25, {"MPP (µm/px)": "0.25"})),
+        ("slide_id,path,um/px", "a,x.svs,0.25", SlideRow("a", "x.svs", "a", 0.25, {"um/px": "0.25"})),
         (  # our own names come first
             "slide_id,path,wsi,case_id,patient_id",
             "a,x.svs,y,c,p",
@@ -120,6 +133,17 @@ def test_one_file_in_several_spellings(tmp_path, monkeypatch, spelling):
     text = f"slide_id,path\na,x/a.svs\nb,{spelling.format(here=tmp_path)}\n"
     with pytest.raises(UserError, match=r"the file x/a\.svs, also written .*, stands in more than one row"):
         read_manifest(manifest(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [("https://H.org/a.svs", "HTTPS://h.org/a.svs"), ("https://h.org/a%20b.svs", "https://h.org/a b.svs")],
+)
+def test_one_address_in_two_spellings(tmp_path, one, two):
+    with pytest.raises(UserError, match="stands in more than one row"):
+        read_manifest(manifest(tmp_path, f"slide_id,path\na,{one}\nb,{two}\n"))
+    # the keys of a bucket are what they are
+    assert len(read_manifest(manifest(tmp_path, "slide_id,path\na,s3://b/a%20b.svs\nb,s3://b/a b.svs\n"))) == 2
 
 
 def test_what_was_read_is_told_in_one_line(tmp_path):

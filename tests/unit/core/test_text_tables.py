@@ -50,6 +50,7 @@ def test_numbers_of_parquet_have_their_shortest_text(tmp_path):
         ("t.csv", b"slide_id,grade\na," + b"x" * (1 << 24) + b"y\n", "line 2 cannot be read (field larger than"),
         ("t.xls", b"\xd0\xcf\x11\xe0\xa1\xb1", "is a workbook of a spreadsheet; save its sheet as CSV (UTF-8)"),
         ("t.xlsx", b"PK\x03\x04 cut off", "is a workbook of a spreadsheet; save its sheet as CSV (UTF-8)"),
+        ("t.csv.gz", b"\x1f\x8b\x08\x00", "is packed by gzip; unpack it, or zip the table"),
         ("t.csv", "slide_id,größe\na,1\n".encode("latin-1"), "is not UTF-8 text"),
         ("t.parquet", b"slide_id,grade\na,1\n", "is not a readable Parquet file"),
     ],
