@@ -93,7 +93,7 @@ def _repeats(config: Config, rows: list[SlideRow]) -> None:
     if doubtful:
         slides = first_few(row.slide_id for row in rows if row.patient_id == doubtful[0])
         raise UserError(
-            f"{manifest}: patient_id is {doubtful[0]!r} (slides {slides}), which looks like a missing value, and would be "
+            f"{manifest}: patient_id is {doubtful[0]!r} (slides {slides}), which looks like a missing value and would be "
             "one patient; leave it empty where each slide is of a patient of its own, or write who it is"
         )
     require_distinct_names(named, "column patient_id", manifest)

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from workflow_scripts.wsi.units import UM, parse_quantity
+from workflow_scripts.wsi.units import parse_quantity, um_of
 
 
 class OmeImage(NamedTuple):
@@ -40,7 +40,7 @@ def ome_images(description: str) -> list[OmeImage]:
         size = (int(sides[0]), int(sides[1])) if all(side.isdecimal() for side in sides) else None
         scales: list[float | None] = []
         for axis in "XY":
-            unit = UM.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+            unit = um_of(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
             value = parse_quantity(pixels.get(f"PhysicalSize{axis}"))
             scales.append(None if unit is None or value is None else value * unit)
         found.append(OmeImage(size, *scales))

@@ -4,7 +4,7 @@ import openslide
 
 from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.backend import Backend, NotMine
-from workflow_scripts.wsi.colours import CIELAB, ICCLAB, has_filler, is_grey
+from workflow_scripts.wsi.colours import CIELAB, ICCLAB, has_filler, require_colours
 from workflow_scripts.wsi.direct import DirectBackend, find_levels
 from workflow_scripts.wsi.openslide_backend import OpenSlideBackend
 from workflow_scripts.wsi.tiff_images import SlideImage, find_slide, slide_properties
@@ -40,6 +40,7 @@ def _is_the_slide(reference: OpenSlideBackend) -> bool:
         with tifffile.TiffFile(reference.path) as file:
             slide = find_slide(file, reference.path)
             properties = slide_properties(file, slide)
+            require_colours(reference.path, slide.levels[0])
     except SlideError:
         return False  # the reader of plain images tells it
     except Exception:  # whatever tifffile makes of a file that OpenSlide opens, OpenSlide can read it
@@ -47,7 +48,7 @@ def _is_the_slide(reference: OpenSlideBackend) -> bool:
     first = slide.levels[0]
     if first.is_subifd or first.index != 0 or (len(slide.levels) > len(reference.dimensions) and _in_subifds(slide)):
         return False
-    if is_grey(first) or has_filler(first) or first.photometric in (CIELAB, ICCLAB) or has_tiny_tiles(first):
+    if has_filler(first) or first.photometric in (CIELAB, ICCLAB) or has_tiny_tiles(first):
         return False
     reference.properties |= {name: properties[name] for name in ("tiff.ResolutionUnit", "ome.image", "reader.note")}
     return True

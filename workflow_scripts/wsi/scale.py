@@ -7,7 +7,7 @@ from typing import NamedTuple
 from workflow_scripts.config import Slides
 from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.ome_xml import ome_images
-from workflow_scripts.wsi.units import UM, parse_quantity
+from workflow_scripts.wsi.units import parse_quantity, um_of
 
 _MEND = "give the true value in the column mpp of the manifest"
 _OBJECTIVE_MPP = 10.0  # um/px times objective power, the common rule: 20x is 0.5, 40x is 0.25
@@ -60,10 +60,10 @@ def _from_tiff(properties: Mapping[str, str], description: str) -> list[_Claim]:
 
     ImageJ writes the unit into its description, as a line `unit=micron`, and none into the tags.
     """
-    unit = UM.get(properties.get("tiff.ResolutionUnit", ""))
+    unit = um_of(properties.get("tiff.ResolutionUnit", ""))
     if unit is None and description.startswith("ImageJ="):
         lines = dict(line.partition("=")[::2] for line in description.splitlines())
-        unit = UM.get(lines.get("unit", "").strip())
+        unit = um_of(lines.get("unit", ""))
     sizes = []
     for axis in "XY":
         density = parse_quantity(properties.get(f"tiff.{axis}Resolution"))

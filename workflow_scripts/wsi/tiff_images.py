@@ -16,7 +16,8 @@ from workflow_scripts.wsi.units import RESOLUTION_UNITS
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
-_BESIDE = re.compile(r"(?<![A-Za-z])(macro|label|thumbnail|thumb|overview|barcode)(?![A-Za-z])", re.IGNORECASE)
+_BESIDE = re.compile(r"(macro|label|thumb(nail)?|overview|preview|navigation|barcode)s?(image|img)?", re.IGNORECASE)
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")  # MacroImage is two words, macrophages one
 _SCALE_FACTOR = 1.5  # images whose scales differ by less are of one scan
 _SMALL = 1 / 16  # of the slide's pixels; what is smaller and no reduced copy is passed over and told
 _MAX_LISTED = 8
@@ -68,7 +69,7 @@ def find_slide(file: "TiffFile", path: str) -> SlideImage:
         SlideError: `unreadable_file`: it holds several slides, or images of one size without a meaning.
     """
     images = _images(file)
-    named = [image for image in images if not _BESIDE.search(image.name)] or images
+    named = [image for image in images if not any(map(_BESIDE.fullmatch, _WORD.findall(image.name)))] or images
     finest = min((image.mpp for image in named if image.mpp), default=None)
     at_finest = [image for image in named if not (finest and image.mpp and image.mpp > finest * _SCALE_FACTOR)]
     slide = max(at_finest, key=lambda image: image.px)  # the first of equals

@@ -1,5 +1,7 @@
 """Colour spaces, alpha and bit depth: tiles and strips give the same pixels, those of libtiff, Pillow and littlecms."""
 
+import re
+
 import numpy as np
 import openslide
 import pytest
@@ -104,12 +106,33 @@ def test_grey_is_not_brightfield_in_tiles_as_in_strips(tmp_path, layout, dtype):
     assert caught.value.reason == "not_brightfield"
 
 
-def test_other_colours_are_refused_by_their_name(tmp_path):
-    inks = RNG.integers(0, 256, (144, 200, 6), dtype=np.uint8)
-    path = _write(tmp_path / "s.tif", inks, "strips", photometric="separated")
-    with pytest.raises(SlideError, match="CMYK") as caught:
+_INKS = RNG.integers(0, 256, (144, 200, 6), dtype=np.uint8)
+_OTHERS = {
+    "six inks": (_INKS, "CMYK (uint8, 6 samples)", {"photometric": "separated"}),
+    "CMYK of 16 bits": (_INKS[..., :4].astype(np.uint16) * 257, "CMYK (uint16", {"photometric": "separated"}),
+    "floating point": (np.float32(PIXELS / 255), "RGB (float32", {"photometric": "rgb"}),
+    "signed": (PIXELS.astype(np.int16), "RGB (int16", {"photometric": "rgb"}),  # libtiff takes it for unsigned
+    "32 bits": (PIXELS.astype(np.uint32), "RGB (uint32", {"photometric": "rgb"}),
+    "linear raw": (PIXELS, "photometric 34892", {"photometric": 34892}),
+    "colour filter": (PIXELS[..., 0], "photometric 32803", {"photometric": 32803}),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("space", _OTHERS)
+def test_other_colours_are_refused_by_their_name_in_tiles_as_in_strips(tmp_path, space, layout):
+    samples, words, options = _OTHERS[space]
+    path = _write(tmp_path / "s.tif", samples, layout, **options)
+    with pytest.raises(SlideError, match=re.escape(words)) as caught:
         open_slide(path)
     assert caught.value.reason == "unreadable_file" and "8-bit RGB" in caught.value.detail
+
+
+@pytest.mark.parametrize("layout", ["tiles", "strips"])
+def test_cmyk_in_jpeg_is_refused_whose_ink_may_be_inverted(tmp_path, layout):
+    path = _write(tmp_path / "s.tif", _INKS[..., :4], layout, photometric="separated", compression="jpeg")
+    with pytest.raises(SlideError, match="CMYK"):
+        open_slide(path)
 
 
 @pytest.mark.parametrize("size", [(30, 40), (16, 16), (100, 100)])

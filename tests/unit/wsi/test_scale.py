@@ -199,7 +199,7 @@ def test_every_unit_of_the_resolution_tags(unit, density):
     assert resolve_scale(tags, None, SETTINGS)[:3] == (0.5, 0.5, "tiff_resolution")
 
 
-@pytest.mark.parametrize("unit", ["micron", "um", "\\u00B5m", "µm"])
+@pytest.mark.parametrize("unit", ["micron", "um", "\\u00B5m", "µm", "Microns", "micrometre"])
 def test_imagejs_unit_stands_in_its_description(unit):
     tags = {"tiff.ResolutionUnit": "none", "tiff.XResolution": "2", "tiff.YResolution": "4"}
     said = {"tiff.ImageDescription": f"ImageJ=1.53t\nunit={unit}\nloop=false\n"}
@@ -221,3 +221,23 @@ def test_the_scale_is_that_of_the_image_that_is_the_slide():
 def test_a_scale_too_fine_for_brightfield_is_told(mpp, told, given):
     scale = resolve_scale({} if given else _vendor(str(mpp), str(mpp)), mpp if given else None, SETTINGS)
     assert scale.mpp_x == mpp and ("implausibly fine" in scale.note) == told
+
+
+@pytest.mark.parametrize(
+    ("unit", "um"),
+    [
+        *((unit, 1.0) for unit in ("µm", "\u03bcm", "um", "UM", "micron", "Microns", "MICROMETER", "micrometres")),
+        *(("pm", 1e-6), ("nm", 1e-3), ("NANOMETER", 1e-3), ("Å", 1e-4), ("mm", 1e3), ("millimetre", 1e3), ("cm", 1e4)),
+        *(("m", 1e6), ("in", 25_400.0), ("inches", 25_400.0)),
+    ],
+)
+def test_units_in_whatever_spelling(unit, um):
+    image = f"<Image><Pixels PhysicalSizeX='{0.5 / um!r}' PhysicalSizeXUnit='{unit}'/></Image>"
+    scale = resolve_scale({"tiff.ImageDescription": f"<OME>{image}</OME>"}, None, SETTINGS)
+    assert scale[:3] == (pytest.approx(0.5), pytest.approx(0.5), "ome_xml")
+
+
+@pytest.mark.parametrize("unit", ["pixel", "px", "reference frame", "", "s"])
+def test_what_is_no_unit_of_length_says_nothing(unit):
+    image = f"<Image><Pixels PhysicalSizeX='0.5' PhysicalSizeXUnit='{unit}'/></Image>"
+    assert _reason({"tiff.ImageDescription": f"<OME>{image}</OME>"}) == "no_mpp"

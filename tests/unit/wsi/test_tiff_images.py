@@ -69,6 +69,25 @@ def test_the_macro_before_the_slide_is_passed_over_and_told(tmp_path, layout, na
     assert "2 (tumour_1): 640 x 512 px is the slide" in row["detail"] and "300 x 200 px" in row["detail"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("macro", "MacroImage", "macro image", "LABEL", "LabelImage", "labelimage", "slide_label.tif", "Thumbnails"),
+        *("Series 1 macro", "MACRO1", "SlidePreview", "navigation", "Barcode"),
+    ],
+)
+def test_what_lies_beside_a_slide_is_known_by_a_word_of_its_name(tmp_path, name):
+    path = _write_ome(tmp_path / "s.ome.tif", [(SLIDE, 0.5, "CD68 macrophages"), (MACRO, None, name)])
+    np.testing.assert_array_equal(_pixels(path), SLIDE)
+    assert _row(path)["detail"] == ""
+
+
+@pytest.mark.parametrize("name", ["CD68 macrophages", "labelled", "section"])
+def test_other_words_name_a_slide(tmp_path, name):
+    path = _write_ome(tmp_path / "s.ome.tif", [(SLIDE, 0.5, "a"), (MACRO, None, name)])
+    assert _row(path)["reason"] == "unreadable_file"
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_macro_of_more_pixels_is_not_the_slide(tmp_path, layout):
     for macro in ((SLIDE, 16, ""), (SLIDE, None, "macro image")):
