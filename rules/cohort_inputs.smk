@@ -6,7 +6,7 @@ def slide_file(row):
     path = row.path
     if is_remote(path):  # features of another tool stand in for the slides, which are not fetched for pictures alone
         return [] if CFG.source.kind else [f"<cohort>/fetched/{row.slide_id}.json"]
-    return as_inputs([path]) if is_demo(path) or os.path.exists(path) else []
+    return as_inputs([split_series(path)[0]]) if is_demo(path) or slide_exists(path) else []
 
 
 def row_of(wildcards):

@@ -23,6 +23,7 @@ from workflow_scripts.core.fetched import is_remote
 from workflow_scripts.core.gpu import may_have_gpu
 from workflow_scripts.core.manifest import SLIDE_ID
 from workflow_scripts.core.run_lock import JOIN, lock_file, require_unlocked, take
+from workflow_scripts.core.series import slide_exists, split_series
 from workflow_scripts.encoders.hub import require_cached
 from workflow_scripts.interchange.places import find_files
 from workflow_scripts.representations.slide_table import without_vectors

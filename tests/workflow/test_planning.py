@@ -55,6 +55,19 @@ def test_short_stages_take_many_slides_a_job(tmp_path: Path, more: str, jobs: in
     assert jobs * 0.4 <= counts["check_slide"] <= 2 * jobs
 
 
+def test_an_image_of_a_file_is_a_slide_whose_input_is_the_file(tmp_path: Path) -> None:
+    make_cohort(tmp_path, 60, shards=1)
+    lines = (tmp_path / "slides.csv").read_text().splitlines()
+    for number in (1, 2):
+        name, _, *rest = lines[number].split(",")
+        lines[number] = ",".join([name, f"slides/both.tif#{number}", *rest])
+    (tmp_path / "slides.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "slides/both.tif").touch()
+    output = snakemake(tmp_path, "cohort", "-n", "--configfile", str(tmp_path / "my.yaml")).stdout
+    inputs = ", ".join(re.findall(r"^    input: (.*)$", output, flags=re.MULTILINE)).split(", ")
+    assert inputs.count("slides/both.tif") in (1, 2) and not any("#" in file for file in inputs)
+
+
 def granted(folder: Path, *args: str) -> dict[str, set[str]]:
     """GPUs that the jobs of each rule are planned with, by rule; for those that ask for some where there are some."""
     output = snakemake(folder, "-n", "--configfile", str(folder / "my.yaml"), *args).stdout

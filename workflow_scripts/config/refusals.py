@@ -23,6 +23,7 @@ from workflow_scripts.core.fetched import is_remote, local_path, read_record
 from workflow_scripts.core.label_cells import require_distinct_names
 from workflow_scripts.core.manifest import SlideRow
 from workflow_scripts.core.own_function import own_function
+from workflow_scripts.core.series import slide_exists
 from workflow_scripts.core.task_splits import ToSplit, fewest_learnt, read_to_split, require_splits
 
 
@@ -93,8 +94,8 @@ def _repeats(config: Config, rows: list[SlideRow]) -> None:
     if doubtful:
         slides = first_few(row.slide_id for row in rows if row.patient_id == doubtful[0])
         raise UserError(
-            f"{manifest}: patient_id is {doubtful[0]!r} (slides {slides}), which looks like a missing value and would be "
-            "one patient; leave it empty where each slide is of a patient of its own, or write who it is"
+            f"{manifest}: patient_id is {doubtful[0]!r} (slides {slides}), which looks like a missing value and would "
+            "be one patient; leave it empty where each slide is of a patient of its own, or write who it is"
         )
     require_distinct_names(named, "column patient_id", manifest)
     require_different_slides(rows, manifest)
@@ -162,7 +163,7 @@ def _network(config: Config, manifest: str, rows: list[SlideRow]) -> None:
 def _slide_files(config: Config, manifest: str, rows: list[SlideRow]) -> None:
     """A missing file is an excluded slide; of these there may be no more than the cohort allows, nor may all miss."""
     local = [row for row in rows if not (config.demo.makes(row.path) or is_remote(row.path))]
-    missing = [row for row in local if not exists(row.path)]
+    missing = [row for row in local if not slide_exists(row.path)]
     most = config.cohort.max_failed_fraction
     if len(missing) == len(rows):
         raise UserError(
@@ -257,7 +258,7 @@ def _may_be_usable(config: Config, row: SlideRow, source_files: FindFiles | None
     if is_remote(row.path):
         record = read_record(local_path(config.cohort.name, row.slide_id, row.path))
         return record is None or not record.reason
-    return config.demo.makes(row.path) or exists(row.path)
+    return config.demo.makes(row.path) or slide_exists(row.path)
 
 
 def _tables(

@@ -6,9 +6,12 @@ Standard library only: every cluster job asks again.
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from workflow_scripts.core.series import split_series
+
 
 def _stem(name: str) -> str:
-    return Path(name).stem
+    """What tools call features of a slide's file; of one of several slides in a file, no tool's name is known."""
+    return Path(name).name if split_series(name)[1] else Path(name).stem
 
 
 def names_of_slides(

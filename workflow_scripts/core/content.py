@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from workflow_scripts.core.series import split_series
+
 
 def table_digest(table: pa.Table) -> str:
     """Digest of a table's values and column names; its metadata, chunks and file do not count."""
@@ -51,9 +53,11 @@ def _slide_files(path: Path) -> list[Path]:
 def slide_digest(path: Path) -> str | None:
     """Digest (16 hex digits) of a slide's content by `sampled_digest`, None where there is no file.
 
-    Of a slide of one file it is that file's. A DICOM slide is all `*.dcm` of its folder, by whichever of them it is
-    named; an MRXS its index file with the `.dat` files and `Slidedat.ini` of its folder.
+    Of a slide of one file it is that file's, whichever of its images the slide is. A DICOM slide is all `*.dcm` of its
+    folder, by whichever of them it is named; an MRXS its index file with the `.dat` files and `Slidedat.ini` of its
+    folder.
     """
+    path = Path(split_series(str(path))[0])
     files = _slide_files(path) if path.exists() else []
     digests = []
     for file in files:

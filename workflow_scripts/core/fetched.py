@@ -62,6 +62,8 @@ def check_remote(path: str, where: str) -> None:
     host, _, key = path[found.end() :].partition("/")
     if not host or not key:
         raise UserError(f"{where}: {path} names no file; give the whole address of the slide")
+    if re.search(r"#[1-9]\d{0,3}$", key):
+        raise UserError(f"{where}: {path} names an image of a file by its number; fetch the file and give its own path")
     if "@" in host:
         raise UserError(f"{where}: the address holds a user name or password; put them into ~/.netrc instead")
 

@@ -12,6 +12,7 @@ from workflow_scripts.core.cells import first_few, is_missing, parse_number
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import check_remote, is_remote
 from workflow_scripts.core.manifest_columns import Header, is_ours, read_header
+from workflow_scripts.core.series import split_series
 from workflow_scripts.core.text_tables import TextTable, read_delimited
 
 SLIDE_ID = r"[\w-][\w.-]*"
@@ -96,8 +97,10 @@ def _parse_check(cells: dict[str, str], where: str) -> tuple[int | None, str]:
 
 
 def id_of_path(path: str) -> str:
-    """A clean slide_id of a file's name: without suffix, and with _ for what an id may not have."""
-    stem = re.sub(r"\.ome$", "", Path(path).stem, flags=re.IGNORECASE)
+    """A clean slide_id of a file's name: without suffix, with _ for what an id may not have; `a_2` for `a.tif#2`."""
+    file, number = split_series(path)
+    stem = re.sub(r"\.ome$", "", Path(file).stem, flags=re.IGNORECASE)
+    stem += "" if number is None else f"_{number}"
     return re.sub(r"[^\w.-]+", "_", stem).lstrip(".") or "slide"
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from workflow_scripts.core.errors import UserError
 
 # Our own names, and those of TRIDENT (wsi), CLAM (case_id), STAMP (patient, filename), slide2vec (sample_id,
-# image_path, spacing_at_level_0) and spreadsheets. What stands first is taken; our own count in any case and with blanks.
+# image_path, spacing_at_level_0) and spreadsheets. What stands first is taken; case, blanks and dashes do not count.
 _NAMES = {
     "slide_id": ("slide_id", "slideid", "slide", "image_id", "wsi_name", "slide_name", "sample_id"),
     "path": (

@@ -113,12 +113,12 @@ class TiffBackend:
         self._tiles.close()
 
 
-def _open_tiff(path: str, threads: int) -> Backend:
-    """The slide in a TIFF."""
+def _open_tiff(path: str, threads: int, number: int | None) -> Backend:
+    """The slide in a TIFF, or its image of that number."""
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        slide = find_slide(file, path)
+        slide = find_slide(file, path, number)
         for page in slide.levels:
             require_colours(path, page)
         levels = [parse_level(page) for page in slide.levels]
@@ -138,8 +138,14 @@ def _open_image(path: str) -> Backend:
         return DiskBackend(path, {}) if large else PlainBackend(image)
 
 
-def open_file(path: str, head: bytes, threads: int = 1) -> Backend:
-    """Open a plain image; `threads` decode the tiles of a TIFF.
+def open_file(path: str, head: bytes, threads: int = 1, number: int | None = None) -> Backend:
+    """Open a plain image.
+
+    Args:
+        path: the file.
+        head: its first bytes.
+        threads: that decode the tiles of a TIFF.
+        number: which image of a TIFF is the slide, from 1; null where it is to be found.
 
     Raises:
         NotMine: it is none by its first bytes, or a broken one, or what is left of a slide of Aperio's.
@@ -149,7 +155,7 @@ def open_file(path: str, head: bytes, threads: int = 1) -> Backend:
     if not head.startswith(PLAIN_IMAGES):
         raise NotMine
     try:
-        backend = _open_tiff(path, threads) if head.startswith(TIFF) else _open_image(path)
+        backend = _open_tiff(path, threads, number) if head.startswith(TIFF) else _open_image(path)
     except SlideError:
         raise
     except Exception as error:  # decoders raise many kinds over a broken file
@@ -157,5 +163,8 @@ def open_file(path: str, head: bytes, threads: int = 1) -> Backend:
     # A vendor's file that OpenSlide refuses has lost its directories: what is left of it is no slide.
     if backend.properties.get("tiff.ImageDescription", "").startswith("Aperio"):
         backend.close()
+        if number is not None:
+            told = f"{path} is Aperio's, which says itself what its slide is; take #{number} away"
+            raise SlideError("unreadable_file", told)
         raise NotMine
     return backend

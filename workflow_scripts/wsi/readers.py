@@ -5,12 +5,14 @@ may be decoded at once. It returns a `backend.Backend`, raises `NotMine` where t
 `SlideError` where the file is its own and cannot be used.
 """
 
+import os
 from importlib import import_module
 from pathlib import Path
 
+from workflow_scripts.core.series import split_series
 from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.backend import Backend, NotMine
-from workflow_scripts.wsi.file_head import looks_like, read_head
+from workflow_scripts.wsi.file_head import TIFF, looks_like, read_head
 
 # Readers in the order in which they are tried, with the suffixes by which their slides are found in a folder; which
 # reader opens a file is told by its content. OpenSlide is the reader of record.
@@ -36,19 +38,25 @@ def open_backend(path: str, threads: int = 1) -> Backend:
     """Open a slide by the first reader that takes it.
 
     Args:
-        path: the slide's file, or the folder of a DICOM series.
+        path: the slide's file, the folder of a DICOM series, or the file with `#` and the number of one of its images.
         threads: tiles decoded at once where tiles are decoded here.
 
     Raises:
         SlideError: `missing_file`, `unreadable_file`, or `not_brightfield` for a plain image that is not RGB.
     """
-    path = _file_of(path)
+    file, number = split_series(path)
+    path = _file_of(file)
     head = read_head(path)
+    if number is not None and (os.path.isdir(file) or not head.startswith(TIFF)):
+        raise SlideError(
+            "unreadable_file", f"{file}#{number} names an image of a file, which only TIFF has; take #{number} away"
+        )
     refusals = []
-    for name in READERS:
+    # OpenSlide takes the first image, whichever is asked for
+    for name in READERS if number is None else ("plain_image",):
         reader = import_module(f"workflow_scripts.wsi.reader_{name}")
         try:
-            return reader.open_file(path, head, threads)
+            return reader.open_file(path, head, threads, *(() if number is None else (number,)))
         except NotMine as refusal:
             refusals.append(str(refusal))
     said = "; ".join(filter(None, refusals))

@@ -7,6 +7,7 @@ one of most pixels is the slide.
 
 import math
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from workflow_scripts.core.status import SlideError
@@ -62,13 +63,21 @@ class _Image(NamedTuple):
         return f"{self.place + 1}{f' ({self.name})' if self.name else ''}: {self.width} x {self.height} px"
 
 
-def find_slide(file: "TiffFile", path: str) -> SlideImage:
+def find_slide(file: "TiffFile", path: str, number: int | None = None) -> SlideImage:
     """The slide of an open TIFF, and its middle plane where it is a stack of focal planes.
 
+    Args:
+        file: it.
+        path: of it, for messages.
+        number: which of its images is the slide, from 1; null where it is to be found.
+
     Raises:
-        SlideError: `unreadable_file`: it holds several slides, or images of one size without a meaning.
+        SlideError: `unreadable_file`: it holds several slides, images of one size without a meaning, or no image of
+            that number.
     """
     images = _images(file)
+    if number is not None:
+        return _numbered(images, number, path)
     named = [image for image in images if not any(map(_BESIDE.fullmatch, _WORD.findall(image.name)))] or images
     finest = min((image.mpp for image in named if image.mpp), default=None)
     at_finest = [image for image in named if not (finest and image.mpp and image.mpp > finest * _SCALE_FACTOR)]
@@ -76,9 +85,11 @@ def find_slide(file: "TiffFile", path: str) -> SlideImage:
     others = [image for image in at_finest if image is not slide and not _is_copy(image, slide)]
     beside = [image for image in others if image.series.keyframe.is_tiled == slide.series.keyframe.is_tiled]
     if any(image.px >= slide.px * _SMALL for image in beside):
+        several = _listed(sorted([slide, *beside], key=lambda image: image.place))
         raise SlideError(
             "unreadable_file",
-            f"{path} holds several slides, {_listed([slide, *beside])}; save each in a file of its own",
+            f"{path} holds several slides, {several}; give each a row of its own, whose path ends in # and the number "
+            f"of the image, such as {Path(path).name}#{slide.place + 1}",
         )
     notes = []
     if slide.place or beside:
@@ -86,6 +97,16 @@ def find_slide(file: "TiffFile", path: str) -> SlideImage:
         notes.append(f"of the images in the file {slide} is the slide; passed over: {_listed(passed)}")
     levels, told = _plane(slide, path)
     return SlideImage(levels, slide.number, "; ".join(filter(None, [*notes, told])))
+
+
+def _numbered(images: list[_Image], number: int, path: str) -> SlideImage:
+    """The image that the manifest names."""
+    if number > len(images):
+        raise SlideError("unreadable_file", f"{path} has no image {number}, only {_listed(images)}; correct the number")
+    slide = images[number - 1]
+    levels, told = _plane(slide, path)
+    named = f"image {slide} is read, as the manifest names it" if slide.name else ""
+    return SlideImage(levels, slide.number, "; ".join(filter(None, [named, told])))
 
 
 def _images(file: "TiffFile") -> list[_Image]:

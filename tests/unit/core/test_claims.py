@@ -21,3 +21,8 @@ def test_a_name_that_two_slides_have_with_equal_right_is_nobodys():
 def test_names_are_compared_as_the_tool_writes_them():
     plain = {"x/a.svs": "a", "a.svs": "a", "b": "b", "y/a.ome.tiff": "a"}.__getitem__
     assert names_of_slides([("a.svs", "x/a.svs"), ("b", "y/a.ome.tiff")], plain, plain) == {"a.svs": ["a"], "b": ["b"]}
+
+
+def test_features_of_a_file_of_several_slides_are_nobodys_but_by_id():
+    found = names_of_slides([("s1", "x/a.tif#1"), ("s2", "x/a.tif#2"), ("a", "x/a.tif#3")])
+    assert found == {"s1": ["s1", "a.tif#1"], "s2": ["s2", "a.tif#2"], "a": ["a", "a.tif#3"]}

@@ -27,6 +27,13 @@ def test_a_slide_of_one_file_is_that_file(tmp_path, name):
     assert slide_digest(path) == sampled_digest(path)
 
 
+def test_an_image_of_a_file_is_known_by_the_file(tmp_path):
+    path = _write(tmp_path / "a.tif")
+    assert slide_digest(Path(f"{path}#2")) == slide_digest(path)
+    named = _write(tmp_path / "a.tif#3", b"b")
+    assert slide_digest(named) == sampled_digest(named) != slide_digest(path)
+
+
 @pytest.mark.parametrize("name", ["none.svs", "none.dcm", "none.mrxs", "folder"])
 def test_no_file_has_no_digest(tmp_path, name):
     (tmp_path / "folder").mkdir()

@@ -110,6 +110,19 @@ def test_it_is_refused_before_anything_runs(tmp_path, monkeypatch):
     assert "slides.csv: slides a (a.svs) and c (c.svs) are one, by a link" in refusal({}, cohort())
 
 
+def test_two_images_of_one_file_are_two_slides(tmp_path):
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).write_bytes(_noise(0))
+    a, b = (str(tmp_path / name) for name in ("a.tif", "b.tif"))
+    require_different_slides(_rows(f"{a}#1", f"{a}#2"), "slides.csv")
+    require_different_slides(_rows(f"{a}#1", f"{b}#2"), "slides.csv")  # copies, but of other images
+    assert "are one, by content" in _refused(f"{a}#2", f"{b}#2")
+    assert "are one, for a row names no image of the file" in _refused(a, f"{a}#2")
+    assert "are one, by content" in _refused(a, f"{b}#2")
+    os.link(a, tmp_path / "c.tif")
+    assert "are one, by a link" in _refused(f"{a}#1", tmp_path / "c.tif#1")
+
+
 def test_a_patient_in_two_spellings_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(with_files(tmp_path))
     rows = [

@@ -146,6 +146,15 @@ def test_one_address_in_two_spellings(tmp_path, one, two):
     assert len(read_manifest(manifest(tmp_path, "slide_id,path\na,s3://b/a%20b.svs\nb,s3://b/a b.svs\n"))) == 2
 
 
+def test_images_of_one_file_are_slides_of_their_own(tmp_path):
+    rows = read_manifest(manifest(tmp_path, "path\nx/a.ome.tiff#1\nx/a.ome.tiff#2\n"))
+    assert [(row.slide_id, row.path) for row in rows] == [("a_1", "x/a.ome.tiff#1"), ("a_2", "x/a.ome.tiff#2")]
+    with pytest.raises(UserError, match="stands in more than one row"):
+        read_manifest(manifest(tmp_path, "slide_id,path\na,x/a.tif#1\nb,./x/a.tif#1\n"))
+    with pytest.raises(UserError, match=r"line 2: .* names an image of a file by its number; fetch the file"):
+        read_manifest(manifest(tmp_path, "slide_id,path\na,https://h.org/a.tif#2\n"))
+
+
 def test_what_was_read_is_told_in_one_line(tmp_path):
     text = ",Slide ID,path,patient_id,mpp,grade\n0,a,x.svs,p,nan,1\n1,b,y.svs,p,0.5,NA\n2,c,z.svs,NA,,\n,,,,,\n"
     path = manifest(tmp_path, text)
