@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-_SOP_CLASS, _SERIES, _INSTANCE = (0x0008, 0x0016), (0x0020, 0x000E), (0x0020, 0x0013)
+_IMAGE_TYPE, _SOP_CLASS, _SERIES, _INSTANCE = (0x0008, 0x0008), (0x0008, 0x0016), (0x0020, 0x000E), (0x0020, 0x0013)
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"  # VL Whole Slide Microscopy Image Storage, PS3.6 table A-1
+_BESIDE = {"LABEL", "OVERVIEW", "THUMBNAIL"}
 _HEAD_BYTES = 1 << 18  # colour profiles, the only large elements but pixels, come after the series
 _OPEN = 0xFFFFFFFF
 # value representations whose length has four bytes, PS3.5 table 7.1-1
@@ -15,10 +16,17 @@ _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b
 
 
 class Series(NamedTuple):
-    """The series of a DICOM file: its UID, and whether it is a whole slide and no radiograph or report."""
+    """The series of a DICOM file.
+
+    Attributes:
+        uid: its UID.
+        whole_slide: whether it is a whole slide and no radiograph or report.
+        beside: whether the file is a label, an overview or a thumbnail, by its ImageType (PS3.3 C.8.12.4.1.1).
+    """
 
     uid: str
     whole_slide: bool
+    beside: bool = False
 
 
 def read_series(path: Path | str) -> Series | None:
@@ -35,7 +43,20 @@ def read_series(path: Path | str) -> Series | None:
         return None
     found = dict(_elements(head, 132))
     uid = found.get(_SERIES)
-    return Series(uid, found.get(_SOP_CLASS) == _WHOLE_SLIDE) if uid else None
+    if not uid:
+        return None
+    beside = not _BESIDE.isdisjoint(found.get(_IMAGE_TYPE, "").split("\\"))
+    return Series(uid, found.get(_SOP_CLASS) == _WHOLE_SLIDE, beside)
+
+
+def slides_of_folder(folder: Path | str) -> dict[str, Path]:
+    """First file of each slide in a folder, by the UID of its series; names and endings tell nothing."""
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in Path(folder).iterdir() if path.is_file()):
+        series = read_series(path)
+        if series is not None and series.whole_slide and not series.beside:
+            found.setdefault(series.uid, path)
+    return found
 
 
 def _elements(data: bytes, start: int) -> Iterator[tuple[tuple[int, int], str]]:
@@ -49,7 +70,7 @@ def _elements(data: bytes, start: int) -> Iterator[tuple[tuple[int, int], str]]:
                 start = _after_items(data, begin)
                 continue
             start = begin + length
-            if tag in (_SOP_CLASS, _SERIES):
+            if tag in (_IMAGE_TYPE, _SOP_CLASS, _SERIES):
                 yield tag, data[begin:start].decode("ascii", "replace").rstrip("\0 ")
     except struct.error:  # the data ends, or is laid out otherwise
         return

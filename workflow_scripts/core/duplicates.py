@@ -94,13 +94,18 @@ def _known_by(row: SlideRow) -> _Known | None:
         state = path.stat()
     except OSError:
         return None
-    dicom = sorted(path.glob("*.dcm")) if stat.S_ISDIR(state.st_mode) else [path] if _may_be_dicom(path) else []
-    series = read_series(dicom[0]) if dicom else None
+    if stat.S_ISDIR(state.st_mode):
+        # most folders hold one series, whose first file tells it; more are refused when the slide is opened
+        heads = (read_series(file) for file in sorted(path.iterdir()) if file.is_file())
+        series = next((head for head in heads if head is not None and head.whole_slide and not head.beside), None)
+    else:
+        series = read_series(path) if _may_be_dicom(path) else None
     return _Known(row, path, state, series.uid if series else "", number)
 
 
 def _may_be_dicom(path: Path) -> bool:
-    return path.suffix.lower() in (".dcm", "")
+    """Whether a file may be of DICOM by its name: .dcm, no ending, or numbers with dots (a UID)."""
+    return path.suffix.lower() in (".dcm", "") or path.suffix[1:].isdigit()
 
 
 def _pieces(one: _Known) -> Hashable:

@@ -9,6 +9,8 @@ import os
 from importlib import import_module
 from pathlib import Path
 
+from workflow_scripts.core.cells import first_few
+from workflow_scripts.core.dicom import slides_of_folder
 from workflow_scripts.core.series import split_series
 from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.backend import Backend, NotMine
@@ -25,9 +27,19 @@ READERS = {
 def _file_of(path: str) -> str:
     """The file itself, or the first DICOM file of a folder: OpenSlide finds the rest of its series beside it."""
     if Path(path).is_dir():
-        found = sorted(Path(path).glob("*.dcm"))
+        slides = slides_of_folder(path)
+        if len(slides) > 1:
+            names = first_few((file.name for file in slides.values()), 8)
+            raise SlideError(
+                "unreadable_file",
+                f"{path} holds {len(slides)} DICOM slides; name a file of each in column path: {names}",
+            )
+        # of those that tell no series, by their ending
+        found = [*slides.values()] or sorted(Path(path).glob("*.dcm"))
         if not found:
-            raise SlideError("missing_file", f"{path} is a folder without *.dcm; give the slide's file in column path")
+            raise SlideError(
+                "missing_file", f"{path} is a folder without a DICOM slide; give the slide's file in column path"
+            )
         return str(found[0])
     if not Path(path).is_file():
         raise SlideError("missing_file", f"{path} does not exist or is no file; check the column path of the manifest")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from workflow_scripts.core.dicom import read_series
+from workflow_scripts.core.dicom import Series, read_series
 from workflow_scripts.wsi.readers import READERS
 from workflow_scripts.wsi.slide_names import is_dicom_name
 
@@ -110,16 +110,16 @@ def _series(paths: list[Path]) -> tuple[list[Path], list[Path]]:
     Files that end in .dcm and tell no series are told apart by their names, but for the number of a level.
     """
     first: dict[str, Path] = {}
-    others = []
+    others = list[tuple[Path, Series]]()
     for path in paths:
         series = read_series(path)
         if series is None and path.suffix.lower() == ".dcm":
             first.setdefault(f"name {_LEVEL.sub('', path.stem)}", path)
-        elif series is not None and series.whole_slide:
+        elif series is not None and series.whole_slide and not series.beside:
             first.setdefault(series.uid, path)
         elif series is not None:
-            others.append(path)
-    return list(first.values()), others
+            others.append((path, series))
+    return list(first.values()), [path for path, series in others if series.uid not in first]
 
 
 def _without_pictures(paths: list[Path]) -> tuple[list[Path], list[Path]]:
