@@ -8,6 +8,7 @@ import yaml
 from tests.unit.project.made import write_slide
 from workflow_scripts import check_slide, init_project, segment_tissue, tile_regions
 from workflow_scripts.config import load_config
+from workflow_scripts.config.refusals import refuse
 from workflow_scripts.config.schema import schema_text
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import read_manifest
@@ -49,7 +50,7 @@ def _written(folder) -> set[str]:
 )
 def test_large_slides_have_the_papers_settings(start, tmp_path, width, prototypes, sentence):
     write_slide(tmp_path / "in/s0.tiff", width, 2400, 5.0)
-    shutil.copy(tmp_path / "in/s0.tiff", tmp_path / "in/s1.tiff")
+    write_slide(tmp_path / "in/s1.tiff", width, 2400, 5.0, value=191)
     config, slides, said = start("in")
     run = config.pretrain.run("slpd")
     assert (config.regions.grid, (run.prototypes.count, run.prototypes.min_regions)) == (16, prototypes)
@@ -239,3 +240,14 @@ def test_real_slides_of_many_kinds(data, start):
 def test_broken_slides(data, start):
     _, slides, said = start(data / "bad")
     assert len(slides) == 8 and "html_404, unreadable_file" in said and "osp_unreadable, read_error" in said
+
+
+def test_copies_of_a_slide_are_told_for_the_run_refuses_them(start, tmp_path):
+    write_slide(tmp_path / "in/s0.tiff", **SMALL)
+    shutil.copy(tmp_path / "in/s0.tiff", tmp_path / "in/copy.tiff")
+    config, slides, said = start("in")
+    told = "One slide twice, by content: copy and s0; the run refuses them, so take one out of slides.csv."
+    assert told in said and told in " ".join((tmp_path / "my.yaml").read_text().replace("#", "").split())
+    with pytest.raises(UserError, match="are one, by content"):
+        refuse(config, slides)
+    refuse(config, slides[:1])

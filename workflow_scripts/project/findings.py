@@ -91,6 +91,18 @@ def excluded_found(survey: Survey, manifest: str) -> list[str]:
     return lines
 
 
+def twins_found(survey: Survey, manifest: str) -> list[str]:
+    """Slides that are listed twice, which the run refuses.
+
+    Args:
+        survey: what was found.
+        manifest: where one of them is to be taken out.
+    """
+    mend = f"the run refuses them, so take one out of {manifest}"
+    lines = [f"One slide twice, {how}: {one} and {two}; {mend}." for one, two, how in survey.twins[:_SHOWN]]
+    return lines + ([f"So are {len(survey.twins) - _SHOWN} more pairs."] if len(survey.twins) > _SHOWN else [])
+
+
 def too_many_lost(survey: Survey) -> str:
     """That the run will stop for the slides that are left out, or nothing."""
     allowed = _PAPER.cohort.max_failed_fraction

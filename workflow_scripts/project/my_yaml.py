@@ -19,6 +19,7 @@ from workflow_scripts.project.findings import (
     scale_found,
     slides_found,
     too_many_lost,
+    twins_found,
 )
 from workflow_scripts.project.outlook import (
     better_encoders,
@@ -124,10 +125,11 @@ def _section(plan: Plan, *names: str) -> list[str]:
 
 
 def _slides(plan: Plan) -> list[str]:
-    survey = plan.survey
+    survey, manifest = plan.survey, plan.config.cohort.manifest
     return [
         *comment(slides_found(survey), remote_found(survey), scale_found(survey)),
-        *comment(*excluded_found(survey, plan.config.cohort.manifest), *doubts_found(survey), too_many_lost(survey)),
+        *comment(*twins_found(survey, manifest), *excluded_found(survey, manifest)),
+        *comment(*doubts_found(survey), too_many_lost(survey)),
     ]
 
 

@@ -12,6 +12,7 @@ from workflow_scripts.project.findings import (
     remote_found,
     slides_found,
     too_many_lost,
+    twins_found,
 )
 from workflow_scripts.project.outlook import (
     cost_found,
@@ -64,7 +65,9 @@ def _commands(folder: Path | None, *commands: str) -> list[str]:
 def _found(plan: Plan) -> list[str]:
     """Slides and what is wrong with them, the choice of regions, and the cost; my.yaml says the rest."""
     survey, layout = plan.survey, plan.layout
-    problems = [*excluded_found(survey, plan.config.cohort.manifest), *doubts_found(survey), too_many_lost(survey)]
+    manifest = plan.config.cohort.manifest
+    problems = [*twins_found(survey, manifest), *excluded_found(survey, manifest), *doubts_found(survey)]
+    problems.append(too_many_lost(survey))
     lines = _paragraph(slides_found(survey), remote_found(survey), *problems)
     lines += _paragraph(regions_found(survey, layout), *limits_found(survey, layout))
     if not survey.counts:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, TypeVar
 
+from workflow_scripts.core.duplicates import same_slides
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote
@@ -46,6 +47,7 @@ class Survey:
         counts: regions by grid, one for each slide whose tissue was found.
         lost: rows of slides that were opened and whose tissue could not be found, with the reason.
         remote: slides that are addresses, and were not looked at.
+        twins: ids of two rows that are one slide, and how that was found.
     """
 
     listed: int
@@ -53,6 +55,7 @@ class Survey:
     counts: list[Counts]
     lost: list[Row]
     remote: int = 0
+    twins: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def usable(self) -> list[Row]:
@@ -155,7 +158,8 @@ def look_at_slides(
         except Exception as error:  # whatever a decoder does with one file, the other slides go on
             status = ended_by(error, row["slide_id"], "read_error", f"{row['path']} cannot be segmented")
             lost.append(row | asdict(status))
-    return Survey(len(slides), rows, counts, lost, len(slides) - len(here))
+    twins = dict.fromkeys((one.slide_id, two.slide_id, how) for one, two, how in same_slides(slides))
+    return Survey(len(slides), rows, counts, lost, len(slides) - len(here), tuple(twins))
 
 
 def _refuse_unreadable(rows: list[Row]) -> None:

@@ -12,12 +12,12 @@ from workflow_scripts.project.survey import Counts, RegionCount, Row, Survey
 LAPTOP = Machine(cores=2, bfloat16=True, memory=16 * 10**9, disk_free=10**12, gpus=0)
 
 
-def write_slide(path: Path, width: int, height: int, mpp: float, mpp_in_file: bool = True) -> Path:
-    """A slide of pink tissue with a rim of glass, an eighth of it wide; `mpp` um/px at level 0."""
+def write_slide(path: Path, width: int, height: int, mpp: float, mpp_in_file: bool = True, value: int = 190) -> Path:
+    """A slide of pink tissue (red of `value`) with a rim of glass, an eighth of it wide; `mpp` um/px at level 0."""
     rng = np.random.default_rng(width)
     rgb = np.full((height, width, 3), 245, np.uint8)
     inner = rgb[height // 8 : -(height // 8), width // 8 : -(width // 8)]
-    inner[:] = np.array([190, 90, 150]) + rng.integers(-25, 25, inner.shape)
+    inner[:] = np.array([value, 90, 150]) + rng.integers(-25, 25, inner.shape)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_pyramid(path, rgb, path.suffix[1:], mpp, mpp_in_file)
     return path
