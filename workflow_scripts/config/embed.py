@@ -13,7 +13,7 @@ Baseline = Literal["mean", "max", "std", "colour"]
 
 class EmbedTable(Section):
     file: str
-    """Parquet or CSV file with slide_id and the vectors (a list column, or a column a dimension), or a folder of
+    """Parquet, CSV or TSV file with slide_id and the vectors (a list column, or a column a dimension), or a folder of
     {slide}.h5 (TRIDENT)."""
     pretrained_on: str
     """Data that its encoder has seen, stated beside every result."""

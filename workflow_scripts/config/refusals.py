@@ -25,6 +25,7 @@ from workflow_scripts.core.manifest import SlideRow
 from workflow_scripts.core.own_function import own_function
 from workflow_scripts.core.series import slide_exists
 from workflow_scripts.core.task_splits import ToSplit, fewest_learnt, read_to_split, require_splits
+from workflow_scripts.core.text_tables import TABLE_SUFFIXES
 
 
 class SourceFiles(Protocol):
@@ -269,7 +270,7 @@ def _tables(
         key = f"embed.tables.{name}.file"
         if not exists(table.file):
             raise UserError(f"{key} names {table.file}, which does not exist; put it there, or correct the path")
-        if not (isdir(table.file) or table.file.endswith((".csv", ".parquet"))):
+        if not (isdir(table.file) or table.file.lower().endswith(TABLE_SUFFIXES)):
             raise UserError(f"{key}: {table.file} is neither .csv nor .parquet nor a folder; save it as one of these")
         if without_vectors is None:
             continue

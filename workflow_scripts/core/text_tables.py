@@ -8,6 +8,7 @@ import io
 import itertools
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import NamedTuple
 
 from workflow_scripts.core.errors import UserError
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.zip", ".tsv.zip", ".txt.zip", ".parquet", ".pq")
 _SEPARATORS = ",;\t"
 _LONGEST_CELL = 1 << 24  # characters; a quote that is never closed makes one cell of all that follows
+_LARGEST = 1 << 32  # bytes; no table of slides has so many, and it is held in memory
 _NO_NAME = re.compile(r"(Unnamed: \d+)?")  # the second is what pandas makes of the first
 _WORKBOOK = "is a workbook of a spreadsheet; save its sheet as CSV (UTF-8)"
 
@@ -72,17 +75,35 @@ def read_delimited(path: Path, where: str, whole_rows: bool = False) -> TextTabl
         UserError: it is no such text, its quotes do not match, two columns have one name, or a row has more cells than
             the header.
     """
-    text = _decoded(_unzipped(path, where) if zipfile.is_zipfile(path) else path.read_bytes(), where)
-    hint = re.match(r"sep=(.)[\r\n]", text)  # for Excel
-    separator = hint[1] if hint else max(_SEPARATORS, key=lambda sign: len(_header(text, sign)))
+    text, separator, start = open_delimited(path, where)
     records = (record for record in _records(text, separator, where) if record[1])
-    if hint:
+    if start:
         next(records)
     names = [name.strip() for _, header in itertools.islice(records, 1) for name in header]
     twice = [name for name, count in Counter(names).items() if count > 1 and not _NO_NAME.fullmatch(name)]
     if twice:
         raise UserError(f"{where} has two columns {twice[0]!r}; rename or remove one")
     return _table(names, records, where, whole_rows)
+
+
+def open_delimited(path: Path, where: str) -> tuple[str, str, int]:
+    """Text of a table, its separator, and the place of its header, which Excel's hint of the separator may precede.
+
+    Raises:
+        UserError: it is no text, or larger than 4 GiB.
+    """
+    packed = zipfile.is_zipfile(path)
+    if not packed and path.stat().st_size > _LARGEST:
+        raise _too_large(where)
+    text = _decoded(_unzipped(path, where) if packed else path.read_bytes(), where)
+    hint = re.match(r"sep=(.)(\r\n?|\n)", text)
+    if hint:
+        return text, hint[1], hint.end()
+    return text, max(_SEPARATORS, key=lambda sign: len(_header(text, sign))), 0
+
+
+def _too_large(where: str) -> UserError:
+    return UserError(f"{where} is larger than {_LARGEST >> 30} GiB, which no table of slides is; name another file")
 
 
 def _table(names: list[str], records: Iterator[tuple[int, list[str]]], where: str, whole_rows: bool) -> TextTable:
@@ -146,13 +167,20 @@ def _decoded(content: bytes, where: str) -> str:
 
 
 def _unzipped(path: Path, where: str) -> bytes:
-    with zipfile.ZipFile(path) as archive:
-        if {"xl/workbook.xml", "content.xml"} & set(archive.namelist()):
-            raise UserError(f"{where} {_WORKBOOK}")
-        members = [member for member in archive.infolist() if not member.is_dir()]
-        if len(members) != 1:
-            raise UserError(f"{where} holds {len(members)} files; zip the one table alone")
-        return archive.read(members[0])
+    """The only file of a zip, of which no more is read than the zip says it has."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if {"xl/workbook.xml", "content.xml"} & set(archive.namelist()):
+                raise UserError(f"{where} {_WORKBOOK}")
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            if len(members) != 1:
+                raise UserError(f"{where} holds {len(members)} files; zip the one table alone")
+            if members[0].file_size > _LARGEST:
+                raise _too_large(where)
+            return archive.read(members[0])
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+        # RuntimeError is a password
+        raise UserError(f"{where} cannot be unpacked ({error}); zip the table again, without a password") from None
 
 
 def _parquet(path: Path, where: str) -> TextTable:

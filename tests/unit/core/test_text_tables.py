@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from workflow_scripts.core import text_tables
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.text_tables import read_text_table
 
@@ -109,3 +110,53 @@ def test_a_zip_of_two_tables_is_refused(tmp_path):
         archive.writestr("b.csv", "slide_id\na\n")
     with pytest.raises(UserError, match="holds 2 files; zip the one table alone"):
         read_text_table(tmp_path / "t.zip", "table")
+
+
+def _zip(path, name="t.csv", content=b"slide_id,grade\na,1\n"):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return path
+
+
+def test_a_zip_of_more_than_a_table_can_have_is_not_unpacked(tmp_path, monkeypatch):
+    path = _zip(tmp_path / "t.csv.zip", content=b"slide_id,grade\n" + b"a,1\n" * 1000)
+    assert path.stat().st_size < 1000
+    monkeypatch.setattr(text_tables, "_LARGEST", 2000)
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(UserError, match="which no table of slides is"):
+        read_text_table(path, "table")
+
+
+def test_a_zip_that_tells_less_than_it_holds_is_damaged(tmp_path):
+    content = bytearray(_zip(tmp_path / "t.csv.zip", content=b"slide_id,grade\n" + b"a,1\n" * 1000).read_bytes())
+    for mark, place in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        at = content.index(mark) + place
+        content[at : at + 4] = (20).to_bytes(4, "little")
+    (tmp_path / "t.csv.zip").write_bytes(content)
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        read_text_table(tmp_path / "t.csv.zip", "table")
+
+
+def test_a_zip_with_a_password_and_one_within_another_are_told(tmp_path):
+    content = bytearray(_zip(tmp_path / "t.csv.zip").read_bytes())
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(mark) + place] |= 1
+    (tmp_path / "t.csv.zip").write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot be unpacked \(.*password"):
+        read_text_table(tmp_path / "t.csv.zip", "table")
+    inner = _zip(tmp_path / "inner.zip").read_bytes()
+    with pytest.raises(UserError, match=r"is a workbook|is not UTF-8"):
+        read_text_table(_zip(tmp_path / "outer.zip", content=inner), "table")
+
+
+def test_a_table_beyond_sense_is_not_read(tmp_path, monkeypatch):
+    (tmp_path / "t.csv").write_text("slide_id,grade\n" + "a,1\n" * 1000)
+    monkeypatch.setattr(text_tables, "_LARGEST", 2000)
+    with pytest.raises(UserError, match="which no table of slides is; name another file"):
+        read_text_table(tmp_path / "t.csv", "table")
+
+
+def test_a_name_that_leads_elsewhere_is_text(tmp_path):
+    """What stands in a cell is compared, never opened."""
+    table = read_text_table(_zip(tmp_path / "t.zip", "/etc/../x.csv", b"slide_id\n../../etc/passwd\n"), "table")
+    assert table.rows == [{"slide_id": "../../etc/passwd"}]

@@ -1,5 +1,8 @@
 """Vectors of slides that other tools made."""
 
+import re
+import zipfile
+
 import h5py
 import numpy as np
 import pyarrow as pa
@@ -78,6 +81,55 @@ def test_one_vector_is_never_that_of_two_slides(tmp_path, write):
         read_vectors(source, twins[1:], twins[:1])
     with pytest.raises(UserError, match="has no vector of 2 of 2 slides: x, y"):
         read_vectors(source, [("x", "f1/s1.svs"), ("y", "f2/s1.svs")])
+
+
+DIALECTS = {
+    "t.csv": "slide_id,a,b\ns1,0.5,1e-3\ns2,-2,3\n",
+    "semicolon.csv": "slide_id;a;b\ns1;0,5;0,001\ns2;-2;3\n",
+    "excel.csv": "sep=;\r\nslide_id;a;b;\r\ns1;0,5;0,001;\r\ns2;-2;3;\r\n;;;\r\n",
+    "t.tsv": "slide_id\ta\tb\ns1\t0.5\t1e-3\ns2\t-2\t3\n",
+    "quoted.csv": '"slide_id","a","b"\n"s1","0.5","1e-3"\n\n"s2", \N{MINUS SIGN}2 ,"3"\n',
+    "pandas.csv": ",slide_id,a,b\n0,s1,0.5,0.001\n1,s2,-2,3\n",
+    "mac.csv": "slide_id,a,b\rs1,0.5,1e-3\rs2,-2,3\r",
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_every_dialect_of_text_gives_the_same(tmp_path, name, encoding):
+    path = tmp_path / name
+    path.write_bytes(DIALECTS[name].encode(encoding))
+    np.testing.assert_array_equal(read_vectors(path, [("s2", ""), ("s1", "")]), np.float32([[-2, 3], [0.5, 0.001]]))
+    with zipfile.ZipFile(tmp_path / "z.csv.zip", "w") as archive:
+        archive.write(path, name)
+    assert table_ids(tmp_path / "z.csv.zip") == ["s1", "s2"]
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "nan", "[Not Available]", "#REF!", "unknown"])
+@pytest.mark.parametrize("separator", ",;")
+def test_a_missing_value_is_no_number_of_a_vector(tmp_path, cell, separator):
+    lines = (["slide_id", "a", "b"], ["s1", cell, "1"], ["s2", "2", "3"])
+    (tmp_path / "t.csv").write_text("\n".join(map(separator.join, lines)))
+    with pytest.raises(UserError, match="the vector of slide s1 is not finite"):
+        read_vectors(tmp_path / "t.csv", [("s1", "")])
+    np.testing.assert_array_equal(read_vectors(tmp_path / "t.csv", [("s2", "")]), [[2, 3]])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("slide_id,a,a\ns1,1,2\n", "has two columns 'a'; rename or remove one"),
+        ("slide_id,a\ns1,1,2\n", "line 2 has 3 cells, the header 2"),
+        ('slide_id,a\ns1,"1\n', "cannot be read (unexpected end of data)"),
+        ("slide_id,a\ns1,1\0\n", "line 2 holds a NUL byte"),
+        ('slide_id,a\ns1,"1,234"\ns2,5\n', "slide s1 has '1,234' in column a, where a number is expected"),
+        ("slide_id,a\ns1,inf\ns2,5\n", "the vector of slide s1 is not finite"),
+    ],
+)
+def test_text_is_refused_as_every_table_is(tmp_path, text, words):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(UserError, match=re.escape(words)):
+        read_vectors(tmp_path / "t.csv", [("s1", "")])
 
 
 def test_ids_that_are_numbers_stay_text(tmp_path):
