@@ -91,8 +91,9 @@ def _element(data: bytes, start: int) -> tuple[tuple[int, int], int, int]:
 
 def _after_items(data: bytes, start: int) -> int:
     """Place behind a sequence or item of open length that begins at `start`."""
-    while True:
+    depth = 1  # counted, for a file may nest them as deep as it likes
+    while depth:
         tag, begin, length = _element(data, start)
-        if tag in (_ITEM_END, _SEQUENCE_END):
-            return begin
-        start = _after_items(data, begin) if length == _OPEN else begin + length
+        depth += (length == _OPEN) - (tag in (_ITEM_END, _SEQUENCE_END))
+        start = begin if length == _OPEN else begin + length
+    return start

@@ -9,10 +9,10 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import SlideRow
 
 _CODED = re.compile(r"([01])\s*:.*")  # cBioPortal: 1:DECEASED, 0:LIVING
-_SWITCHES = {**dict.fromkeys(("true", "yes"), True), **dict.fromkeys(("false", "no"), False)}
+_SWITCHES = {**dict.fromkeys(("true", "yes", "t", "y"), True), **dict.fromkeys(("false", "no", "f", "n"), False)}
 _FATES = {
     **dict.fromkeys(("dead", "deceased", "died", "event"), True),
-    **dict.fromkeys(("alive", "living", "censored"), False),
+    **dict.fromkeys(("alive", "living", "censored", "no event"), False),
 }
 _MANY, _NEARLY_ALL = 10, 0.9  # patients, and the share of them with an event above which the column may be the reverse
 

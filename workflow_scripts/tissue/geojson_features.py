@@ -60,10 +60,9 @@ def _properties(feature: dict[str, Any]) -> dict[str, Any]:
 def _kind(feature: dict[str, Any]) -> str:
     """QuPath's type of an object in lower case, empty where none is told."""
     properties = _properties(feature)
-    told = properties.get("objectType") or properties.get("object_type")
-    if not told and (old := _OLD_ID.fullmatch(str(feature.get("id") or ""))):
-        told = old[1]
-    return str(told or "").lower()
+    told = str(properties.get("objectType") or properties.get("object_type") or "")
+    old = _OLD_ID.fullmatch(told or str(feature.get("id") or ""))
+    return (old[1] if old else told).lower()
 
 
 def is_annotation(feature: dict[str, Any]) -> bool:
@@ -80,7 +79,8 @@ def class_of(feature: dict[str, Any]) -> str:
     """Name of an annotation's class, empty where it has none."""
     found = _properties(feature).get("classification") or {}
     if isinstance(found, dict):
-        found = found.get("name") or ": ".join(map(str, found.get("names") or []))
+        names = found.get("names")
+        found = found.get("name") or ": ".join(map(str, names if isinstance(names, list) else []))
     return str(found)
 
 
@@ -97,7 +97,8 @@ def as_shape(file: str, feature: dict[str, Any]) -> Any:
 def _polygons(geometry: Any) -> list[dict[str, Any]]:
     kind = geometry.get("type") if isinstance(geometry, dict) else None
     if kind == _COLLECTION:
-        return [polygon for part in geometry.get("geometries") or [] for polygon in _polygons(part)]
+        parts = geometry.get("geometries")
+        return [polygon for part in (parts if isinstance(parts, list) else []) for polygon in _polygons(part)]
     return [geometry] if kind in ("Polygon", "MultiPolygon") else []
 
 
@@ -107,6 +108,14 @@ def _valid_shape(file: str, geometry: dict[str, Any]) -> Any:
         shape = shapely.geometry.shape({"type": kind, "coordinates": geometry["coordinates"]})
         if shape.is_empty or not np.isfinite(shapely.get_coordinates(shape)).all():
             raise ValueError("it is empty or has coordinates that are no numbers")
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, shapely.errors.ShapelyError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        shapely.errors.ShapelyError,
+    ) as error:
         raise _bad(file, f"has a broken {kind} ({error}); draw it again in QuPath and export it") from error
     return shape if shape.is_valid else shapely.make_valid(shape)

@@ -1,5 +1,6 @@
 """Tissue drawn by the user: QuPath GeoJSON, or a picture of the whole slide."""
 
+import re
 from typing import Any, NamedTuple
 
 import shapely
@@ -11,7 +12,19 @@ from workflow_scripts.tissue.mask_image import fits, read_mask_image
 from workflow_scripts.tissue.polygons import mask_polygons
 
 # Annotations of these classes are cut out of the tissue; any other class, or none, is tissue.
-_CUT_OUT = {"glass", "background", "hole", "artefact", "artifact", "pen"}
+# Those of GrandQC's artefacts are among them; a name is compared without its s of plural, blanks and dashes.
+_CUT_OUT = {"glass", "background", "hole", "artefact", "artifact", "pen", "penmark", "penmarking", "fold", "tissuefold"}
+_CUT_OUT |= {
+    "darkspot",
+    "airbubble",
+    "bubble",
+    "edge&airbubble",
+    "edgeandairbubble",
+    "outoffocus",
+    "oof",
+    "blur",
+    "dust",
+}
 # QuPath ignores classes whose name ends with an asterisk; its own Region* outlines what is to be looked at.
 _REGION = "region*"
 _MIN_INSIDE = 0.1  # of a mask's area; a smaller share is the sign of coordinates that are not px of level 0
@@ -116,4 +129,5 @@ def _from_geojson(file: str, width: int, height: int, bounds: Bounds | None) -> 
 def _is_cut_out(feature: dict[str, Any]) -> bool:
     """Whether the annotation's class says that it is no tissue."""
     name = class_of(feature).strip().lower()
-    return name in _CUT_OUT or (name.endswith("*") and name != _REGION)
+    plain = re.sub(r"[\s_-]+", "", name)
+    return not _CUT_OUT.isdisjoint((plain, plain.removesuffix("s"))) or (name.endswith("*") and name != _REGION)

@@ -54,3 +54,20 @@ def test_files_without_a_series_that_can_be_read(tmp_path):
     (tmp_path / "cut.dcm").write_bytes(whole[:500])
     assert read_series(tmp_path / "cut.dcm") is None
     assert read_series(tmp_path) is None
+
+
+def test_what_lies_beside_a_slide_is_told_by_its_type(tmp_path):
+    for kind, beside in (("VOLUME", False), ("LABEL", True), ("OVERVIEW", True), ("THUMBNAIL", True)):
+        types = ["ORIGINAL", "PRIMARY", kind, "NONE"]
+        assert read_series(_write(tmp_path / "a.dcm", SeriesInstanceUID="1.2", ImageType=types)) == Series(
+            "1.2", True, beside
+        )
+
+
+def test_sequences_nested_beyond_sense_and_lengths_beyond_the_file(tmp_path):
+    head = b"\0" * 128 + b"DICM"
+    nested = b"\x08\x00\x15\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    (tmp_path / "a.dcm").write_bytes(head + nested * 13_000)
+    assert read_series(tmp_path / "a.dcm") is None
+    (tmp_path / "b.dcm").write_bytes(head + b"\x08\x00\x08\x00CS\xff\xffx" + b"\x08\x00\x16\x00UN\0\0\xfe\xff\xff\xff")
+    assert read_series(tmp_path / "b.dcm") is None

@@ -8,8 +8,8 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.events import parse_censored, parse_event
 
 CENSORED = Task(kind="survival", time="days", censored="alive")
-YES = ["1", "1.0", "True", "TRUE", "yes", "1:DECEASED", "1: Recurred/Progressed", "Dead", "deceased", "event"]
-NO = ["0", "0.0", "False", "no", "0:LIVING", "0:DiseaseFree", "Alive", "LIVING", "censored"]
+YES = ["1", "1.0", "True", "TRUE", "yes", "1:DECEASED", "1: Recurred/Progressed", "Dead", "deceased", "event", "T", "y"]
+NO = ["0", "0.0", "False", "no", "0:LIVING", "0:DiseaseFree", "Alive", "LIVING", "censored", "F", "n", "No event"]
 
 
 def _cohort(cells, column="dead", times=None):

@@ -66,6 +66,25 @@ def test_classes_decide_what_is_tissue(tmp_path, wrap):
     assert _area(_read(tmp_path, wrap(features))) == 150 * 100 + 100 * 100 - 3 * 100
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Glass", "background", "Holes", "Artefacts", "artifact", "PEN", "Pen marking", "PenMarking", "Pen marks"),
+        *("Fold", "folds", "Tissue Fold", "Darkspot", "Dark spots", "Edge & Air Bubble", "air_bubble", "OOF"),
+        *("Out of focus", "out-of-focus", "Necrosis*"),
+    ],
+)
+def test_what_is_no_tissue_is_cut_out_in_any_spelling(tmp_path, name):
+    assert _area(_read(tmp_path, [_feature((0, 0, 100, 100)), _feature((0, 0, 50, 100), name)])) == 5000
+    with pytest.raises(SlideError, match="no polygon that is tissue"):
+        _read(tmp_path, [_feature((0, 0, 50, 100), name)])
+
+
+@pytest.mark.parametrize("name", ["Pencil", "Blurred tumour", "Edges", "Tumor", "Glassy", 5, ["a"]])
+def test_every_other_class_is_tissue(tmp_path, name):
+    assert _area(_read(tmp_path, [_feature((0, 0, 50, 100), name)])) == 5000
+
+
 def test_shapes_are_mended_and_cut_to_the_slide(tmp_path):
     bow_tie = {"type": "Polygon", "coordinates": [[[0, 0], [100, 100], [100, 0], [0, 100], [0, 0]]]}
     assert _area(_read(tmp_path, {"type": "Feature", "geometry": bow_tie, "properties": {}})) == 5000
@@ -89,6 +108,18 @@ def test_shapes_are_mended_and_cut_to_the_slide(tmp_path):
         ('{"geometry": {"type": "Polygon", "coordinates": [["a"]]}}', "has a broken Polygon"),
         ('{"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [NaN, 1], [2, 2], [0, 0]]]}}', "broken Polygon"),
         ('{"geometry": {"type": "Polygon"}}', "has a broken Polygon"),
+        # beyond sense
+        (
+            '{"type": "Polygon", "coordinates": [[[0, 0], [1' + "0" * 400 + ", 0], [1, 1], [0, 0]]]}",
+            "has a broken Polygon",
+        ),
+        ('{"type": "Polygon", "coordinates": [[[0, 0], [1' + "0" * 9000 + ", 0], [1, 1], [0, 0]]]}", "cannot be read"),
+        ('{"type": "GeometryCollection", "geometries": [' * 5000 + "]}" * 5000, "cannot be read as JSON"),
+        ("[" * 100_000, "cannot be read as JSON"),
+        ('{"type": "GeometryCollection", "geometries": 5}', "no polygon that is tissue"),
+        ('{"type": "FeatureCollection", "features": {"a": 1}}', "no polygon that is tissue"),
+        ('{"type": ["Polygon"], "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 0]]]}', "no polygon that is tissue"),
+        ("\x80\x04\x95pickle", "cannot be read as JSON"),
     ],
 )
 def test_a_broken_geojson_is_refused_by_name(tmp_path, content, words):
@@ -160,14 +191,18 @@ def test_a_picture_that_is_no_mask_is_refused(tmp_path):
 def _of_qupath(version, kind, box):
     """A feature as a version of QuPath writes an object of a kind."""
     feature = _feature(box, "Tumor", isLocked=False, measurements=[])
-    if version == "0.2":
+    if version in ("0.2", "0.2 in properties"):
         names = {"tmaCore": "TMACoreObject"}
-        return feature | {"id": names.get(kind, f"Path{kind.capitalize()}Object")}
+        name = names.get(kind, f"Path{kind.capitalize()}Object")
+        if version == "0.2":
+            return feature | {"id": name}
+        feature["properties"]["object_type"] = name
+        return feature
     feature["properties"]["object_type" if version == "0.3" else "objectType"] = kind
     return feature | {"id": "4a36bb31-0000-4000-8000-000000000000"}
 
 
-@pytest.mark.parametrize("version", ["0.2", "0.3", "0.4"])
+@pytest.mark.parametrize("version", ["0.2", "0.2 in properties", "0.3", "0.4"])
 def test_of_every_version_of_qupath_annotations_alone_count(tmp_path, version):
     others = ("detection", "cell", "tile", "tmaCore")
     features = [_of_qupath(version, kind, (100 * i, 300, 100 * i + 50, 350)) for i, kind in enumerate(others)]
