@@ -28,6 +28,11 @@ COUNTS = {
     "virchow2": 632e6,
     "h_optimus_0": 1.13e9,
     "h_optimus_1": 1.13e9,
+    "h0_mini": 86e6,
+    "mstar": 303.4e6,
+    "gpfm": 303e6,
+    "kaiko_vitl14": 303e6,
+    "lunit_vits8": 21.7e6,
     "prov_gigapath": 1_134_953_984,
     "phikon": 86e6,
     "phikon_v2": 303e6,
@@ -42,6 +47,11 @@ SHAPES = {
     "virchow2": vit_shapes(1280, 32, 14, 5 + 16**2, (6832, 3416), registers=4),
     "h_optimus_0": vit_shapes(1536, 40, 14, 16**2, (8192, 4096), registers=4),
     "h_optimus_1": vit_shapes(1536, 40, 14, 16**2, (8192, 4096), registers=4),
+    "h0_mini": vit_shapes(768, 12, 14, 16**2, (4096, 2048), registers=4),
+    "mstar": vit_shapes(1024, 24, 16, 1 + 14**2, (4096, 4096)),
+    "gpfm": vit_shapes(1024, 24, 14, 1 + 16**2, (4096, 4096)),
+    "kaiko_vitl14": vit_shapes(1024, 24, 14, 16**2, (4096, 4096), registers=4),
+    "lunit_vits8": vit_shapes(384, 12, 8, 1 + 28**2, (1536, 1536), layer_scale=False),
     "prov_gigapath": vit_shapes(1536, 40, 16, 1 + 14**2, (8192, 4096)),
     "hipt_vits16_256": vit_shapes(384, 12, 16, 1 + 16**2, (1536, 1536), layer_scale=False),
     "vits16_imagenet": vit_shapes(384, 12, 16, 1 + 14**2, (1536, 1536), layer_scale=False),
@@ -111,6 +121,11 @@ def _small(name: str, depth: int = 2, dim: int = 192, heads: int = 4, px: int = 
         ("virchow2", True, True),
         ("h_optimus_0", True, False),
         ("h_optimus_1", True, False),
+        ("h0_mini", True, False),
+        ("mstar", False, True),
+        ("gpfm", False, True),
+        ("kaiko_vitl14", False, False),
+        ("lunit_vits8", False, True),
         ("prov_gigapath", True, True),
         ("vits16_imagenet", False, True),
     ],
@@ -221,6 +236,20 @@ def test_positions_of_models_with_registers_are_resampled():
     assert registry_recipe("uni2_h").adapt(given, module)["pos_embed"].shape == state["pos_embed"].shape
     odd = {**state, "pos_embed": torch.randn(1, 65, 192)}  # of another model: refused by its shape later
     assert registry_recipe("uni2_h").adapt(odd, module)["pos_embed"].shape == (1, 65, 192)
+
+
+def test_positions_of_a_checkpoint_of_another_size_are_resampled():
+    """Kaiko's ViT-L/14 is published for 518 px and used at 224, as TRIDENT does."""
+    module = _small("kaiko_vitl14", px=56)
+    state = module.state_dict()
+    given = {**state, "pos_embed": torch.randn(1, 37**2, 192)}
+    assert registry_recipe("kaiko_vitl14").adapt(given, module)["pos_embed"].shape == state["pos_embed"].shape
+
+
+def test_the_documentation_says_of_other_known_encoders_why_they_are_not_there():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "encoders.md").read_text(encoding="utf-8")
+    for name in ("CONCH", "CONCH v1.5", "MUSK", "Midnight-12k", "Hibou"):
+        assert sum(line.startswith(f"| {name} |") for line in page.splitlines()) == 1, name
 
 
 def test_the_documentation_names_every_encoder():

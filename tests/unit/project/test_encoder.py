@@ -60,4 +60,5 @@ def test_only_what_the_hub_publishes_is_looked_for_in_its_cache():
 
 def test_what_can_be_had_is_told_apart_by_login():
     free, gated = to_be_had(_found("phikon"))
-    assert free == ["phikon_v2"] and {"uni", "virchow2", "h_optimus_0"} <= set(gated) and "phikon" not in gated
+    assert free == ["phikon_v2", "kaiko_vitl14", "lunit_vits8"]
+    assert {"uni", "virchow2", "h_optimus_0"} <= set(gated) and "phikon" not in gated

@@ -135,7 +135,10 @@ def test_where_no_slide_can_be_used_the_list_comes_first():
 def test_the_encoder_and_what_would_be_better():
     text = _said(_text(_plan(survey(4, MANY))))
     assert "Encoder: efficientnet_lite0" in text and "It has seen no tissue" in text and "Apache-2.0" in text
-    assert "phikon, phikon_v2, fetched with allow_network: true" in text and "hf auth login" in text
+    assert (
+        "phikon, phikon_v2, kaiko_vitl14, lunit_vits8, fetched with allow_network: true" in text
+        and "hf auth login" in text
+    )
     assert "vit256_small_dino.pth (HIPT repository)" in text
     other = _said(_text(_plan(survey(4, MANY), encoders=FOUND | {"phikon": None, "uni": None})))
     assert "Encoder: phikon" in other and "Also on this machine: uni." in other and "seen no tissue" not in other
