@@ -1,6 +1,6 @@
 """Whether an encoder fits the patches that the configuration gives it. No torch here."""
 
-from workflow_scripts.config.encoders import EncoderFacts, Fit
+from workflow_scripts.config.encoder_facts import EncoderFacts, Fit
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.config.slides import Features, Regions
 from workflow_scripts.core.errors import UserError

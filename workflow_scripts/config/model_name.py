@@ -2,7 +2,8 @@
 
 from typing import Literal, NamedTuple
 
-from workflow_scripts.config.encoders import ENCODERS, EncoderFacts
+from workflow_scripts.config.encoder_facts import EncoderFacts
+from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.core.own_function import own_function
 
 _HUB, _FOLDER, _RANDOM = "hf-hub:", "local-dir:", ":random"

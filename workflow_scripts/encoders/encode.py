@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from workflow_scripts.config.encoders import Triple
+from workflow_scripts.config.encoder_facts import Triple
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.preprocess import fit_pixels
 from workflow_scripts.encoders.registry import Encoder

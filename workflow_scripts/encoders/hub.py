@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from workflow_scripts.config import Features
-from workflow_scripts.config.encoders import EncoderFacts
+from workflow_scripts.config.encoder_facts import EncoderFacts
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.core.errors import UserError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workflow_scripts.config.encoders import EncoderFacts, Fit, Interpolation, Triple
+from workflow_scripts.config.encoder_facts import EncoderFacts, Fit, Interpolation, Triple
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.config.problems import first_problem
 from workflow_scripts.core.errors import UserError

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from workflow_scripts.config.encoders import Pooling
+from workflow_scripts.config.encoder_facts import Pooling
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer

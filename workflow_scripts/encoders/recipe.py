@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.config.encoders import EncoderFacts
+from workflow_scripts.config.encoder_facts import EncoderFacts
 
 State = dict[str, torch.Tensor]
 

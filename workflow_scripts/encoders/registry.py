@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from workflow_scripts.config import Features
-from workflow_scripts.config.encoders import ENCODERS, EncoderFacts, Fit, Interpolation, Triple
+from workflow_scripts.config.encoder_facts import EncoderFacts, Fit, Interpolation, Triple
+from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.config.model_name import ModelName, parse_model
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from workflow_scripts.config.encoders import ENCODERS, EncoderFacts
+from workflow_scripts.config.encoder_facts import EncoderFacts
+from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.config.model_name import ModelName
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.pooling import POOLED

@@ -1,7 +1,7 @@
 """What pretraining and encoding have to compute and to store, by the sizes of the networks alone."""
 
 from workflow_scripts.config import PretrainRun
-from workflow_scripts.config.encoders import EncoderFacts
+from workflow_scripts.config.encoder_facts import EncoderFacts
 from workflow_scripts.project.rates import VITS16_FLOP, VITS16_PARAMETERS, VITS16_TOKENS
 
 _MULTIPLY_ADD = 2  # FLOP
