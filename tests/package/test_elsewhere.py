@@ -10,6 +10,8 @@ import yaml
 
 from tests.package.conftest import ROOT, SOURCES, copy_sources, run
 from tests.workflow.tiny import CONFIG, changed, job_counts, planned, write_config
+from workflow_scripts.core.chunks import chunk_count, chunk_of
+from workflow_scripts.core.manifest import read_manifest
 from workflow_scripts.core.tables import read_table
 
 BIN = Path(sys.executable).parent
@@ -148,7 +150,9 @@ def test_deployed_it_plans_the_demo_and_runs_jobs_of_the_installed_package(deplo
     assert 'github("owner/slpd-workflow", path="Snakefile", tag="v1")' in (deployed / "workflow/Snakefile").read_text()
     assert dry_run(deployed, **environment) == planned(deployed)
     config = yaml.safe_load((deployed / "config" / "config.yaml").read_text())
-    file = f"results/{config['cohort']['name']}/check/chunks/00.parquet"
+    slides = read_manifest(deployed / config["cohort"]["manifest"])
+    chunk = chunk_of("demo_01", chunk_count(len(slides), config["features"]["shards"]))
+    file = f"results/{config['cohort']['name']}/check/chunks/{chunk}.parquet"
     result = snakemake(deployed, file, **environment)
     assert result.returncode == 0, result.stdout[-3000:]
     assert set(read_table(deployed / file)["status"].to_pylist()) == {"ok"}

@@ -13,7 +13,7 @@ _PACKAGE = "workflow_scripts"
 _NOT_COUNTED = {f"{_PACKAGE}.{name}" for name in ("core.entry", "core.errors")}
 _CONFIG = f"{_PACKAGE}.config"
 # No settings, but what encoders compute with, and which one a name means.
-_FACTS = {f"{_CONFIG}.{name}" for name in ("encoders", "model_name")}
+_FACTS = {f"{_CONFIG}.{name}" for name in ("encoder_facts", "encoders", "model_name")}
 
 
 def _module_file(module: str) -> Path | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from workflow_scripts.core.series import split_series
 from workflow_scripts.core.status import SlideError
 
 
@@ -13,7 +14,8 @@ def file_bytes(path: str | Path) -> int | None:
 
     The time of a file tells less: it changes with a copy, and does not where a file is put back by `cp -p`.
     """
-    return os.path.getsize(path) if os.path.isfile(path) else None
+    file, _ = split_series(str(path))
+    return os.path.getsize(file) if os.path.isfile(file) else None
 
 
 @contextmanager

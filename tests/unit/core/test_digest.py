@@ -132,12 +132,15 @@ def test_the_real_stages_depend_on_their_own_rooms(tmp_path, monkeypatch):
     shutil.copytree(REAL / "workflow_scripts", tmp_path / "workflow_scripts", ignore=skip)
     tree = Tree(tmp_path, monkeypatch)
     names = ("warm_up", "distill_round", "cluster_regions", "assign_neighbours", "tile_regions", "check_slide")
+    names += ("extract_features",)
     before = {name: tree.of(f"workflow_scripts.{name}") for name in names}
     assert len(set(before.values())) == len(names)
     expected = {
         "slpd/losses.py": {"warm_up", "distill_round"},
         "slpd/neighbours.py": {"assign_neighbours"},
         "wsi/slide.py": {"check_slide"},
+        "config/encoders.py": {"extract_features"},
+        "config/encoder_facts.py": {"extract_features"},
         "core/tables.py": set(names),
     }
     for file, least in expected.items():
