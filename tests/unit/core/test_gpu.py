@@ -232,6 +232,18 @@ def test_jobs_of_several_cards_take_all_or_none(tmp_path):
     assert {device: len(held) for device, held in spans(journal).items()} == dict.fromkeys("0123", 2)
 
 
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_many_jobs_by_all_names_of_the_cards_never_share_one(tmp_path, devices):
+    """Some are killed with what they hold; a card in two hands, or one not given back, ends it with an error."""
+    call = f"from pathlib import Path; from tests.benchmarks.gpu_leases import stress; folder = Path({str(tmp_path)!r})"
+    call += f"; print(*stress(folder, devices={devices}, jobs=48, processes=6, seed=3))"
+    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    leases, cards, killed, most = map(int, done.stdout.split())
+    assert leases == 48 and killed > 0 and most <= devices
+    assert (cards > leases) == (devices > 1)
+
+
 def test_who_waits_says_so(tmp_path):
     env, journal = environment(tmp_path, "0,1"), tmp_path / "journal"
     holder = start_holder(env, 1, journal, 99)
