@@ -142,7 +142,7 @@ def lease_devices(count: int, wait_s: float = 24 * 3600.0) -> list[str]:
     """Lease `count` devices and mask all others through `CUDA_VISIBLE_DEVICES`. Call it before importing torch.
 
     Args:
-        count: GPUs granted by Snakemake (`{resources.gpu}`); 0 means CPU.
+        count: GPUs granted by Snakemake (`{resources.gpu}`); 0 means CPU, or under SLURM the GPUs of the allocation.
         wait_s: how long to wait, s, for devices that other runs of this user hold.
 
     Returns:
@@ -153,6 +153,8 @@ def lease_devices(count: int, wait_s: float = 24 * 3600.0) -> list[str]:
     """
     if is_worker():
         return visible_devices()  # those that the process which started this one has leased
+    if os.environ.get("SLURM_JOB_ID"):  # a job that asked with --gres alone was granted none by Snakemake's count
+        count = count or int(os.environ.get("SLURM_GPUS_ON_NODE", "0"))
     available = visible_devices() if count or os.environ.get("SLURM_JOB_ID") else []
     if os.environ.get("SLURM_JOB_ID") and len(available) <= count:
         return available  # the scheduler gave this job its devices; more than asked for is an allocation shared by jobs

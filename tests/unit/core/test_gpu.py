@@ -44,7 +44,9 @@ else:
 
 
 def environment(tmp_path: Path, devices: str | None, **more: str) -> dict[str, str]:
-    base = {k: v for k, v in os.environ.items() if k not in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID")}
+    base = {
+        k: v for k, v in os.environ.items() if k not in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "SLURM_GPUS_ON_NODE")
+    }
     mask = {} if devices is None else {"CUDA_VISIBLE_DEVICES": devices}
     return base | mask | {"SLPD_GPU_LOCKS": str(tmp_path)} | more
 
@@ -155,6 +157,17 @@ def test_under_slurm_nothing_is_leased(tmp_path):
     env = environment(locks, "1,2", SLURM_JOB_ID="17")
     assert ask(env, 2) == "leased 1 2 mask 1,2"
     assert not locks.exists()
+
+
+@pytest.mark.parametrize(
+    ("allocated", "answer"), [("1", "leased 1 mask 1"), ("0", "leased mask None"), (None, "leased mask None")]
+)
+def test_a_slurm_job_that_asked_with_gres_keeps_its_device(tmp_path, allocated, answer):
+    """Its profile says `gpu: 0` and `gres: gpu:1`, so Snakemake's count is 0; SLURM says what there is."""
+    more = {} if allocated is None else {"SLURM_GPUS_ON_NODE": allocated}
+    assert (
+        ask(environment(tmp_path / "locks", "1" if allocated == "1" else None, SLURM_JOB_ID="17", **more), 0) == answer
+    )
 
 
 def test_jobs_that_share_a_slurm_allocation_lease_within_it(tmp_path):
