@@ -29,9 +29,8 @@ rule embed_regions:
         model=subpath(input.model, parent=True),
     shell:
         "python -m workflow_scripts.embed_regions --model {params.model} --features {params.features}"
-        " --slides {input.slides} --pretrained {input.pretrained} --regions-output {output.regions}"
-        " --slides-output {output.slides}"
-        " --gpu {resources.gpu} --log {log}"
+        " --slides {input.slides} --pretrained {input.pretrained} --code {params.code}"
+        " --regions-output {output.regions} --slides-output {output.slides} --gpu {resources.gpu} --log {log}"
 
 
 # Embeds regions and slides without pretraining: patch features pooled, or colour.

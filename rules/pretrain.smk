@@ -67,7 +67,7 @@ checkpoint cluster_regions:
     shell:
         "python -m workflow_scripts.cluster_regions --config {params.cfg:q} --features {params.features}"
         " --slides {input.slides} --state {input.state} --round {wildcards.round} --threads {threads}"
-        " --previous {input.previous}"
+        " --previous {input.previous} --code {params.code}"
         " --prototypes {output.prototypes} --assignments {output.assignments} --gpu {resources.gpu} --log {log}"
 
 

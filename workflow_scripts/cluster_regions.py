@@ -8,6 +8,7 @@ from workflow_scripts.config import PretrainRun
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.feature_digest import kept_result
 from workflow_scripts.core.feature_store import add_feature_arguments
 from workflow_scripts.core.gpu import lease_devices
 from workflow_scripts.core.seeds import derive_seed
@@ -23,18 +24,6 @@ def hand_on(args: argparse.Namespace, meta: dict[str, Any]) -> None:
         write_table(target, read_table(source), schema, meta)
 
 
-def tell(facts: dict[str, Any]) -> None:
-    """Log what is stored with the tables."""
-    log.info(
-        "share of a slide's regions in its rarest prototype: %.3f at least, %.3f on average; %d prototypes without "
-        "regions; effective rank of the features %.1f",
-        *(facts[key] for key in ("smallest_share", "mean_smallest_share", "empty_prototypes", "feature_rank")),
-    )
-    if facts["agreement"] is not None:
-        end = "; converged, so the state is handed on from here" if facts["converged"] else ""
-        log.info("agreement with the clustering before (adjusted Rand index) %.4f%s", facts["agreement"], end)
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     parser.add_argument("--config", type=PretrainRun.model_validate_json, required=True, help="settings, JSON")
@@ -43,14 +32,19 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--round", type=int, required=True, help="number of the round, from 1")
     parser.add_argument("--previous", nargs="*", default=[], help="prototypes and assignments of the clustering before")
     parser.add_argument("--threads", type=int, default=1, help="slides clustered at once")
+    parser.add_argument("--code", default="", help="digest of the code, for keeping the result")
     parser.add_argument("--prototypes", required=True, help="output: prototypes.parquet")
     parser.add_argument("--assignments", required=True, help="output: assignments.parquet")
     args = parse_entry(parser, argv)
     cfg, settings = args.config, args.config.prototypes
     if args.previous and cfg.stop_agreement is not None and (meta := read_meta(args.previous[1])).get("converged"):
         return hand_on(args, meta)
+    outputs = [args.prototypes, args.assignments]
+    kept = kept_result(args, f"{args.round} {cfg.model_dump_json()}", [args.state, *args.previous], outputs)
+    if kept.take_back():
+        return
     lease_devices(args.gpu)
-    from workflow_scripts.slpd.agreement import clustering_facts
+    from workflow_scripts.slpd.agreement import clustering_facts, tell_facts
     from workflow_scripts.slpd.crops import centre_window, window_indices
     from workflow_scripts.slpd.health import check_features, effective_rank
     from workflow_scripts.slpd.prototypes import cluster_cohort, cluster_slides, owners
@@ -87,10 +81,11 @@ def main(argv: list[str] | None = None) -> None:
     before = read_prototypes(previous[0], previous[1], ids, store.region_ids) if previous else None
     facts = {"round": args.round, "handed_on": False, "feature_rank": effective_rank(features)}
     facts |= clustering_facts(owner, found, before, cfg.stop_agreement)
-    tell(facts)
+    tell_facts(facts)
     write_table(args.prototypes, prototype_table(found, ids, owner), schemas.PROTOTYPES, facts)
     rows = assignment_table(found, session.region_slides, store.region_ids)
     write_table(args.assignments, rows, schemas.ASSIGNMENTS, facts)
+    kept.keep()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import shutil
 
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.feature_digest import kept_result
 from workflow_scripts.core.files import whole_file
 from workflow_scripts.core.gpu import lease_devices
 from workflow_scripts.core.launch import run_workers
@@ -33,9 +34,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_entry(parser, argv)
     if args.tables and read_meta(args.tables[1]).get("converged"):
         return hand_on(args)
-    if run_workers("workflow_scripts.distill_round", argv, len(lease_devices(args.gpu))):
+    outputs = [args.state, args.metrics]
+    kept = kept_result(args, args.config.model_dump_json(), [args.start, *args.tables], outputs)
+    if kept.take_back() or run_workers("workflow_scripts.distill_round", argv, len(lease_devices(args.gpu))):
         return
-    from workflow_scripts.slpd.progress import ScratchState, fingerprint, save_training, train
+    from workflow_scripts.slpd.progress import ScratchState, save_training, train
     from workflow_scripts.slpd.prototypes import owners
     from workflow_scripts.slpd.round_tables import read_neighbours, read_prototypes
     from workflow_scripts.slpd.session import open_session
@@ -47,8 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     store, device = session.store, session.device
     start, _ = load_state(args.start, cfg, store.dim, device)
     until = start.epoch + cfg.epochs_per_round
-    inputs = [*session.sources, args.start, *args.tables]
-    scratch = ScratchState(args.scratch, fingerprint(args.code, cfg, inputs))
+    scratch = ScratchState(args.scratch, kept.made_of)
     state, rows = scratch.load(cfg, store.dim, device) or (start, [])
     targets = None
     if args.tables:
@@ -63,6 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     if session.workers.rank == 0:
         save_training(state, rows, args.state, args.metrics)
         scratch.clear()
+        kept.keep()
 
 
 if __name__ == "__main__":

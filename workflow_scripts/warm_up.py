@@ -1,6 +1,7 @@
 """Train student and teacher by self-distillation alone, before the first round."""
 
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.feature_digest import kept_result
 from workflow_scripts.core.gpu import lease_devices
 from workflow_scripts.core.launch import run_workers
 from workflow_scripts.slpd.arguments import add_training_arguments
@@ -10,9 +11,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     add_training_arguments(parser)
     args = parse_entry(parser, argv)
-    if run_workers("workflow_scripts.warm_up", argv, len(lease_devices(args.gpu))):
+    start = args.config.init
+    outputs = [args.state, args.metrics]
+    kept = kept_result(args, args.config.model_dump_json(), [start] if start else [], outputs)
+    if kept.take_back() or run_workers("workflow_scripts.warm_up", argv, len(lease_devices(args.gpu))):
         return
-    from workflow_scripts.slpd.progress import ScratchState, fingerprint, save_training, train
+    from workflow_scripts.slpd.progress import ScratchState, save_training, train
     from workflow_scripts.slpd.session import open_session
     from workflow_scripts.slpd.starting_point import load_start
     from workflow_scripts.slpd.state import new_state
@@ -20,12 +24,10 @@ def main(argv: list[str] | None = None) -> None:
 
     session = open_session(args, args.config.mask_glass)
     dim = session.store.dim
-    start = args.config.init
     fresh = new_state(args.config, dim, session.device)
     if start:
-        log.info(load_start(start, fresh.student, fresh.teacher))  # before its content is digested: it may be missing
-    sources = [*session.sources, start] if start else session.sources
-    scratch = ScratchState(args.scratch, fingerprint(args.code, args.config, sources))
+        log.info(load_start(start, fresh.student, fresh.teacher))
+    scratch = ScratchState(args.scratch, kept.made_of)
     state, rows = scratch.load(args.config, dim, session.device) or (fresh, [])
     session.require_same_step(state.step, args.scratch)
     trainer = Trainer(args.config, session.data, session.workers, args.micro_batch or None)
@@ -33,6 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     if session.workers.rank == 0:
         save_training(state, rows, args.state, args.metrics)
         scratch.clear()
+        kept.keep()
 
 
 if __name__ == "__main__":

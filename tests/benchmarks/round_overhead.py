@@ -3,7 +3,8 @@
 Runs warm_up for one epoch on the features of a finished cohort, then cluster_regions, assign_neighbours and
 distill_round (one epoch) a few times, each as a process of its own as the rules start it, and prints where the fastest
 took its time: starting Python, all imports, every function that the command's main calls, the rest of main, and the
-exit. Times are exclusive: an import within a function counts as an import. Nothing is written into the cohort's folder.
+exit. Times are exclusive: an import within a function counts as an import. Nothing is written into the cohort's folder
+but the digests of its features.
 
     python -m tests.benchmarks.round_overhead [--cohort results/demo] [--config config/config.yaml] [--imports]
 """

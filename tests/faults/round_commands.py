@@ -113,7 +113,8 @@ def command(rule: str, run: PretrainRun, cohort: Path, given: Path, folder: Path
     data, scratch, log = ["--features", f"{cohort}/features", *slides], folder / "scratch", folder / "logs" / "log"
     own, start = folder / rule, f"{given}/warm_up/{state}"
     trained = [own / state, own / "metrics.parquet"]
-    saved = ["--state", str(trained[0]), "--metrics", str(trained[1]), "--scratch", str(scratch), "--code", code]
+    named = ["--code", code]
+    saved = ["--state", str(trained[0]), "--metrics", str(trained[1]), "--scratch", str(scratch), *named]
     saved += ["--micro-batch", "0"]
     found = [f"{given}/cluster_regions/{tables[0]}", f"{given}/cluster_regions/{tables[1]}"]
     made = ["--prototypes", f"{own}/{tables[0]}", "--assignments", f"{own}/{tables[1]}"]
@@ -122,7 +123,7 @@ def command(rule: str, run: PretrainRun, cohort: Path, given: Path, folder: Path
         "warm_up": (run.warm_up_settings(), [*data, *saved], trained),
         "cluster_regions": (
             run.cluster_settings() | {"stop_agreement": None},
-            [*data, "--state", start, "--round", "01", "--threads", "2", "--previous", *made],
+            [*data, "--state", start, "--round", "01", "--threads", "2", "--previous", *named, *made],
             [own / tables[0], own / tables[1]],
         ),
         "assign_neighbours": (

@@ -97,8 +97,10 @@ class Outcome:
 
 
 def _files(folder: Path, todo: Command, *more: Path) -> list[str]:
-    """Files in `folder` that are neither outputs nor the log nor under `more`."""
-    found = [path for path in folder.rglob("*") if path.is_file() and path not in (*todo.outputs, todo.log)]
+    """Files in `folder` that are neither outputs, also by their second names, nor the log nor under `more`."""
+    own = [*todo.outputs, todo.log]
+    own += [path.parent / ".kept" / name for path in todo.outputs for name in (path.name, f"{path.stem}.json")]
+    found = [path for path in folder.rglob("*") if path.is_file() and path not in own]
     return [str(path.relative_to(folder)) for path in found if not any(path.is_relative_to(one) for one in more)]
 
 

@@ -33,7 +33,7 @@ __all__ = [  # the parts of core.feature_file that readers need, too
 ]
 
 
-def _in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     """`map` over files in as many threads as this process has cores, eight at most; order kept."""
     with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as pool:
         return list(pool.map(function, items))
@@ -95,7 +95,7 @@ class FeatureStore:
         def read(rows: TensorRows) -> np.ndarray:
             return from_column(read_table(rows.path, ["tissue"]), "tissue")
 
-        return np.concatenate(_in_threads(read, self.rows))
+        return np.concatenate(in_threads(read, self.rows))
 
     def read_into(self, tokens: np.ndarray, slides: range | None = None) -> None:
         """Read the tokens of consecutive slides, all by default, without another copy; slides in threads.
@@ -112,7 +112,7 @@ class FeatureStore:
             start = self.starts[number] - first
             self.rows[number].read_all(flat[start : start + self.counts[number]])
 
-        _in_threads(read, slides)
+        in_threads(read, slides)
 
     def pick(self, index: np.ndarray, tokens: np.ndarray) -> None:
         """Copy the tokens of the regions int64 `[B]` into `tokens`, float16 `[B, ...]`, from the mapped files."""
@@ -125,8 +125,12 @@ class FeatureStore:
             self.rows[number].read(row[place], [flat[i] for i in place])
 
 
-def _open(path: Path) -> tuple[list[str], np.ndarray, TensorRows]:
-    """Region ids, readable flags, and the tokens in their file."""
+def open_features(path: Path) -> tuple[list[str], np.ndarray, TensorRows]:
+    """Region ids of a slide, readable flags bool `[n, g, g]`, and the tokens in their file.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     try:
         with pq.ParquetFile(path) as file:
             small = file.read(["region_id", "read_ok"])
@@ -141,7 +145,7 @@ def load_features(folder: Path | str, slide_ids: list[str]) -> FeatureStore:
     Raises:
         UserError: a file cannot be read, no slide has a region, or slides differ in grid or width.
     """
-    opened = _in_threads(_open, [slide_file(folder, name) for name in slide_ids])
+    opened = in_threads(open_features, [slide_file(folder, name) for name in slide_ids])
     kept = [(name, *parts) for name, parts in zip(slide_ids, opened, strict=True) if parts[0]]
     if not kept:
         raise UserError(

@@ -5,6 +5,7 @@ read as well, a row group at a time, which is many times slower for rows picked 
 """
 
 import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,6 +99,19 @@ class TensorRows:
                     if not read:
                         raise OSError(f"{self.path} ends too early")
                     target = target[read:]
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """All rows in order, uint8 `[b * width]` a row group; as they are in the mapped file, where they can be."""
+        first = 0
+        for count in self.groups.tolist():
+            if self.offsets is None:
+                piece = np.empty((count, self.note.width), np.uint8)
+                self._decode(np.arange(first, first + count), piece)
+                yield piece.reshape(-1)
+            elif count:
+                start = int(self.offsets[first])
+                yield np.frombuffer(self._map, np.uint8, count * self.note.width, start)
+            first += count
 
     def expect(self, rows: np.ndarray) -> None:
         """Have the system read rows ahead that `read` is to copy soon; does not wait."""

@@ -1,9 +1,10 @@
-"""How much a clustering differs from the one before, and how evenly its prototypes are used. Numbers only."""
+"""How much a clustering differs from the one before, and how evenly its prototypes are used."""
 
 from typing import Any
 
 import numpy as np
 
+from workflow_scripts.core.entry import log
 from workflow_scripts.slpd.prototypes import SlidePrototypes
 
 
@@ -92,3 +93,15 @@ def clustering_facts(
     converged = stop is not None and agreement is not None and agreement >= stop
     usage = prototype_usage(owner, found.assignment, found.valid, found.vectors.shape[1])
     return {"agreement": agreement, "converged": converged, **usage}
+
+
+def tell_facts(facts: dict[str, Any]) -> None:
+    """Log what `clustering_facts` and the effective rank of the features say of a clustering."""
+    log.info(
+        "share of a slide's regions in its rarest prototype: %.3f at least, %.3f on average; %d prototypes without "
+        "regions; effective rank of the features %.1f",
+        *(facts[key] for key in ("smallest_share", "mean_smallest_share", "empty_prototypes", "feature_rank")),
+    )
+    if facts["agreement"] is not None:
+        end = "; converged, so the state is handed on from here" if facts["converged"] else ""
+        log.info("agreement with the clustering before (adjusted Rand index) %.4f%s", facts["agreement"], end)

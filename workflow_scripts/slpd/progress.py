@@ -1,10 +1,10 @@
 """Training with progress in the log and a resumable state in a scratch folder.
 
 The scratch state is no output of the rule, since Snakemake deletes the outputs of a job that dies. It is named by
-a fingerprint of everything the result depends on, so a changed setting, code or input never resumes stale state.
+a fingerprint (core.kept) of everything the result depends on, so a changed setting, code or input never resumes stale
+state.
 """
 
-import hashlib
 import shutil
 import time
 from collections.abc import Sequence
@@ -28,15 +28,6 @@ from workflow_scripts.slpd.trainer import COLUMNS, Step, Trainer
 _SAVE_EVERY_S = 30.0
 _SAVE_SHARE = 0.05  # of the time, at most, goes into saving
 _TELL_EVERY_S = 30.0
-
-
-def fingerprint(code: str, settings: PretrainRun, files: list[str]) -> str:
-    """Digest (16 hex digits) of code, settings and the content of input files."""
-    digest = hashlib.sha256(f"{code} {settings.model_dump_json()}".encode())
-    for name in files:
-        with Path(name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
 
 
 class ScratchState:

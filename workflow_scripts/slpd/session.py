@@ -2,7 +2,6 @@
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -15,13 +14,12 @@ from workflow_scripts.slpd.tokens import TokenData, open_tokens
 
 @dataclass(frozen=True)
 class Session:
-    """Device, fellow processes, ids and counts of regions, their tokens, and the files that say which these are."""
+    """Device, fellow processes, ids and counts of regions, and their tokens."""
 
     device: torch.device
     workers: Workers
     store: FeatureStore
     data: TokenData
-    sources: list[str]
 
     @property
     def region_slides(self) -> list[str]:
@@ -46,5 +44,4 @@ def open_session(args: argparse.Namespace, mask_glass: bool = False) -> Session:
         "%d slides, %d regions of %d x %d tokens of %d values, on %s",
         *(len(store.slide_ids), len(store.region_ids), store.grid, store.grid, store.dim, device),
     )
-    sources = [*args.slides, *sorted(map(str, Path(args.features).glob("shard_*.parquet")))]
-    return Session(device, workers, store, data, sources)
+    return Session(device, workers, store, data)

@@ -7,7 +7,7 @@ import torch
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_table
 from workflow_scripts.slpd import progress
-from workflow_scripts.slpd.progress import ScratchState, check_rows, duration, fingerprint, save_training, train
+from workflow_scripts.slpd.progress import ScratchState, check_rows, duration, save_training, train
 from workflow_scripts.slpd.state import load_state, new_state, state_tensors
 from workflow_scripts.slpd.trainer import COLUMNS, Trainer
 
@@ -62,18 +62,6 @@ def test_scratch_of_another_fingerprint_is_not_taken(tmp_path):
     scratch.clear()
     assert scratch.load(SETTINGS, cohort.DIM, cohort.CPU) is None
     scratch.clear()  # clearing twice is no error
-
-
-def test_fingerprint_changes_with_code_settings_and_content(tmp_path):
-    file, twin = tmp_path / "a", tmp_path / "b"
-    file.write_text("1")
-    twin.write_text("1")
-    base = fingerprint("code", SETTINGS, [str(file)])
-    assert base == fingerprint("code", SETTINGS, [str(twin)])  # the content counts, not the name
-    assert base != fingerprint("code2", SETTINGS, [str(file)])
-    assert base != fingerprint("code", plain.tiny_run(), [str(file)])
-    file.write_text("2")
-    assert base != fingerprint("code", SETTINGS, [str(file)])
 
 
 def test_outputs_of_a_training_job(tmp_path):

@@ -10,5 +10,5 @@ from . import cohort
 
 def test_slide_of_each_region():
     store = Namespace(slide_ids=["d", "a", "c", "b"], slide_index=cohort.SLIDE_INDEX)
-    session = Session(torch.device("cpu"), Workers(), store, cohort.tokens(), [])
+    session = Session(torch.device("cpu"), Workers(), store, cohort.tokens())
     assert session.region_slides == ["d"] * 3 + ["a"] * 3 + ["c"] * 2 + ["b"] * 3
