@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
         ]
     ).numpy()
     save_embeddings(
-        *(*outputs, vectors, store.slide_ids, store.counts, store.region_ids),
+        *(args.regions_output, args.slides_output, vectors, store.slide_ids, store.counts, store.region_ids),
         encoder.facts["pretrained_on"],
         seen=seen_facts(pretrained, store.slide_ids),
     )

@@ -39,7 +39,7 @@ def slide_features_digest(path: Path) -> str:
     digest.update(read_ok.tobytes())
     digest.update(from_column(read_table(path, ["tissue"]), "tissue").tobytes())
     for piece in rows.pieces():
-        digest.update(piece)
+        digest.update(piece.data)
     return digest.hexdigest()
 
 
