@@ -1,13 +1,15 @@
-"""The stages up to the features, submitted through a real SLURM with the profile that users get."""
+"""The workflow submitted through a real SLURM with the profile that users get: its features, then all of it."""
 
 import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,11 +17,13 @@ import pytest
 import tifffile
 import yaml
 
+from tests.faults.round_commands import content_of
 from tests.workflow.slurm_cluster import CannotRun, Cluster, toy_cluster
 from workflow_scripts.core.chunks import chunk_count, chunk_of
 from workflow_scripts.core.manifest import shard_of
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
+_PROFILE = _REPOSITORY / "profiles" / "slurm"
 _PX = 1200  # of a slide
 _MPP = 0.5  # um/px
 _SLIDES = ("s1", "s2", "s3")
@@ -80,18 +84,20 @@ def _write_cohort(folder: Path) -> None:
     (folder / "broken.yaml").write_text(yaml.safe_dump(config))
 
 
-def _snakemake(folder: Path, config: str, *options: str) -> subprocess.CompletedProcess:
-    """Run the target `features` in `folder` with the profile; the options shorten its waits for a small cluster."""
+def _snakemake(
+    folder: Path, config: str, *options: str, target: str = "features", profile: Path = _PROFILE, limit_s: float = 400
+) -> subprocess.CompletedProcess:
+    """Run a target in `folder` with the profile; the options shorten its waits for a small cluster."""
     env = {**os.environ, "SLPD_GPU_LOCKS": str(folder / "locks"), "XDG_CACHE_HOME": str(folder / "cache")}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     env.pop("CUDA_VISIBLE_DEVICES", None)
-    command = [sys.executable, "-m", "snakemake", "features", "--snakefile", str(_REPOSITORY / "Snakefile")]
+    command = [sys.executable, "-m", "snakemake", target, "--snakefile", str(_REPOSITORY / "Snakefile")]
     command += ["--directory", str(folder), "--configfile", str(folder / config)]
-    command += ["--workflow-profile", str(_REPOSITORY / "profiles" / "slurm")]
+    command += ["--workflow-profile", str(profile)]
     command += ["--slurm-status-command", "squeue", "--slurm-keep-successful-logs"]
     command += ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
     command += ["--latency-wait", "5", *options]
-    return subprocess.run(command, cwd=folder, env=env, text=True, capture_output=True, timeout=400)
+    return subprocess.run(command, cwd=folder, env=env, text=True, capture_output=True, timeout=limit_s)
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +189,7 @@ def test_a_second_run_submits_nothing(cluster: Cluster, run: tuple[Path, str]) -
 
 
 def test_a_failed_job_is_noticed_and_tried_again_with_more_memory(cluster: Cluster, run: tuple[Path, str]) -> None:
-    """Comes last: the cluster remembers its jobs."""
+    """Comes after those that look at all jobs of a rule: the cluster remembers them."""
     known = {job["JobId"] for job in cluster.jobs()}
     done = _snakemake(run[0], "broken.yaml", "--retries", "1")
     assert done.returncode == 1
@@ -191,3 +197,46 @@ def test_a_failed_job_is_noticed_and_tried_again_with_more_memory(cluster: Clust
     failed = [job for job in cluster.jobs() if job["JobId"] not in known]
     assert {job["JobState"] for job in failed} == {"FAILED"}
     assert sorted(job["MinMemoryNode"] for job in failed) == ["16000M"] * _SHARDS + ["32000M"] * _SHARDS
+
+
+def _results(project: Path) -> dict[str, Any]:
+    """Content of all that a project has made: tables, features, models; without what tells how fast it went."""
+    top = project / "results/tiny"
+    files = [file for file in top.rglob("*.*") if file.is_file() and not file.name.startswith("shard_")]
+    made = [file for file in files if not {"logs", "speed", ".kept"} & set(file.parts) and file.name[0] != "."]
+    return {str(file.relative_to(top)): content_of(file) for file in made if file.name != "report.html"}
+
+
+def _site_profile(folder: Path) -> Path:
+    """The profile as a site would edit it: slides in groups, and a rule that asks for its GPU with --gres."""
+    text = (_PROFILE / "profile.v9+.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"^# (groups|group-components): ", r"\1: ", text, flags=re.MULTILINE)
+    before, after = text.split("\n  distill_round:\n", 1)
+    rule, rest = after.split("\n\n", 1)
+    rule = re.sub(r"    gpu_model: .*", "    gpu: 0\n    gres: gpu:1", rule)
+    folder.mkdir()
+    (folder / "profile.v9+.yaml").write_text(f"{before}\n  distill_round:\n{rule}\n\n{rest}", encoding="utf-8")
+    return folder
+
+
+def test_all_of_it_from_slides_to_report_equals_the_local_run(
+    cluster: Cluster, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """With as many threads a job as the local run has cores, for sums of floats are dealt to threads."""
+    project = shutil.copytree(finished, tmp_path / "tiny", ignore=shutil.ignore_patterns("results", ".snakemake"))
+    wide = ("extract_features", "warm_up", "cluster_regions", "assign_neighbours", "distill_round", "embed_regions")
+    options = ["--jobs", "4", "--set-threads", *(f"{rule}=2" for rule in wide)]
+    profile = _site_profile(tmp_path / "profile")
+    done = _snakemake(project, "config/config.yaml", *options, target="all", profile=profile, limit_s=3000)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, f"{text[-6000:]}\n{cluster.logs()}"
+    assert (project / "results/tiny/report.html").stat().st_size > 100_000
+    local, here = _results(finished), _results(project)
+    assert len(local) > 60 and here.keys() == local.keys()
+    assert [name for name in local if here[name] != local[name]] == []
+    mine = [job for job in cluster.jobs() if job["WorkDir"] == str(project)]
+    with capsys.disabled():
+        print(f"\n{len(mine)} SLURM jobs, {len(local)} files equal the local run's")
+    gpus = {job["Comment"].partition("_wildcards")[0]: job.get("TresPerNode") or job.get("TresPerJob") for job in mine}
+    assert gpus["rule_distill_round"] == gpus["rule_warm_up"] == "gres:gpu:1"
+    assert {job["JobState"] for job in mine} == {"COMPLETED"}

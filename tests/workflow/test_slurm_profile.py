@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.workflow.slurm_table import PAGE, asked, with_table
 from tests.workflow.tiny import CONFIG, ROOT, changed, copy_slide, job_counts, make_project, snakemake, write_config
 
 PROFILE = (ROOT / "profiles/slurm/profile.v9+.yaml").read_text(encoding="utf-8")
@@ -71,3 +72,44 @@ def test_the_lines_for_heads_on_a_gpu_send_networks_alone_to_it(project: Path, t
     ]
     sent = {(re.search(r"cell=(\w+)", job)[1], re.search(r"slurm_partition=(\w+)", job)[1]) for job in jobs}
     assert sent == {("vectors", "cpu"), ("abmil", "gpu")}
+
+
+def _read_by_the_plugin() -> set[str]:
+    """Resources of a job that the executor's code looks at, beside those that Snakemake itself knows."""
+    folder = Path(pytest.importorskip("snakemake_executor_plugin_slurm").__file__).parent
+    text = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    return {"disk_mb"} | {name for pair in re.findall(r'resources\.(?:get\(\s*"(\w+)"|(\w+))', text) for name in pair}
+
+
+def _unknown(settings: dict) -> set[str]:
+    """Resources that a profile sets and nothing reads: SLURM would never hear of them."""
+    given = [settings["default-resources"], *settings["set-resources"].values()]
+    return {name for resources in given for name in resources} - _read_by_the_plugin()
+
+
+def test_every_resource_of_the_profile_is_one_that_the_executor_reads() -> None:
+    assert _unknown(SETTINGS) == set()
+    broken = yaml.safe_load(PROFILE.replace("    gpu_model: ?gpu_model", "    gpu_modle: ?gpu_model", 1))
+    assert _unknown(broken) == {"gpu_modle"}
+
+
+@pytest.mark.parametrize("line", ["keep-going: true", "slurm-status-command: squeue"])
+def test_a_misspelt_key_of_the_profile_is_refused(project: Path, tmp_path: Path, line: str) -> None:
+    """By Snakemake, which names it."""
+    wrong = line.replace("-", "_x-", 1)
+    status, output = _dry_run(project, tmp_path / "profile", f"{PROFILE}\n{wrong}\n")
+    assert status != 0 and wrong.partition(":")[0] in output, output[-2000:]
+
+
+def test_every_rule_that_asks_for_a_gpu_goes_to_the_partition_of_gpus() -> None:
+    on_gpu = {rule for rule, row in asked().items() if row.gpu == "1"}
+    assert {"warm_up", "extract_features", "cluster_test_regions"} <= on_gpu
+    assert on_gpu == {rule for rule, row in asked().items() if row.partition == "gpu_partition"}
+
+
+def test_the_page_for_sites_has_what_each_rule_asks_for() -> None:
+    """`python -m tests.workflow.slurm_table` brings it up to date."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert with_table(text) == text
+    named = re.findall(r"^(?:rule|checkpoint) (\w+):", "".join(f.read_text() for f in ROOT.glob("rules/*.smk")), re.M)
+    assert set(named) - set(asked()) == {"fetch_slide"}  # which runs where Snakemake does
