@@ -34,8 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_entry(parser, argv)
     if args.tables and read_meta(args.tables[1]).get("converged"):
         return hand_on(args)
-    outputs = [args.state, args.metrics]
-    kept = kept_result(args, args.config.model_dump_json(), [args.start, *args.tables], outputs)
+    kept = kept_result(args, args.config.model_dump_json(), [args.start, *args.tables], [args.state, args.metrics])
     if kept.take_back() or run_workers("workflow_scripts.distill_round", argv, len(lease_devices(args.gpu))):
         return
     from workflow_scripts.slpd.progress import ScratchState, save_training, train

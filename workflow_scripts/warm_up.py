@@ -12,8 +12,7 @@ def main(argv: list[str] | None = None) -> None:
     add_training_arguments(parser)
     args = parse_entry(parser, argv)
     start = args.config.init
-    outputs = [args.state, args.metrics]
-    kept = kept_result(args, args.config.model_dump_json(), [start] if start else [], outputs)
+    kept = kept_result(args, args.config.model_dump_json(), [start] if start else [], [args.state, args.metrics])
     if kept.take_back() or run_workers("workflow_scripts.warm_up", argv, len(lease_devices(args.gpu))):
         return
     from workflow_scripts.slpd.progress import ScratchState, save_training, train
