@@ -66,8 +66,9 @@ def inner_keys(one: Any, other: Any) -> list[str]:
 
 
 def tables_and_tensors(root: Path) -> set[Path]:
-    """Their files below a folder."""
-    return {file.relative_to(root) for kind in ("parquet", "safetensors") for file in root.rglob(f"*.{kind}")}
+    """Their files below a folder, but for the second names under which finished results are kept."""
+    names = {file.relative_to(root) for kind in ("parquet", "safetensors") for file in root.rglob(f"*.{kind}")}
+    return {name for name in names if ".kept" not in name.parts}
 
 
 def differences(before: Path, after: Path) -> Iterator[tuple[Path, str]]:
