@@ -6,10 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ import yaml
 
 from tests.faults.round_commands import content_of
 from tests.workflow.slurm_cluster import CannotRun, Cluster, toy_cluster
+from tests.workflow.tiny import CONFIG, changed, copy_project, write_config
 from workflow_scripts.core.chunks import chunk_count, chunk_of
 from workflow_scripts.core.manifest import shard_of
 
@@ -36,6 +38,14 @@ _RULES = {  # jobs of each rule
     "extract_features": _SHARDS,
     "summarise_cohort": 1,
 }
+
+
+class Call(NamedTuple):
+    """A command, where it is run, and its environment."""
+
+    command: list[str]
+    cwd: Path
+    env: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +94,8 @@ def _write_cohort(folder: Path) -> None:
     (folder / "broken.yaml").write_text(yaml.safe_dump(config))
 
 
-def _snakemake(
-    folder: Path, config: str, *options: str, target: str = "features", profile: Path = _PROFILE, limit_s: float = 400
-) -> subprocess.CompletedProcess:
-    """Run a target in `folder` with the profile; the options shorten its waits for a small cluster."""
+def _call(folder: Path, config: str, *options: str, target: str = "features", profile: Path = _PROFILE) -> Call:
+    """Snakemake on a target in `folder` with the profile; the options shorten its waits for a small cluster."""
     env = {**os.environ, "SLPD_GPU_LOCKS": str(folder / "locks"), "XDG_CACHE_HOME": str(folder / "cache")}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     env.pop("CUDA_VISIBLE_DEVICES", None)
@@ -96,8 +104,13 @@ def _snakemake(
     command += ["--workflow-profile", str(profile)]
     command += ["--slurm-status-command", "squeue", "--slurm-keep-successful-logs"]
     command += ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
-    command += ["--latency-wait", "5", *options]
-    return subprocess.run(command, cwd=folder, env=env, text=True, capture_output=True, timeout=limit_s)
+    return Call([*command, "--latency-wait", "5", *options], folder, env)
+
+
+def _snakemake(*args: Any, limit_s: float = 400, **more: Any) -> subprocess.CompletedProcess:
+    """Run `_call` to its end."""
+    call = _call(*args, **more)
+    return subprocess.run(call.command, cwd=call.cwd, env=call.env, text=True, capture_output=True, timeout=limit_s)
 
 
 @pytest.fixture(scope="module")
@@ -240,3 +253,43 @@ def test_all_of_it_from_slides_to_report_equals_the_local_run(
     gpus = {job["Comment"].partition("_wildcards")[0]: job.get("TresPerNode") or job.get("TresPerJob") for job in mine}
     assert gpus["rule_distill_round"] == gpus["rule_warm_up"] == "gres:gpu:1"
     assert {job["JobState"] for job in mine} == {"COMPLETED"}
+
+
+def _until(ready: Callable[[], Any], limit_s: float) -> Any:
+    """What `ready` gives as soon as that is true."""
+    end = time.monotonic() + limit_s
+    while not (found := ready()):
+        assert time.monotonic() < end, f"not within {limit_s:.0f} s"
+        time.sleep(0.5)
+    return found
+
+
+def test_a_training_that_is_preempted_goes_on_where_it_was(cluster: Cluster, finished: Path, tmp_path: Path) -> None:
+    """Requeued by SLURM while it trains, as a job of higher priority would have it; that the end is the same, other
+    tests show (tests/faults)."""
+    project = copy_project(finished, tmp_path / "tiny")
+    config = changed(CONFIG, "pretrain.runs", {"slpd": {}})
+    for key, value in {"rounds": 1, "epochs_per_round": 300, "schedule_epochs": 400, "optimiser.lr": 0.0001}.items():
+        config = changed(config, f"pretrain.defaults.{key}", value)
+    write_config(project, config)
+    place = "results/tiny/pretrain/slpd/round_01/state.safetensors"
+    log = project / "results/tiny/logs/pretrain/slpd/distill_01.log"
+    log.unlink()
+    call = _call(project, "config/config.yaml", "--slurm-requeue", target=place)
+    (project / place).unlink()
+    told = tmp_path / "told"
+    with told.open("w") as file:
+        run = subprocess.Popen(call.command, cwd=call.cwd, env=call.env, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        _until(lambda: run.poll() is not None or (log.exists() and "regions/s" in log.read_text()), 300)
+        assert run.poll() is None, told.read_text()[-3000:]
+        (job,) = [job for job in _jobs_of(cluster, "distill_round") if job["WorkDir"] == str(project)]
+        subprocess.run(["scontrol", "requeue", job["JobId"]], check=True)
+        _until(lambda: "the state is saved" in log.read_text(), 60)
+        _until(lambda: "resuming after step" in log.read_text(), 400)  # SLURM lets a requeued job wait for two minutes
+    finally:
+        subprocess.run(["scancel", "--full", "--user=root"], check=True)
+        run.kill()
+        run.wait()
+    (again,) = [each for each in cluster.jobs() if each["JobId"] == job["JobId"]]
+    assert again["Restarts"] == "1"
