@@ -264,6 +264,14 @@ def _until(ready: Callable[[], Any], limit_s: float) -> Any:
     return found
 
 
+def _text(file: Path) -> str:
+    """Text of a log, which Snakemake deletes as it starts the job."""
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return ""
+
+
 def test_a_training_that_is_preempted_goes_on_where_it_was(cluster: Cluster, finished: Path, tmp_path: Path) -> None:
     """Requeued by SLURM while it trains, as a job of higher priority would have it; that the end is the same, other
     tests show (tests/faults)."""
@@ -281,12 +289,12 @@ def test_a_training_that_is_preempted_goes_on_where_it_was(cluster: Cluster, fin
     with told.open("w") as file:
         run = subprocess.Popen(call.command, cwd=call.cwd, env=call.env, stdout=file, stderr=subprocess.STDOUT)
     try:
-        _until(lambda: run.poll() is not None or (log.exists() and "regions/s" in log.read_text()), 300)
+        _until(lambda: run.poll() is not None or "regions/s" in _text(log), 300)
         assert run.poll() is None, told.read_text()[-3000:]
         (job,) = [job for job in _jobs_of(cluster, "distill_round") if job["WorkDir"] == str(project)]
         subprocess.run(["scontrol", "requeue", job["JobId"]], check=True)
-        _until(lambda: "the state is saved" in log.read_text(), 60)
-        _until(lambda: "resuming after step" in log.read_text(), 400)  # SLURM lets a requeued job wait for two minutes
+        _until(lambda: "the state is saved" in _text(log), 60)
+        _until(lambda: "resuming after step" in _text(log), 400)  # SLURM lets a requeued job wait for two minutes
     finally:
         subprocess.run(["scancel", "--full", "--user=root"], check=True)
         run.kill()

@@ -29,8 +29,8 @@ _WIRING = {
     "and all after them",
     "tissue.masks": "segment_tissue of the slides whose mask comes, goes or changes",
     "features.encoder": "extract_features and all after it; import_features where source is set",
-    "features.shards": "extract_features, which encodes no slide again, and all after it, where what is trained, "
-    "clustered and embed_regions take back their last results",
+    "features.shards": "extract_features, which encodes no slide again, and all after it; pretraining takes its last "
+    "results back",
     "source.kind": "import_features and index_features in place of tile_regions and extract_features",
     f"{_RUN}.recluster_every": "distill_round of the rounds whose prototypes change",
     f"{_RUN}.rounds": "new rounds only",

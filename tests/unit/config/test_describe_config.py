@@ -212,7 +212,10 @@ def test_free_keys_rerun_nothing_and_no_other_key_does_so():
         ("tissue.mpp", "segment_tissue"),
         ("regions.grid", "tile_regions, extract_features, export_features; import_features where source is set"),
         ("features.batch_size", "nothing"),
-        ("features.shards", "extract_features, which encodes no slide again, and all after it, pretraining too"),
+        (
+            "features.shards",
+            "extract_features, which encodes no slide again, and all after it; pretraining takes its last results back",
+        ),
         ("features.encoder", "extract_features and all after it; import_features where source is set"),
         ("pretrain.defaults.loss.intra_weight", "distill_round"),
         ("pretrain.defaults.loss.teacher_temp", "warm_up, distill_round"),
