@@ -221,9 +221,8 @@ def _results(project: Path) -> dict[str, Any]:
 
 
 def _site_profile(folder: Path) -> Path:
-    """The profile as a site would edit it: slides in groups, and a rule that asks for its GPU with --gres."""
+    """The profile as a site would edit it: a rule asks for its GPU with --gres."""
     text = (_PROFILE / "profile.v9+.yaml").read_text(encoding="utf-8")
-    text = re.sub(r"^# (groups|group-components): ", r"\1: ", text, flags=re.MULTILINE)
     before, after = text.split("\n  distill_round:\n", 1)
     rule, rest = after.split("\n\n", 1)
     rule = re.sub(r"    gpu_model: .*", "    gpu: 0\n    gres: gpu:1", rule)
