@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from workflow_scripts.core.errors import UserError
 
@@ -80,7 +80,7 @@ class OwnFunction(NamedTuple):
             ) from error
         if not callable(function):
             raise UserError(f"{self.key} is {self.written}, but {self.module} has no function {self.function}")
-        return function
+        return cast(Callable[..., Any], function)
 
 
 def own_function(key: str, written: str) -> OwnFunction | None:
