@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         common_digest(settings, regions, args.code),
     )
     others = {row.slide_id for row in read_manifest(args.other_manifest)} if args.other_manifest else set()
-    for slide_id in remove_leftovers(jobs, folder, args.shard, settings.shards, others):
+    for slide_id in remove_leftovers(jobs, args.output, args.shard, settings.shards, others):
         log.info("slide %s has left the manifest; its features are removed", slide_id)
     lease_devices(args.gpu)
     from workflow_scripts.encoders.shard import ShardRun  # torch comes with it, after the lease

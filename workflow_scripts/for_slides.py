@@ -15,6 +15,7 @@ from workflow_scripts.core.claims import names_of_slides
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import read_manifest
+from workflow_scripts.core.slide_lists import remove_other_lists
 from workflow_scripts.core.slide_work import SlideWork, start_stage
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.core.worker import Died, Worker
@@ -83,8 +84,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--give-up-s", type=float, default=1800, help="seconds after which a slide is given up")
     parser.add_argument("--output", type=Path, required=True, help="table of the chunk's slides")
     args = parse_entry(parser, own)
+    jobs = plan_chunk(args, settings)
+    remove_other_lists(args.output, [job.slide_id for job in jobs])
     worker = Worker(start_stage, args.stage, args.code, args.log)
-    rows = run_chunk(plan_chunk(args, settings), worker, args.give_up_s)
+    rows = run_chunk(jobs, worker, args.give_up_s)
     worker.stop()
     write_table(args.output, rows, schemas.CHUNK, {"stage": args.stage})
 

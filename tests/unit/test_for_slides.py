@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import tifffile
 
+from workflow_scripts import segment_tissue
 from workflow_scripts.core.chunks import chunk_of
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.slide_work import SlideWork, start_stage
-from workflow_scripts.core.tables import read_meta, read_status, read_table
+from workflow_scripts.core.slide_work import SlideWork, make_slide, start_stage
+from workflow_scripts.core.tables import read_meta, read_status, read_table, write_table
 from workflow_scripts.core.worker import Worker
 from workflow_scripts.for_slides import main, run_chunk
+from workflow_scripts.tissue import files
 
 STAGES = {"check_slide": "check", "segment_tissue": "tissue", "tile_regions": "regions"}
 TISSUE = '{"min_area_um2": 1000, "min_hole_um2": 1000}'
@@ -87,15 +89,17 @@ def test_what_holds_is_kept_and_what_does_not_is_made_anew(cohort: Path) -> None
     run_all()
     everything = {"a", "b", "broken", "gone"}
     for stage, folder in STAGES.items():
-        assert made_anew(folder, stage) == set()
+        assert made_anew(folder, stage) == (
+            {"broken"} if stage == "check_slide" else set()
+        )  # that may be a disk's fault
         assert made_anew(folder, stage, code="another") == everything
     assert made_anew("check", "check_slide", settings='{"mpp_max": 4}') == everything
     assert made_anew("tissue", "segment_tissue", code="another") == set()  # the checks came out the same
     os.utime(cohort / "a.tif")
-    assert made_anew("check", "check_slide", settings='{"mpp_max": 4}') == set()
+    assert made_anew("check", "check_slide", settings='{"mpp_max": 4}') == {"broken"}
     write_slide(cohort / "a.tif", 100)
     before = read_table("results/c/check/a.parquet")
-    assert made_anew("check", "check_slide", settings='{"mpp_max": 4}') == {"a"}
+    assert made_anew("check", "check_slide", settings='{"mpp_max": 4}') == {"a", "broken"}
     assert read_table("results/c/check/a.parquet").equals(before)
     assert made_anew("tissue", "segment_tissue", code="another") == {"a"}  # whose pixels differ, if not its check
 
@@ -138,6 +142,48 @@ def test_a_file_that_is_gone_or_cut_is_made_anew(cohort: Path, harm: str) -> Non
     Path("results/c/check/a.parquet").unlink()
     with pytest.raises(UserError, match="delete the folder check/chunks and run again"):
         run("segment_tissue")
+
+
+def test_what_could_not_be_read_is_tried_again(cohort: Path) -> None:
+    """A disk or a share may have been the matter, which no digest tells."""
+    run_all()
+    table = read_table("results/c/tissue/a.parquet")
+    for reason in ("read_error", "changed_file"):
+        meta = read_meta("results/c/tissue/a.parquet")
+        meta["status"] |= {"status": "excluded", "reason": reason}
+        write_table("results/c/tissue/a.parquet", table.slice(0, 0), table.schema.remove_metadata(), meta)
+        assert made_anew("tissue", "segment_tissue") == {"a"}
+        assert read_status("results/c/tissue/a.parquet").ok
+
+
+def test_files_under_an_old_table_are_never_taken_for_what_it_says(
+    cohort: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job of other settings that dies after the pictures leaves no table that would vouch for them."""
+    run_all()
+    before = Path("results/c/tissue/a.geojson").read_bytes()
+    (job,) = jobs_of("segment_tissue", "a")
+    other = [part.replace('"min_area_um2": 1000', '"min_area_um2": 1001, "smooth_um": 0') for part in job.arguments]
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="full"):
+        patched.setattr(files, "write_table", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full", "t")))
+        make_slide(segment_tissue, job._replace(arguments=other), "")
+    assert not Path("results/c/tissue/a.parquet").exists()
+    make_slide(segment_tissue, job, "")
+    assert Path("results/c/tissue/a.geojson").read_bytes() == before
+
+
+def test_lists_of_another_number_of_chunks_go_where_their_slides_are_dealt_anew(cohort: Path) -> None:
+    """Else they would be right to their rule once their number comes back, and the slides of other settings."""
+    used = sorted({chunk_of(name, 4) for name in ("a", "b", "broken", "gone")})
+    for chunk in used:
+        run("check_slide", chunks=4, chunk=chunk)
+    folder = Path("results/c/check/chunks")
+    (folder / "apart.parquet").write_bytes(b"of no slide")
+    kept = run("check_slide", settings='{"mpp_max": 4}')
+    assert {file.name for file in folder.iterdir()} == {"0.parquet", "apart.parquet"} and len(used) > 1
+    for chunk in used:
+        rows = run("check_slide", chunks=4, chunk=chunk)
+        assert {row["made_of"] for row in rows}.isdisjoint(row["made_of"] for row in kept)
 
 
 def test_chunks_share_the_slides_among_them(cohort: Path) -> None:
@@ -186,11 +232,8 @@ def test_a_slide_that_crashes_its_reader_is_excluded_and_the_others_go_on(
     rows = {row["slide_id"]: row for row in run_chunk(jobs_of(stage, "a", "b"), worker, 60)}
     assert rows["a"]["reason"] == reason and "ended by signal SIGSEGV" in rows["a"]["detail"]
     assert rows["b"]["status"] == "ok"
-    file = f"results/c/{STAGES[stage]}/a.parquet"
-    assert read_status(file).reason == reason
-    before = Path(file).stat().st_mtime_ns
-    assert run_chunk(jobs_of(stage, "a"), Worker(start_stage, stage, "", None), 60)[0]["reason"] == reason
-    assert Path(file).stat().st_mtime_ns == before  # it would crash again
+    assert read_status(f"results/c/{STAGES[stage]}/a.parquet").reason == reason
+    assert run_chunk(jobs_of(stage, "a"), Worker(start_stage, stage, "", None), 60)[0]["reason"] == ""  # tried again
 
 
 def test_slides_that_are_killed_or_hang_are_named_and_the_others_are_done(cohort: Path) -> None:

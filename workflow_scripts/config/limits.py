@@ -1,9 +1,11 @@
-"""What of a configuration neither a shell's command line nor Snakemake's patterns of files can hold."""
+"""What of a configuration a shell's command line, Snakemake's patterns of files or Python cannot take."""
 
 from typing import Any
 
 from workflow_scripts.config import Config, stages
+from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.own_function import own_function
 
 _COMMAND_LINE = 128 * 1024 - 4096  # bytes: Linux's limit for a shell's command, less what else is on it
 # keys that name files and folders which become a rule's input
@@ -53,3 +55,16 @@ def require_no_braces(section: dict[str, Any], above: str = "") -> None:
                 f"{above}{key} is {value}, and a brace in a file's name is a wildcard to Snakemake; rename it, or give "
                 "a link without braces"
             )
+
+
+def require_own_functions(config: Config) -> None:
+    """Refuse functions of the user's own whose module is not where it is looked for.
+
+    Raises:
+        UserError: named by its key.
+    """
+    named = {"tissue.method": config.tissue.method}
+    if not config.source.kind and parse_model(config.features.model).kind == "plug_in":
+        named["features.model"] = config.features.model
+    for own in filter(None, (own_function(*item) for item in named.items())):
+        own.files()

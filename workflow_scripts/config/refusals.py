@@ -12,7 +12,7 @@ from typing import Protocol
 
 from workflow_scripts.config import Config, Features
 from workflow_scripts.config.encoders import ENCODERS
-from workflow_scripts.config.limits import require_no_braces, require_short_commands
+from workflow_scripts.config.limits import require_no_braces, require_own_functions, require_short_commands
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.config.timm_names import timm_names
 from workflow_scripts.config.written import require_writable
@@ -22,7 +22,6 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote, local_path, read_record
 from workflow_scripts.core.label_cells import require_distinct_names
 from workflow_scripts.core.manifest import SlideRow
-from workflow_scripts.core.own_function import own_function
 from workflow_scripts.core.series import slide_exists
 from workflow_scripts.core.task_splits import ToSplit, fewest_learnt, read_to_split, require_splits
 from workflow_scripts.core.text_tables import TABLE_SUFFIXES
@@ -76,7 +75,7 @@ def refuse(
     for manifest, cohort in ((config.cohort.manifest, rows), (config.cohort.test_manifest, [*tests])):
         if manifest and cohort:
             _files(config, manifest, cohort, source_files)
-    _own_functions(config)
+    require_own_functions(config)
     if not config.source.kind:
         _encoder(config)
         _weights(config, require_cached)
@@ -177,15 +176,6 @@ def _slide_files(config: Config, manifest: str, rows: list[SlideRow]) -> None:
             f"is {missing[0].path}, and cohort.max_failed_fraction ({most:g}) allows fewer; check its column path, the "
             "folder that the command is run in, and that the slides' disk is mounted"
         )
-
-
-def _own_functions(config: Config) -> None:
-    """Modules of the user's own that are not where they are looked for."""
-    named = {"tissue.method": config.tissue.method}
-    if not config.source.kind and parse_model(config.features.model).kind == "plug_in":
-        named["features.model"] = config.features.model
-    for own in filter(None, (own_function(*item) for item in named.items())):
-        own.files()
 
 
 def _encoder(config: Config) -> None:

@@ -85,7 +85,7 @@ def run_entry(main: Callable[[], None]) -> None:
         log.error("error: %s%s; %s and run the same command again", matter, where, mend)
     else:
         _leave()
-    sys.exit(1)
+    _leave(1)  # nor is a process that waits for a dead share
 
 
 def _leave(status: int = 0) -> None:

@@ -14,7 +14,7 @@ _NAMES = {
         *("file_name", "filename", "file"),
     ),
     "patient_id": ("patient_id", "patientid", "patient", "case_id", "caseid", "case_submitter_id"),
-    "mpp": ("mpp", "mpp_um_px", "mpp_um", "um_px", "um_per_px", "microns_per_pixel", "spacing_at_level_0", "spacing"),
+    "mpp": ("mpp", "mpp_um_px", "mpp_um", "um_px", "um_per_px", "microns_per_pixel", "spacing_at_level_0"),
     **{name: (name,) for name in ("mpp_x", "mpp_y", "size_bytes", "sha256")},
 }
 

@@ -6,6 +6,7 @@ kernel's: it goes with the process that holds it. A run takes it for itself alon
 it is free for another once the run and all its jobs have ended. A disk whose server knows no locks has none of it.
 """
 
+import contextlib
 import fcntl
 import os
 import time
@@ -37,10 +38,11 @@ def take(results: str) -> bool:
         return True
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = _open(file)
         _wait(handle)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()} {os.uname().nodename} {time.strftime('%Y-%m-%d %H:%M:%S')}".encode(), 0)
+        with contextlib.suppress(OSError):  # another user's file, who has not let others write
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()} {os.uname().nodename} {time.strftime('%Y-%m-%d %H:%M:%S')}".encode(), 0)
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(_at_work(results, file)) from None
@@ -48,6 +50,17 @@ def take(results: str) -> bool:
         return False
     _held[str(file)] = handle
     return True
+
+
+def _open(file: Path) -> int:
+    """The file of a lock, made for all users; that of another who allows reading alone can be locked as well."""
+    try:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        return os.open(file, os.O_RDONLY)
+    with contextlib.suppress(PermissionError):
+        os.fchmod(handle, 0o666)  # whatever the umask
+    return handle
 
 
 def _wait(handle: int) -> None:
@@ -66,7 +79,7 @@ def join() -> None:
     """Hold the lock of the run that has started this process as a job, until the process ends."""
     if JOIN in os.environ:
         try:
-            handle = os.open(os.environ[JOIN], os.O_RDWR)
+            handle = os.open(os.environ[JOIN], os.O_RDONLY)
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return  # the job's work does not hang on it

@@ -3,6 +3,7 @@
 Apart from `core.slide_stage`, for it imports commands by name, and what a command's digest counts is what it imports.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ from workflow_scripts.core.entry import start_log
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import read_record
 from workflow_scripts.core.slide_stage import Files, Stage
-from workflow_scripts.core.status import excluded
+from workflow_scripts.core.status import Reason, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table
 
 
@@ -50,21 +51,23 @@ def make_slide(stage: Stage, work: SlideWork, code: str) -> dict[str, Any]:
     args = stage.slide_parser().parse_args(work.arguments)
     files = stage.files(args)
     args.made_of = value_digest([code, work.arguments, _content(files)])
-    if not _holds(files.outputs, args.made_of):
+    if not _holds(files.outputs, args.made_of, stage.ENDED):
+        Path(files.outputs[-1]).unlink(missing_ok=True)  # it vouches for the others, which are about to be written over
         stage.run(args, excluded(work.slide_id, stage.ENDED, work.ended) if work.ended else None)
     status = read_status(files.outputs[-1])
     facts = {"status": status.status, "reason": status.reason, "detail": status.detail, "made_of": args.made_of}
     return {"slide_id": work.slide_id, **facts}
 
 
-def _holds(outputs: Sequence[str], made_of: str) -> bool:
-    """Whether all files are there, and made of this."""
+def _holds(outputs: Sequence[str], made_of: str, ended: Reason) -> bool:
+    """Whether all files are there, and made of this; what could not be read before is tried again, as it may pass."""
     if not all(Path(output).is_file() for output in outputs):
         return False
     try:
-        return bool(read_meta(outputs[-1]).get("made_of") == made_of)
+        found = read_meta(outputs[-1])
     except (OSError, pa.ArrowInvalid):
         return False
+    return found.get("made_of") == made_of and found["status"]["reason"] not in ("changed_file", ended)
 
 
 def _content(files: Files) -> list[Any]:
@@ -96,5 +99,9 @@ def _slide_content(path: str) -> Any:
 
 
 def _file_content(path: Path) -> Any:
-    """Of files that are not slides the time counts, too: a small change leaves the sampled pieces as they are."""
-    return [sampled_digest(path), path.stat().st_mtime_ns] if path.is_file() else None
+    """Source is read whole; of other files the time counts, too: a small change may lie between the sampled pieces."""
+    if not path.is_file():
+        return None
+    if path.suffix == ".py":
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return [sampled_digest(path), path.stat().st_mtime_ns]

@@ -8,6 +8,8 @@ from typing import Any
 
 from workflow_scripts.core.launch import end_with_parent
 
+_START_S = 600.0  # that are waited for an interpreter and its imports on a busy disk
+
 
 class Died(Exception):
     """The process came to an end while it did something.
@@ -26,6 +28,7 @@ def _serve(connection: Connection, start: Callable[..., Callable[[Any], Any]], a
     end_with_parent(signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process that waits for this one, too
     work = start(*args)
+    connection.send((None, None))
     while True:
         try:
             item = connection.recv()
@@ -64,18 +67,22 @@ class Worker:
                 be killed.
             Exception: what the function raised.
         """
-        connection = self._connection or self._launch()
-        connection.send(item)
-        if not connection.poll(seconds):
-            self.stop()
-            raise TimeoutError
         try:
-            result, error = connection.recv()
-        except EOFError:
+            connection = self._connection or self._launch()
+            connection.send(item)
+            result, error = self._answer(connection, seconds)
+        except (EOFError, ConnectionError):
             raise Died(self.stop()) from None
         if error is not None:
             raise error
         return result
+
+    def _answer(self, connection: Connection, seconds: float) -> tuple[Any, Exception | None]:
+        if not connection.poll(seconds):
+            self.stop()
+            raise TimeoutError
+        answer: tuple[Any, Exception | None] = connection.recv()
+        return answer
 
     def _launch(self) -> Connection:
         # a new interpreter: libraries that read slides have threads, which a copy of this process would lack
@@ -84,6 +91,7 @@ class Worker:
         self._process = context.Process(target=_serve, args=(theirs, self._start, self._args), daemon=True)
         self._process.start()
         theirs.close()
+        self._answer(self._connection, _START_S)  # that it has started, which is nothing's own time
         return self._connection
 
     def stop(self) -> int:

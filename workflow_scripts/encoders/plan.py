@@ -16,6 +16,7 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_file import slide_file
 from workflow_scripts.core.fetched import read_record
 from workflow_scripts.core.manifest import read_manifest, shard_of
+from workflow_scripts.core.slide_lists import remove_other_lists
 from workflow_scripts.core.status import SlideStatus, excluded
 from workflow_scripts.core.tables import read_meta, read_status, read_table
 from workflow_scripts.encoders.digests import file_digest
@@ -163,13 +164,15 @@ def plan_shard(
 
 
 def remove_leftovers(
-    jobs: list[SlideJob], features_folder: Path, shard: int, shards: int, kept: Collection[str] = ()
+    jobs: list[SlideJob], index: Path, shard: int, shards: int, kept: Collection[str] = ()
 ) -> list[str]:
     """Remove feature files of slides of this shard that are no longer in the manifest, and what a killed job left.
 
+    Indices of another number of shards that name its slides go, too (`core.slide_lists`).
+
     Args:
         jobs: of the shard's slides.
-        features_folder: `features/{encoder}`.
+        index: of the shard, which is to be written, in `features/{encoder}`.
         shard: which shard, from 0.
         shards: how many there are.
         kept: ids of slides of another manifest, whose files stay.
@@ -177,7 +180,8 @@ def remove_leftovers(
     Returns:
         Ids of the slides whose files were removed.
     """
-    wanted = {job.file.name for job in jobs}
+    remove_other_lists(index, [job.status.slide_id for job in jobs])
+    features_folder, wanted = index.parent, {job.file.name for job in jobs}
     removed = []
     for file in sorted((features_folder / "slides").glob("*.parquet")):
         slide_id = file.name.removesuffix(".parquet")

@@ -112,3 +112,25 @@ def test_a_lock_of_snakemakes_that_was_left_is_told_with_the_command(folder):
     (locks / "1.output.lock").write_text("results/mine2/check/a.parquet\nresults/mine/check/a.parquet\n")
     with pytest.raises(UserError, match=r"results/mine was killed .* with `snakemake --cores 2 --unlock`, then run"):
         require_unlocked(RESULTS, "snakemake --cores 2")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed")
+@pytest.mark.parametrize("mode", [0o666, 0o644])
+def test_another_users_run_is_told_of_too(start, folder, mode):
+    """Whose file it is, and what its umask made of it, changes nothing."""
+    first = start()
+    for place in (folder, *folder.parents):
+        if place.stat().st_uid == 0 and str(place).startswith("/tmp/"):
+            place.chmod(0o755)
+    if mode != 0o666:
+        lock_file(RESULTS).chmod(mode)
+    assert lock_file(RESULTS).stat().st_mode & 0o777 == mode
+    os.seteuid(65534)
+    try:
+        with pytest.raises(UserError, match="another run is at work"):
+            take(RESULTS)
+        first.kill()
+        first.wait()
+        assert take(RESULTS)
+    finally:
+        os.seteuid(0)

@@ -72,3 +72,22 @@ def test_errors_come_over_as_they_are(worker):
         worker.do("full", 60)
     assert (full.value.errno, full.value.filename) == (28, "file.parquet")
     assert worker.do("b", 60).endswith(" 1")
+
+
+def test_its_end_between_two_things_is_told_with_the_next(worker):
+    process = int(worker.do("a", 60).split()[1])
+    os.kill(process, signal.SIGKILL)
+    time.sleep(0.5)
+    with pytest.raises(Died, match="SIGKILL"):
+        worker.do("b", 60)
+    assert worker.do("c", 60).startswith("by ")
+
+
+def cannot_start() -> Callable[[str], str]:
+    os._exit(4)
+
+
+def test_one_that_cannot_start_is_told():
+    worker = Worker(cannot_start)
+    with pytest.raises(Died, match="exit status 4"):
+        worker.do("a", 60)
