@@ -63,6 +63,7 @@ rule regions:
 rule features:
     input:
         ALL_SLIDES,
+        ALL_SHARD_FILES,
 
 
 rule export:

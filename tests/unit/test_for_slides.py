@@ -140,7 +140,9 @@ def test_a_file_that_is_gone_or_cut_is_made_anew(cohort: Path, harm: str) -> Non
             file.write_bytes(file.read_bytes()[:100])
         assert made_anew("tissue", "segment_tissue") == {name[0]}
     Path("results/c/check/a.parquet").unlink()
-    with pytest.raises(UserError, match="delete the folder check/chunks and run again"):
+    with pytest.raises(
+        UserError, match="run the same command again, and if this comes back, delete the folder check/chunks before"
+    ):
         run("segment_tissue")
 
 

@@ -30,7 +30,7 @@ class Slides(Section):
     """Keep remote slides; false removes each after its features, and fetches it again only if it is needed again."""
     per_job: Count | None = None
     """Slides that one job checks, segments or tiles one after another, about; null takes 4 to 64, by the cohort."""
-    give_up_s: Positive = free(1800.0)
+    give_up_s: float = free(1800.0, gt=0, le=1_000_000)
     """Seconds after which such a job gives a slide up that does not answer, as on a dead share, and takes the next."""
 
 

@@ -58,7 +58,7 @@ def slide_digest(path: Path) -> str | None:
     folder.
     """
     path = Path(split_series(str(path))[0])
-    files = _slide_files(path) if path.exists() else []
+    files = [file for file in _slide_files(path) if file.is_file()] if path.exists() else []  # a pipe would never end
     digests = []
     for file in files:
         state = file.stat()

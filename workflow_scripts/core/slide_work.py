@@ -83,8 +83,10 @@ def _content(files: Files) -> list[Any]:
 
 def _read_whole(path: str) -> tuple[pa.Table, dict[str, Any]]:
     if not Path(path).is_file():
-        stage = Path(path).parent.name
-        raise UserError(f"{path} does not exist, though it was made; delete the folder {stage}/chunks and run again")
+        raise UserError(
+            f"{path} does not exist: the manifest has changed since this run was planned, or the file was deleted; run "
+            f"the same command again, and if this comes back, delete the folder {Path(path).parent.name}/chunks before"
+        )
     return read_table(path), {key: value for key, value in read_meta(path).items() if key != "made_of"}
 
 

@@ -38,7 +38,10 @@ def _serve(connection: Connection, start: Callable[..., Callable[[Any], Any]], a
             answer: tuple[Any, Exception | None] = (work(item), None)
         except Exception as error:
             answer = (None, error)
-        connection.send(answer)
+        try:
+            connection.send(answer)
+        except ConnectionError:  # it took too long, and nobody waits for it any more
+            return
 
 
 class Worker:

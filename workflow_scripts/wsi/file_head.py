@@ -16,7 +16,10 @@ def read_head(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read(1024)
     except OSError as error:
-        raise SlideError("unreadable_file", f"{path} cannot be read ({error.strerror})") from error
+        raise SlideError(
+            "unreadable_file",
+            f"{path} cannot be read ({error.strerror}); see to its permissions, `touch` it and run again",
+        ) from error
 
 
 def looks_like(head: bytes) -> str:

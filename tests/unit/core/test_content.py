@@ -69,3 +69,8 @@ def test_every_file_of_an_mrxs_counts(tmp_path, changed):
     assert slide_digest(tmp_path / "m.mrxs") == first
     _change(tmp_path / changed)
     assert slide_digest(tmp_path / "m.mrxs") != first
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.svs")
+    assert slide_digest(tmp_path / "pipe.svs") is None
