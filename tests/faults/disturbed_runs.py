@@ -25,6 +25,7 @@ RESULTS = "results/tiny"
 _LONGEST_S = 2.0  # from a job's start to the moment: what most of the jobs take
 _PATIENCE_S = 300.0  # beyond which a run counts as hanging
 _SETTINGS = {
+    "slides.per_job": 1,
     "pretrain.runs": {"slpd": {}, "dino": None},
     "pretrain.defaults.rounds": 1,
     "benchmark.heads": {"classification": ["knn"]},
@@ -73,7 +74,8 @@ def jobs_of(run: subprocess.Popen) -> dict[int, str]:
         except OSError:
             continue  # it has ended meanwhile
         if words[1:2] == [b"-m"] and words[2].startswith(b"workflow_scripts."):
-            found[int(folder.name)] = words[2].decode().removeprefix("workflow_scripts.")
+            command = words[2].decode().removeprefix("workflow_scripts.")
+            found[int(folder.name)] = words[3].decode() if command == "for_slides" else command
     return found
 
 

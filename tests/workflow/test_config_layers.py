@@ -54,7 +54,7 @@ def given_settings(output: str) -> dict[tuple[str, str], set[str]]:
     """Settings that a dry run prints, of all jobs of a rule, by the rule and the option that hands them over."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for line in re.findall(r"python -m workflow_scripts\.(.*)", output):
-        rule, *words = shlex.split(line)
+        rule, *words = shlex.split(line.removeprefix("for_slides "))
         for option, value in pairwise(words):
             if option == "--config" or option.endswith("-config"):
                 found[rule, option].add(value)

@@ -26,7 +26,6 @@ class Died(Exception):
 
 def _serve(connection: Connection, start: Callable[..., Callable[[Any], Any]], args: tuple[Any, ...]) -> None:
     end_with_parent(signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process that waits for this one, too
     work = start(*args)
     connection.send((None, None))
     while True:
@@ -92,7 +91,12 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._start, self._args), daemon=True)
-        self._process.start()
+        # Ctrl-C reaches the process that waits for this one, too, which ends it; it is never asked itself
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._answer(self._connection, _START_S)  # that it has started, which is nothing's own time
         return self._connection

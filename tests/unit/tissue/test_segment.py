@@ -43,7 +43,7 @@ def test_scores_against_their_definitions():
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_of_the_configuration_scores_colours(name):
     assert Tissue(method=name).method == name
-    method, rgb = find_method(name), _slide(np.zeros((6, 8), bool), noise=3)
+    method, rgb = find_method(name, 8.0), _slide(np.zeros((6, 8), bool), noise=3)
     assert method.FULL_SCALE > 0
     for width_px in (0.0, 3.0):
         found = method.score(rgb, width_px)
