@@ -3,6 +3,7 @@
 import multiprocessing
 import signal
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -91,7 +92,9 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._start, self._args), daemon=True)
-        # Ctrl-C reaches the process that waits for this one, too, which ends it; it is never asked itself
+        # Ctrl-C reaches the process that waits for this one, too, which ends it; it is never asked itself. Starting the
+        # tracker of multiprocessing lets the signal through again, so that it has to run before.
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()

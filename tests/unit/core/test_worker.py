@@ -25,6 +25,8 @@ def start(prefix: str) -> Callable[[str], str]:
             raise UserError("this cannot be")
         if item == "full":
             raise OSError(28, "No space left on device", "file.parquet")
+        if item == "blocked":
+            return str(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
         done.append(item)
         return f"{prefix} {os.getpid()} {len(done)}"
 
@@ -91,3 +93,9 @@ def test_one_that_cannot_start_is_told():
     worker = Worker(cannot_start)
     with pytest.raises(Died, match="exit status 4"):
         worker.do("a", 60)
+
+
+def test_ctrl_c_does_not_reach_it_from_its_very_start(worker):
+    """Else it ends in a traceback where it is still importing; and the process that waits for it is still reached."""
+    assert worker.do("blocked", 60) == "True"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
