@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from workflow_scripts import __version__, cli
+from workflow_scripts.core import entry
 from workflow_scripts.core.errors import UserError
 
 
@@ -42,7 +43,8 @@ def test_version(call, capsys):
 
 
 @pytest.mark.parametrize(("word", "near"), [("manifst", "did you mean manifest?"), ("xyz", "`slpd` lists them")])
-def test_an_unknown_command_is_one_sentence_with_the_nearest(call, word, near, caplog):
+def test_an_unknown_command_is_one_sentence_with_the_nearest(call, word, near, caplog, monkeypatch):
+    monkeypatch.setattr(entry, "_leave", sys.exit)  # which ends the process at once
     with pytest.raises(UserError, match=rf"slpd has no command {word}.*{near}"):
         cli.run_command(word)
     with pytest.raises(SystemExit) as ended:
