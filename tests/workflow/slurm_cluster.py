@@ -138,7 +138,7 @@ def _configure(folder: Path, cpus: int, memory_mb: int) -> None:
         "AccountingStorageType=accounting_storage/none",
         *("SelectType=select/cons_tres", "SelectTypeParameters=CR_Core_Memory", "SchedulerType=sched/backfill"),
         *("SchedulerParameters=sched_interval=1,bf_interval=1", "ReturnToService=2", "MailProg=/bin/true"),
-        *("GresTypes=gpu", "KillWait=2", "MinJobAge=300", "SlurmdParameters=config_overrides"),
+        *("GresTypes=gpu", "KillWait=2", "MinJobAge=3600", "SlurmdParameters=config_overrides"),
         *(
             f"NodeName=n{number} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs={cpus}"
             f" RealMemory={memory_mb} Gres=gpu:toy:2 State=UNKNOWN"
