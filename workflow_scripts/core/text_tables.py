@@ -90,12 +90,16 @@ def open_delimited(path: Path, where: str) -> tuple[str, str, int]:
     """Text of a table, its separator, and the place of its header, which Excel's hint of the separator may precede.
 
     Raises:
-        UserError: it is no text, or larger than 4 GiB.
+        UserError: it cannot be read, is no text, or is larger than 4 GiB.
     """
-    packed = zipfile.is_zipfile(path)
-    if not packed and path.stat().st_size > _LARGEST:
-        raise _too_large(where)
-    text = _decoded(_unzipped(path, where) if packed else path.read_bytes(), where)
+    try:
+        packed = zipfile.is_zipfile(path)
+        if not packed and path.stat().st_size > _LARGEST:
+            raise _too_large(where)
+        content = b"" if packed else path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{where} cannot be read ({error.strerror}); see to its path and permissions") from error
+    text = _decoded(_unzipped(path, where) if packed else content, where)
     hint = re.match(r"sep=(.)(\r\n?|\n)", text)
     if hint:
         return text, hint[1], hint.end()

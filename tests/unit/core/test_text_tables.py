@@ -1,5 +1,6 @@
 """Tables that users bring: each format gives the same text, and what cannot be read is told in one sentence."""
 
+import os
 import zipfile
 
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pytest
 
 from workflow_scripts.core import text_tables
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.text_tables import read_text_table
+from workflow_scripts.core.text_tables import open_delimited, read_text_table
 
 ROWS = [{"slide_id": "a", "grade": "01"}, {"slide_id": "b", "grade": ""}]
 
@@ -160,3 +161,18 @@ def test_a_name_that_leads_elsewhere_is_text(tmp_path):
     """What stands in a cell is compared, never opened."""
     table = read_text_table(_zip(tmp_path / "t.zip", "/etc/../x.csv", b"slide_id\n../../etc/passwd\n"), "table")
     assert table.rows == [{"slide_id": "../../etc/passwd"}]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed, for whom permissions count")
+def test_a_table_that_may_not_be_read_is_told(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("slide_id,path\na,a.svs\n")
+    file.chmod(0)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(UserError, match=r"t.csv cannot be read \(Permission denied\); see to its path"):
+            open_delimited(file, "t.csv")
+    finally:
+        os.seteuid(0)
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\)"):
+        open_delimited(tmp_path, "t.csv")
