@@ -205,13 +205,14 @@ def test_an_edited_plug_in_is_seen_and_a_touched_one_changes_nothing(finished: P
     package = project / "theirs"
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('planning must import no plug-in')\n")
-    (package / "inner.py").write_text("scale = 1\n")
+    source = "def make_encoder():\n    return None, {{}}\n\nscale = {scale}\n"
+    (package / "inner.py").write_text(source.format(scale=1))
     write_config(project, changed(CONFIG, "features.model", "theirs.inner:make_encoder"))
     snakemake(project, "--touch")
     assert planned(project) == {}
     (package / "inner.py").touch()
     assert planned(project) == {}
-    (package / "inner.py").write_text("scale = 2\n")
+    (package / "inner.py").write_text(source.format(scale=2))
     assert set(planned(project)) == {"extract_features"} | AFTER_FEATURES
 
 

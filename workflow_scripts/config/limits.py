@@ -67,4 +67,4 @@ def require_own_functions(config: Config) -> None:
     if not config.source.kind and parse_model(config.features.model).kind == "plug_in":
         named["features.model"] = config.features.model
     for own in filter(None, (own_function(*item) for item in named.items())):
-        own.files()
+        own.require()

@@ -3,6 +3,7 @@
 Finding its file imports nothing: its digest decides what is computed again. Standard library only.
 """
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -53,6 +54,24 @@ class OwnFunction(NamedTuple):
         file = Path(spec.origin)
         return sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
 
+    def require(self) -> None:
+        """Refuse what its source alone tells will not be found, without importing it.
+
+        Raises:
+            UserError: there is no such module, it is no Python, or it neither defines nor imports the function.
+        """
+        file = next((path for path in self.files() if path.name == "__init__.py"), self.files()[0])
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError) as error:
+            raise UserError(
+                f"{self.key} is {self.written}, but {file} is no Python that can be read ({error})"
+            ) from None
+        if not _names(tree) & {self.function, "*", "__getattr__"}:
+            raise UserError(
+                f"{self.key} is {self.written}, but {file} has no function {self.function}; correct the name"
+            )
+
     def digest(self) -> str:
         """SHA-256 of its source.
 
@@ -89,6 +108,19 @@ def own_function(key: str, written: str) -> OwnFunction | None:
         return None
     module, _, function = written.partition(":")
     return OwnFunction(key, module, function)
+
+
+def _names(tree: ast.Module) -> set[str]:
+    """Names that a module defines, assigns or imports anywhere, `*` among them."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
 
 
 @contextmanager

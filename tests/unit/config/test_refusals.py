@@ -102,8 +102,13 @@ def test_a_function_of_ones_own_must_be_where_it_is_looked_for(folder):
     for section, key in (("features", "model"), ("tissue", "method")):
         told = refusal(merge(GOOD, {section: {key: "my_functions:create"}}), cohort())
         assert f"{section}.{key} is my_functions:create, but there is no module my_functions" in told
-    (folder / "my_functions.py").touch()
-    refuse(load_config(merge(GOOD, {"features": {"model": "my_functions:create"}})), cohort())
+    file = folder / "my_functions.py"
+    for source, told in (("def make(): ...\n", "has no function create"), ("def create(:\n", "is no Python")):
+        file.write_text(source)
+        assert told in refusal(merge(GOOD, {"features": {"model": "my_functions:create"}}), cohort())
+    for source in ("def create(): ...\n", "create = print\n", "from os import path as create\n", "from os import *\n"):
+        file.write_text(source)
+        refuse(load_config(merge(GOOD, {"features": {"model": "my_functions:create"}})), cohort())
 
 
 @pytest.mark.parametrize("model", ["phikon", "hf-hub:owkin/phikon@main", "hf-hub:somebody/a-model"])
