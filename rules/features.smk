@@ -24,6 +24,7 @@ rule extract_features:
         # cannot change a result, so not a param
         batch_size=CFG.features.batch_size or 0,
         keep_fetched=int(CFG.slides.keep_fetched),
+        give_up_s=str(CFG.slides.give_up_s),
         manifest=MANIFEST,
         other_manifest=TEST_MANIFEST or "",
     params:
@@ -40,7 +41,8 @@ rule extract_features:
         " --shard {wildcards.shard} --code {params.code}"
         " --check-folder {params.check_folder} --regions-folder {params.region_folder}"
         " --output {output.index} --batch-size {resources.batch_size} --gpu {resources.gpu}"
-        " --readers {threads} --keep-fetched {resources.keep_fetched} --cohort {params.cohort} --log {log}"
+        " --readers {threads} --keep-fetched {resources.keep_fetched} --cohort {params.cohort}"
+        " --give-up-s {resources.give_up_s} --log {log}"
 
 
 # Writes the patch features of all usable slides in the layouts of other tools.

@@ -20,6 +20,7 @@ use rule extract_features as extract_test_features with:
         runtime=720,
         batch_size=CFG.features.batch_size or 0,
         keep_fetched=int(CFG.slides.keep_fetched),
+        give_up_s=str(CFG.slides.give_up_s),
         manifest=TEST_MANIFEST,
         other_manifest=MANIFEST,
 

@@ -39,9 +39,7 @@ def _build(settings: Features, regions: Regions, granted: int) -> "Encoder":
 def _arguments(argv: list[str] | None) -> Namespace:
     parser = entry_parser(__doc__)
     parser.add_argument("--config", type=Features.model_validate_json, required=True, help="JSON: section features")
-    parser.add_argument(
-        "--regions-config", type=Regions.model_validate_json, required=True, help="JSON: section regions"
-    )
+    parser.add_argument("--regions-config", type=Regions.model_validate_json, required=True, help="JSON: regions")
     parser.add_argument("--manifest", type=Path, required=True, help="slides.csv")
     parser.add_argument("--other-manifest", nargs="?", help="of another cohort, whose features are beside and stay")
     parser.add_argument("--shard", type=int, required=True, help="which shard, from 0")
@@ -52,6 +50,7 @@ def _arguments(argv: list[str] | None) -> Namespace:
     parser.add_argument("--batch-size", type=int, default=0, help="patches encoded at once; 0 chooses")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 runs on the CPU")
     parser.add_argument("--readers", type=int, default=2, help="regions read at once, ahead of the encoder")
+    parser.add_argument("--give-up-s", type=float, default=1800, help="seconds after which a slide is given up")
     parser.add_argument("--keep-fetched", type=int, default=1, help="0 removes the remote slides that were fetched")
     parser.add_argument("--cohort", default="", help="name of the cohort, whose fetched slides alone are removed")
     args = parse_entry(parser, argv)
@@ -84,6 +83,7 @@ def main(argv: list[str] | None = None) -> None:
         ),
         batch_size=args.batch_size or None,
         threads=max(1, args.readers),
+        give_up_s=args.give_up_s,
     )
     rows = run.run(jobs)
     meta = {"encoder": settings.model_dump(mode="json"), "regions": regions.model_dump(mode="json"), "code": args.code}

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+import threading
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -100,7 +101,10 @@ class Cohort:
         return self.features / f"slides/{slide_id}.parquet"
 
     def times(self):
-        return {slide_id: self.file(slide_id).stat().st_mtime_ns for slide_id in self.rows}
+        return self.times_of(*self.rows)
+
+    def times_of(self, *slide_ids):
+        return {slide_id: self.file(slide_id).stat().st_mtime_ns for slide_id in slide_ids}
 
 
 def _pixels(seed, width=SIDE * 2, height=SIDE):
@@ -275,6 +279,31 @@ def test_a_slide_that_was_once_unreadable_is_tried_again(cohort, monkeypatch):
         load_features(cohort.features, ["b"]).tokens[0, 0, 0], _token(_patch(_pixels(1), 20, 0)), atol=4e-3, rtol=4e-3
     )
     assert cohort.times()["x"] == times["x"]  # excluded before: there is nothing to try
+
+
+def test_a_slide_that_does_not_answer_is_named_and_the_others_are_done(cohort, monkeypatch):
+    cohort.add("dead", _pixels(4), [(0, 0), (SIDE, 0)], np.ones((2, 2, 2)))
+    cohort.add("z", _pixels(2), [(0, 0)], [np.ones((2, 2))])
+    cohort.rows = {slide_id: cohort.rows[slide_id] for slide_id in ("a", "dead", "b", "z")}
+    answer, opened = threading.Event(), region_reader.open_slide
+
+    def on_a_share(path):
+        if "dead" in str(path):
+            answer.wait()
+        return opened(path)
+
+    with monkeypatch.context() as broken, pytest.raises(UserError) as told:
+        broken.setattr(region_reader, "open_slide", on_a_share)
+        cohort.run(more=["--give-up-s", "2"])
+    answer.set()
+    assert (
+        "1 of 4 slides of this shard have not answered for 2 s (slides.give_up_s), the others are done: dead; "
+        in str(told.value)
+    )
+    times = cohort.times_of("a", "b", "z")
+    assert not cohort.file("dead").exists()
+    assert [row["status"] for row in cohort.run()] == ["ok"] * 4
+    assert cohort.times_of("a", "b", "z") == times, "what was done is kept"
 
 
 def _damaged_slide(cohort, slide_id):

@@ -31,7 +31,7 @@ class Slides(Section):
     per_job: Count | None = None
     """Slides that one job checks, segments or tiles one after another, about; null takes 4 to 64, by the cohort."""
     give_up_s: float = free(1800.0, gt=0, le=1_000_000)
-    """Seconds after which such a job gives a slide up that does not answer, as on a dead share, and takes the next."""
+    """Seconds after which such a job, or one of features, gives up a slide that does not answer, and takes the next."""
 
 
 # CLAM's presets (https://github.com/mahmoodlab/CLAM, presets/*.csv and the defaults of create_patches_fp.py): sthresh,

@@ -23,6 +23,14 @@ class Source(NamedTuple, Generic[_Item, _Result]):
     items: Iterable[_Item]
 
 
+class NoAnswer(Exception):
+    """A reader has not answered in time, as on a dead share."""
+
+
+# Sources of which a thread reads that may never come back; closing one, as forgetting it would, could end the process.
+_LOST: list["_Opened"] = []
+
+
 class _Opened(Generic[_Item, _Result]):
     def __init__(self, source: Source[_Item, _Result]) -> None:
         self.stack = ExitStack()
@@ -32,6 +40,7 @@ class _Opened(Generic[_Item, _Result]):
         self.futures: deque[Future[_Result]] = deque()
 
     def close(self) -> None:
+        """Close the source, once nobody reads it any more."""
         wait([future for future in self.futures if not future.cancel()])  # they still use the slide
         self.stack.close()
 
@@ -46,17 +55,21 @@ class ReadAhead(Generic[_Item, _Result]):
         sources: taken one after the other, when their turn comes.
         threads: calls at once.
         ahead: results kept beyond those being read; memory holds `threads + ahead` results at most.
+        give_up_s: seconds after which a result that is waited for is given up.
 
     Attributes:
         waited_s: time that `results` has waited for a result, seconds.
     """
 
-    def __init__(self, sources: Iterable[Source[_Item, _Result]], threads: int, ahead: int = 2) -> None:
+    def __init__(
+        self, sources: Iterable[Source[_Item, _Result]], threads: int, ahead: int = 2, give_up_s: float | None = None
+    ) -> None:
         self._sources = iter(sources)
-        self._limit = threads + ahead
+        self._limit, self._give_up_s = threads + ahead, give_up_s
         self._pool = ThreadPoolExecutor(threads)
         self._opened: deque[_Opened[_Item, _Result]] = deque()  # the first is the one whose results are taken
         self._under_way = 0
+        self._lost = False
         self.waited_s = 0.0
 
     def __enter__(self) -> "ReadAhead[_Item, _Result]":
@@ -64,6 +77,9 @@ class ReadAhead(Generic[_Item, _Result]):
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._lost:
+            _LOST.extend(self._opened)
+            return
         while self._opened:
             self._opened.popleft().close()
         self._pool.shutdown(wait=True)
@@ -88,6 +104,7 @@ class ReadAhead(Generic[_Item, _Result]):
 
         Raises:
             IndexError: there is no further source.
+            NoAnswer: a result did not come in time; nothing more can be had from this object.
             Exception: what reading an item raised, in its turn.
         """
         self._top_up()
@@ -97,11 +114,15 @@ class ReadAhead(Generic[_Item, _Result]):
                 begun = time.monotonic()
                 future = source.futures.popleft()
                 self._under_way -= 1
+                if not wait([future], self._give_up_s).done:
+                    self._lost = True
+                    raise NoAnswer
                 result = future.result()
                 self.waited_s += time.monotonic() - begun
                 self._top_up()
                 yield result
         finally:
-            self._opened.popleft()
-            self._under_way -= len(source.futures)
-            source.close()
+            if not self._lost:
+                self._opened.popleft()
+                self._under_way -= len(source.futures)
+                source.close()

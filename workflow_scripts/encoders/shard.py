@@ -21,7 +21,7 @@ from workflow_scripts.core.tables import read_meta, status_meta, table_writer
 from workflow_scripts.encoders.device import choose_batch_size, compiled, out_of_memory_told
 from workflow_scripts.encoders.encode import exact_arithmetic, white_token
 from workflow_scripts.encoders.plan import SlideJob
-from workflow_scripts.encoders.read_ahead import ReadAhead, Source
+from workflow_scripts.encoders.read_ahead import NoAnswer, ReadAhead, Source
 from workflow_scripts.encoders.region import Region
 from workflow_scripts.encoders.registry import Encoder
 from workflow_scripts.encoders.slide_features import Counts, ReadPixels, ReadRegion, SlideExtraction, read_patches
@@ -65,6 +65,7 @@ class ShardRun:
             its pixels and readable flags; the function is called from several threads and raises `SlideError`.
         batch_size: patches encoded at once; None chooses, see `device.choose_batch_size`.
         threads: regions read at once at most.
+        give_up_s: seconds after which a slide is given up of which a region does not come; None waits for ever.
     """
 
     features: Features
@@ -73,6 +74,7 @@ class ShardRun:
     open_pixels: Callable[[dict[str, Any]], AbstractContextManager[ReadPixels]]
     batch_size: int | None
     threads: int
+    give_up_s: float | None = None
 
     @cached_property
     def _ready(self) -> tuple[Encoder, int]:
@@ -188,37 +190,57 @@ class ShardRun:
         """Compute what is not up to date; rows of `core.schemas.FEATURE_INDEX`, one a job, in their order.
 
         Raises:
-            UserError: the encoder cannot be built or used, or regions have another grid.
+            UserError: the encoder cannot be built or used, or regions have another grid; slides did not answer, and the
+                others are done.
         """
         glass = self.features.encode_glass
         stale = {job.status.slide_id: job.patches_to_encode(glass) for job in jobs if not (job.up_to_date or job.kept)}
         self._announce(jobs, stale)
         todo = [job for job in jobs if job.status.slide_id in stale]
-        sources = (self._source(job) for job in todo if job.status.ok)
+        lost = []
         with exact_arithmetic(), out_of_memory_told():
             if todo:
                 _ = self._glass  # builds the encoder, which is no part of the first slide's time
             # a bar on a terminal, none in a log (disable=None)
-            with (
-                ReadAhead(sources, self._readers() if todo else 1) as reading,
-                tqdm(total=sum(stale.values()), unit="patch", disable=None, leave=False) as bar,
-            ):
-                progress = _Progress(sum(stale.values()))
-                for number, job in enumerate(todo, 1):
-                    counts = self._write(job, reading)
-                    bar.update(stale[job.status.slide_id])
-                    progress.tell(number, len(todo), job, counts, stale[job.status.slide_id])
+            with tqdm(total=sum(stale.values()), unit="patch", disable=None, leave=False) as bar:
+                progress = _Progress(stale, bar)
+                while todo:
+                    done = self._write_until_lost(todo, progress)
+                    lost += [job.status.slide_id for job in todo[done : done + 1]]
+                    todo = todo[done + 1 :]
+        if lost:
+            raise UserError(
+                f"{len(lost)} of {len(jobs)} slides of this shard have not answered for {self.give_up_s:g} s "
+                f"(slides.give_up_s), the others are done: {', '.join(lost)}; see that their files can be read, or "
+                "take their rows out, and run the same again"
+            )
         return [self._index_row(job) for job in jobs]
+
+    def _write_until_lost(self, todo: list[SlideJob], progress: "_Progress") -> int:
+        """Write slides, up to one that does not answer; how many were written."""
+        sources = (self._source(job) for job in todo if job.status.ok)
+        with ReadAhead(sources, self._readers(), give_up_s=self.give_up_s) as reading:
+            for number, job in enumerate(todo):
+                try:
+                    counts = self._write(job, reading)
+                except NoAnswer:
+                    log.error("slide %s has not answered for %g s", job.status.slide_id, self.give_up_s)
+                    return number
+                progress.tell(job, counts)
+        return len(todo)
 
 
 class _Progress:
-    """A line a slide, with the time that is left."""
+    """A bar, and a line a slide with the time that is left."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.begun = total, 0, time.monotonic()
+    def __init__(self, patches: dict[str, int], bar: tqdm) -> None:
+        self.patches, self.bar, self.begun = patches, bar, time.monotonic()
+        self.total, self.done, self.slides = sum(patches.values()), 0, 0
 
-    def tell(self, number: int, of: int, job: SlideJob, counts: Counts, patches: int) -> None:
-        self.done += patches
+    def tell(self, job: SlideJob, counts: Counts) -> None:
+        patches = self.patches[job.status.slide_id]
+        self.bar.update(patches)
+        self.done, self.slides = self.done + patches, self.slides + 1
         left_s = (self.total - self.done) * (time.monotonic() - self.begun) / max(self.done, 1)
         speed, work = read_speed(job.file), "nothing to encode"
         if counts.encoded and speed["patches_per_s"]:
@@ -226,5 +248,6 @@ class _Progress:
             work = f"{counts.encoded} patches, {rate:.0f} patches/s, {waits:.0%} of the time spent waiting for pixels"
         log.info(
             "slide %d/%d %s: %d regions, %s, ETA %s",
-            *(number, of, job.status.slide_id, counts.regions, work, timedelta(seconds=round(left_s))),
+            *(self.slides, len(self.patches), job.status.slide_id, counts.regions, work),
+            timedelta(seconds=round(left_s)),
         )

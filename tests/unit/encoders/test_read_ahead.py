@@ -1,5 +1,6 @@
 """Reading ahead over several slides: order, bounds, errors and what is closed when."""
 
+import gc
 import random
 import threading
 import time
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from workflow_scripts.core.status import SlideError
-from workflow_scripts.encoders.read_ahead import ReadAhead, Source
+from workflow_scripts.encoders.read_ahead import NoAnswer, ReadAhead, Source
 
 
 class Slide:
@@ -125,3 +126,16 @@ def test_waiting_is_measured():
     with ReadAhead([slide.source()], threads=1, ahead=0) as reading:
         list(reading.results())
     assert reading.waited_s > 0.1
+
+
+def test_one_that_does_not_answer_is_given_up_and_never_closed():
+    answer = threading.Event()
+    dead, other = Slide(range(9), lambda item: answer.wait() if item == 1 else item), Slide([5])
+    with ReadAhead([dead.source(), other.source()], threads=2, give_up_s=0.2) as reading:
+        results = reading.results()
+        assert next(results) == 0
+        with pytest.raises(NoAnswer):
+            next(results)
+    gc.collect()
+    assert dead.open and not dead.closed, "a thread still reads it"
+    answer.set()
