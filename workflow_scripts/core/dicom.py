@@ -35,6 +35,8 @@ def read_series(path: Path | str) -> Series | None:
     Elements are read as PS3.5 7.1 of the standard lays them out, those of sequences passed over.
     """
     try:
+        if not Path(path).is_file():  # a pipe would never end
+            return None
         with Path(path).open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError:

@@ -1,9 +1,16 @@
-"""What the first bytes of a file tell about it."""
+"""What a file is by its kind and its first bytes."""
+
+import os
 
 from workflow_scripts.core.status import SlideError
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PLAIN_IMAGES = (*TIFF, b"\x89PNG", b"\xff\xd8\xff")
+
+
+def is_pipe(path: str | os.PathLike[str]) -> bool:
+    """Whether it is a pipe, a socket or a device, of which reading may never end; a folder or a broken link is none."""
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
 def read_head(path: str) -> bytes:

@@ -6,6 +6,7 @@ may be decoded at once. It returns a `backend.Backend`, raises `NotMine` where t
 """
 
 import os
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from workflow_scripts.core.dicom import slides_of_folder
 from workflow_scripts.core.series import split_series
 from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.backend import Backend, NotMine
-from workflow_scripts.wsi.file_head import TIFF, looks_like, read_head
+from workflow_scripts.wsi.file_head import TIFF, is_pipe, looks_like, read_head
 
 # Readers in the order in which they are tried, with the suffixes by which their slides are found in a folder; which
 # reader opens a file is told by its content. OpenSlide is the reader of record.
@@ -46,6 +47,22 @@ def _file_of(path: str) -> str:
     return path
 
 
+def _refuse_pipes(path: str, head: bytes) -> None:
+    """A slide of many files that OpenSlide looks for by itself: all of its folder, of which none may be a pipe."""
+    if path.lower().endswith(".mrxs"):
+        folder = path[: -len(".mrxs")]
+    elif head[128:132] == b"DICM":
+        folder = os.path.dirname(path) or "."
+    else:
+        return
+    with os.scandir(folder) if os.path.isdir(folder) else nullcontext(()) as entries:
+        pipes = sorted(entry.path for entry in entries if is_pipe(entry))
+    if pipes:
+        raise SlideError(
+            "unreadable_file", f"{pipes[0]}, of the slide {path}, is a pipe or device and no file; remove it"
+        )
+
+
 def open_backend(path: str, threads: int = 1) -> Backend:
     """Open a slide by the first reader that takes it.
 
@@ -63,6 +80,7 @@ def open_backend(path: str, threads: int = 1) -> Backend:
         raise SlideError(
             "unreadable_file", f"{file}#{number} names an image of a file, which only TIFF has; take #{number} away"
         )
+    _refuse_pipes(path, head)
     refusals = []
     # OpenSlide takes the first image, whichever is asked for
     for name in READERS if number is None else ("plain_image",):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from workflow_scripts.core.dicom import Series, read_series
+from workflow_scripts.wsi.file_head import is_pipe
 from workflow_scripts.wsi.readers import READERS
 from workflow_scripts.wsi.slide_names import is_dicom_name
 
@@ -47,7 +48,7 @@ class Found(NamedTuple):
 
 
 def find_slides(folder: Path | str) -> Found:
-    """Slides under a folder with all folders in it; hidden files and folders are passed over.
+    """Slides under a folder with all folders in it; what is hidden, and pipes and devices, are passed over.
 
     A slide of several files is counted once: an MRXS by its .mrxs (its folder of the same name is not searched), a VMS
     by its .vms (the JPEGs beside it are its tiles), a DICOM series by its first file, with or without an ending. Each
@@ -88,7 +89,7 @@ def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
                 folders.clear()
                 continue
             seen.add((state.st_dev, state.st_ino))
-            names = sorted(name for name in names if not name.startswith("."))
+            names = sorted(name for name in names if not name.startswith(".") and not is_pipe(Path(where, name)))
             companions = {Path(name).stem for name in names if name.lower().endswith(".mrxs")}
             open_ = sorted(name for name in folders if not name.startswith(".") and name not in companions)
             starts += [Path(where, name) for name in open_ if os.path.islink(os.path.join(where, name))]

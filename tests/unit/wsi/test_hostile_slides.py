@@ -1,5 +1,6 @@
 """Files that are made to harm whoever opens them cost a sentence: entities, loops, sizes beyond sense."""
 
+import os
 import struct
 import zlib
 
@@ -10,8 +11,10 @@ import tifffile
 from tests.unit.wsi.tiffs import texture
 from workflow_scripts.check_slide import check
 from workflow_scripts.config import Slides
+from workflow_scripts.core.status import SlideError
 from workflow_scripts.wsi.ome_xml import ome_images
 from workflow_scripts.wsi.slide import open_slide
+from workflow_scripts.wsi.slide_files import find_slides
 
 PIXELS = texture(200, 144)
 IMAGE = '<Image Name="{}"><Pixels SizeX="200" SizeY="144" PhysicalSizeX="0.5" PhysicalSizeY="0.5"/></Image>'
@@ -85,3 +88,19 @@ def test_what_is_no_slide_is_not_opened_as_one(tmp_path, content):
     (tmp_path / "s.svs").write_bytes(content * 100)
     for path in (tmp_path / "s.svs", f"{tmp_path / 's.svs'}#2"):
         assert check("s", str(path), 0.5, Slides())["reason"] == "unreadable_file"
+
+
+def test_a_pipe_among_the_files_of_a_slide_is_not_waited_for(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a.mrxs").touch()
+    os.mkfifo(tmp_path / "a/Slidedat.ini")
+    with pytest.raises(SlideError, match=r"a/Slidedat\.ini, of the slide .*a\.mrxs, is a pipe or device and no file"):
+        open_slide(tmp_path / "a.mrxs")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/1.dcm").write_bytes(bytes(128) + b"DICM" + bytes(64))
+    os.mkfifo(tmp_path / "d/2.dcm")
+    for path in ("d", "d/1.dcm"):
+        with pytest.raises(SlideError, match=r"d/2\.dcm, of the slide .* is a pipe"):
+            open_slide(tmp_path / path)
+    os.mkfifo(tmp_path / "e.svs")
+    assert find_slides(tmp_path).slides == [tmp_path / "a.mrxs", tmp_path / "d/1.dcm"]
