@@ -56,8 +56,9 @@ def require_colours(path: str, page: "TiffPage") -> None:
         raise _grey(f"{page.dtype} with the axes {page.axes} {page.shape}")
     samples, space = _samples(page), page.photometric
     eight = page.dtype == np.uint8 and page.bitspersample == 8
+    sixteen = page.dtype == np.uint16 and page.bitspersample == 16
     known = {
-        **dict.fromkeys((*GREY, RGB), samples in (3, 4) and (eight or page.dtype == np.uint16)),
+        **dict.fromkeys((*GREY, RGB), samples in (3, 4) and (eight or sixteen)),
         PALETTE: samples == 1 and eight and page.colormap is not None,
         CMYK: samples == 4 and eight and page.compression not in _JPEG_KINDS,
         YCBCR: samples in (3, 4) and eight and (page.compression in _JPEG_KINDS or _is_whole(page)),
@@ -66,7 +67,9 @@ def require_colours(path: str, page: "TiffPage") -> None:
     planes = page.axes == "SYX" and space != RGB
     if planes or not known.get(space, False):
         colours = _NAMES.get(space, f"TIFF's photometric {int(space)}")
-        raise _other_colours(path, f"{colours} ({page.dtype}, {samples} samples{' in planes' * planes})")
+        raise _other_colours(
+            path, f"{colours} ({page.dtype}, {samples} samples of {page.bitspersample} bits{' in planes' * planes})"
+        )
 
 
 def require_mode(path: str, mode: str) -> None:

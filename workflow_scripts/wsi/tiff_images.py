@@ -74,8 +74,11 @@ def find_slide(file: "TiffFile", path: str, number: int | None = None) -> SlideI
     Raises:
         SlideError: `unreadable_file`: it holds several slides, images of one size without a meaning, or no image of
             that number.
+        ValueError: it holds no image at all.
     """
     images = _images(file)
+    if not images:
+        raise ValueError("no image is found in it")
     if number is not None:
         return _numbered(images, number, path)
     named = [image for image in images if not any(map(_BESIDE.fullmatch, _WORD.findall(image.name)))] or images

@@ -108,7 +108,7 @@ def test_grey_is_not_brightfield_in_tiles_as_in_strips(tmp_path, layout, dtype):
 
 _INKS = RNG.integers(0, 256, (144, 200, 6), dtype=np.uint8)
 _OTHERS = {
-    "six inks": (_INKS, "CMYK (uint8, 6 samples)", {"photometric": "separated"}),
+    "six inks": (_INKS, "CMYK (uint8, 6 samples of 8 bits)", {"photometric": "separated"}),
     "CMYK of 16 bits": (_INKS[..., :4].astype(np.uint16) * 257, "CMYK (uint16", {"photometric": "separated"}),
     "floating point": (np.float32(PIXELS / 255), "RGB (float32", {"photometric": "rgb"}),
     "signed": (PIXELS.astype(np.int16), "RGB (int16", {"photometric": "rgb"}),  # libtiff takes it for unsigned
@@ -126,6 +126,13 @@ def test_other_colours_are_refused_by_their_name_in_tiles_as_in_strips(tmp_path,
     with pytest.raises(SlideError, match=re.escape(words)) as caught:
         open_slide(path)
     assert caught.value.reason == "unreadable_file" and "8-bit RGB" in caught.value.detail
+
+
+@pytest.mark.parametrize("layout", ["tiles", "strips"])
+def test_samples_of_12_bits_are_refused_by_their_number(tmp_path, layout):
+    path = _write(tmp_path / "s.tif", PIXELS.astype(np.uint16) * 16, layout, photometric="rgb", bitspersample=12)
+    with pytest.raises(SlideError, match="3 samples of 12 bits"):
+        open_slide(path)
 
 
 @pytest.mark.parametrize("layout", ["tiles", "strips"])
