@@ -3,6 +3,7 @@
 import multiprocessing
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
@@ -28,20 +29,15 @@ class Died(Exception):
 def _serve(connection: Connection, start: Callable[..., Callable[[Any], Any]], args: tuple[Any, ...]) -> None:
     end_with_parent(signal.SIGKILL)
     work = start(*args)
-    connection.send((None, None))
-    while True:
-        try:
+    with suppress(EOFError, ConnectionError):  # the other process has ended, or waits no more
+        connection.send((None, None))
+        while True:
             item = connection.recv()
-        except EOFError:
-            return
-        try:
-            answer: tuple[Any, Exception | None] = (work(item), None)
-        except Exception as error:
-            answer = (None, error)
-        try:
+            try:
+                answer: tuple[Any, Exception | None] = (work(item), None)
+            except Exception as error:
+                answer = (None, error)
             connection.send(answer)
-        except ConnectionError:  # it took too long, and nobody waits for it any more
-            return
 
 
 class Worker:

@@ -1,5 +1,6 @@
 """A process that does one thing after another: what ends it, or never comes back, costs that one thing."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from workflow_scripts.core import worker as worker_module
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.worker import Died, Worker
 
@@ -99,3 +101,13 @@ def test_ctrl_c_does_not_reach_it_from_its_very_start(worker):
     """Else it ends in a traceback where it is still importing; and the process that waits for it is still reached."""
     assert worker.do("blocked", 60) == "True"
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_one_that_nobody_waits_for_any_more_ends_without_a_word(capfd):
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=worker_module._serve, args=(theirs, start, ("by",)))
+    ours.close()
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0 and capfd.readouterr().err == ""
