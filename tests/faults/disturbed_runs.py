@@ -152,7 +152,8 @@ def _told_wrongly(kind: str, text: str, jobs: dict[int, str]) -> Iterator[str]:
     """Tracebacks of jobs, of which Ctrl-C and a full disk are to have none."""
     if kind == INTERRUPT and "Traceback" in text:
         yield f"{kind}: a traceback, {sorted(set(jobs.values()))} at work: {text[text.index('Traceback') :][:1500]}"
-    if kind == FULL and "workflow_scripts/" in text.partition("Traceback")[2]:
+    # Snakemake may have one of its own, for it writes to that disk, too, and its words hold a job's command
+    if kind == FULL and re.search(r'^ *File ".*/workflow_scripts/', text.partition("Traceback")[2], re.MULTILINE):
         yield f"{kind}: a job's traceback: {text[text.index('Traceback') :][:1500]}"
 
 
