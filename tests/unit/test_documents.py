@@ -61,12 +61,13 @@ def missing_files(name: str) -> list[str]:
     """Files and folders named by a document that are neither in the tree nor in the package.
 
     A word counts as a path where its first part is a folder of the tree, of the package, or beside the document; or
-    where it is the name of a Python file. Patterns ({slide}, <name>, *) and what a run makes (results/) do not count.
+    where it is the name of a Python file. Patterns ({slide}, <name>, *) and what a run makes (results/,
+    .snakemake/) do not count.
     """
     homes = [ROOT, PACKAGE, (ROOT / name).parent]
     missing = []
     for word in in_backticks(read(name)):
-        if re.search(r"[{}<>*\s:]|^/", word) or word.startswith(("results/", "resources/")):
+        if re.search(r"[{}<>*\s:]|^/", word) or word.startswith(("results/", "resources/", ".snakemake/")):
             continue
         first, slash, _ = word.partition("/")
         if slash and any((home / first).is_dir() for home in homes):
