@@ -23,6 +23,7 @@ from workflow_scripts.core.fetched import is_remote, local_path, read_record
 from workflow_scripts.core.label_cells import require_distinct_names
 from workflow_scripts.core.manifest import SlideRow
 from workflow_scripts.core.series import slide_exists
+from workflow_scripts.core.shares import require_answers
 from workflow_scripts.core.task_splits import ToSplit, fewest_learnt, read_to_split, require_splits
 from workflow_scripts.core.text_tables import TABLE_SUFFIXES
 
@@ -70,6 +71,7 @@ def refuse(
     require_short_commands(config)
     require_no_braces(config.model_dump())
     require_writable(config, any(config.demo.makes(row.path) for row in [*rows, *tests]))
+    require_answers((row.path for row in [*rows, *tests]), _manifests(config))
     _repeats(config, [*rows, *tests])
     notes = _labels(config, rows, tests)
     for manifest, cohort in ((config.cohort.manifest, rows), (config.cohort.test_manifest, [*tests])):
@@ -86,9 +88,13 @@ def refuse(
     return notes
 
 
+def _manifests(config: Config) -> str:
+    return " and ".join(filter(None, (config.cohort.manifest, config.cohort.test_manifest)))
+
+
 def _repeats(config: Config, rows: list[SlideRow]) -> None:
     """A slide in two rows, or a patient in two spellings, is learnt from and tested; `?` is nobody's name."""
-    manifest = " and ".join(filter(None, (config.cohort.manifest, config.cohort.test_manifest)))
+    manifest = _manifests(config)
     named = {row.patient_id for row in rows if row.patient_id != row.slide_id}
     doubtful = sorted(name for name in named if looks_missing(name) and not name.isdecimal())
     if doubtful:
