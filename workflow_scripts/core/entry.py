@@ -9,7 +9,9 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
+from workflow_scripts import interrupted, note_interrupts
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.launch import is_worker
 from workflow_scripts.core.run_lock import join
@@ -68,27 +70,39 @@ def start_log(file: Path | None, append: bool = False) -> None:
 
 def run_entry(main: Callable[[], None]) -> None:
     """Run a command's `main`; what a user can mend ends in one sentence and exit status 1, Ctrl-C in a line and 130."""
+    note_interrupts()
     try:
         main()
-    except UserError as error:
-        log.error("error: %s", error)
     except KeyboardInterrupt:
-        log.error("interrupted; run the same command again to go on")
-        _leave(128 + signal.SIGINT)  # threads that still read or compute are not waited for
-    except BrokenPipeError:  # whoever reads what is printed has had enough: `slpd keys | head`
+        _leave_interrupted()
+    except Exception as error:
+        if interrupted():
+            _leave_interrupted()
+        _tell(error)
+        _leave(1)  # nor is a process that waits for a dead share
+    _leave()
+
+
+def _tell(error: Exception) -> None:
+    """Tell what a user can mend in one sentence; what else there is goes on its way."""
+    if isinstance(error, BrokenPipeError):  # whoever reads what is printed has had enough: `slpd keys | head`
         os._exit(0)
-    except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        where = f" while writing {error.filename}" if error.filename else ""
-        matter, mend = _NO_SPACE[error.errno]
-        log.error("error: %s%s; %s and run the same command again", matter, where, mend)
-    else:
-        _leave()
-    _leave(1)  # nor is a process that waits for a dead share
+    if isinstance(error, UserError):
+        log.error("error: %s", error)
+        return
+    if not isinstance(error, OSError) or error.errno not in _NO_SPACE:
+        raise error
+    where = f" while writing {error.filename}" if error.filename else ""
+    matter, mend = _NO_SPACE[error.errno]
+    log.error("error: %s%s; %s and run the same command again", matter, where, mend)
 
 
-def _leave(status: int = 0) -> None:
+def _leave_interrupted() -> NoReturn:
+    log.error("interrupted; run the same command again to go on")
+    _leave(128 + signal.SIGINT)  # threads that still read or compute are not waited for
+
+
+def _leave(status: int = 0) -> NoReturn:
     """End the process at once, with what was written flushed: taking torch down in good order costs a second."""
     logging.shutdown()
     with contextlib.suppress(BrokenPipeError):

@@ -1,4 +1,3 @@
-import signal
 import subprocess
 import sys
 import textwrap
@@ -86,15 +85,36 @@ def test_an_interrupt_is_one_line_and_130_and_nothing_half_written_stays(tmp_pat
     assert [file.name for file in tmp_path.iterdir()] == ["x.log"]
 
 
+_INTERRUPT = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+_CUT_OFF = f"""
+try:
+    {_INTERRUPT}
+except KeyboardInterrupt as error:  # as modules written in C do
+    raise ImportError("another could not be imported") from error
+"""
+
+
+@pytest.mark.parametrize("body", [_INTERRUPT, _CUT_OFF], ids=["plain", "import"])
 @pytest.mark.parametrize("how", ["command", "library"])
-def test_an_interrupt_of_a_command_that_is_still_importing_is_one_line(how, tmp_path):
+def test_an_interrupt_of_a_command_that_is_still_importing_is_one_line(how, body, tmp_path):
     """The package as it is, with a module that interrupts itself; in another's program nothing is changed."""
     package = tmp_path / "workflow_scripts"
     package.mkdir()
     (package / "__init__.py").write_text((ROOT / "workflow_scripts/__init__.py").read_text())
-    (package / "x.py").write_text("raise KeyboardInterrupt")
-    call = ["-m", "workflow_scripts.x"] if how == "command" else ["-c", "import workflow_scripts.x"]
-    done = subprocess.run([sys.executable, *call], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == -signal.SIGINT
-    assert ("Traceback" in done.stderr) == (how == "library")
-    assert (done.stderr == "interrupted; run the same command again to go on\n") == (how == "command")
+    (package / "x.py").write_text(body)
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    module = "import sys, runpy; sys.argv[0] = '-m'; runpy.run_module('workflow_scripts.x', run_name='__main__')"
+    call = start + (module if how == "command" else "import workflow_scripts.x")
+    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, cwd=tmp_path, check=False)
+    if how == "command":
+        assert (done.returncode, done.stderr) == (130, "interrupted; run the same command again to go on\n")
+    else:
+        assert "Traceback" in done.stderr and "interrupted;" not in done.stderr
+
+
+def test_an_interrupt_that_cuts_an_import_off_is_one_line():
+    start = "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    body = start + "from workflow_scripts import note_interrupts\nnote_interrupts()" + _CUT_OFF
+    done = run(body)
+    assert done.returncode == 130
+    assert done.stderr.count("\n") == 1 and " interrupted; run the same command again" in done.stderr
