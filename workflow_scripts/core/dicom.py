@@ -29,6 +29,11 @@ class Series(NamedTuple):
     beside: bool = False
 
 
+def is_dicom_name(path: Path) -> bool:
+    """Whether a file may be of DICOM by its name: .dcm, no ending, or numbers with dots (a UID)."""
+    return path.suffix.lower() in (".dcm", "") or path.suffix[1:].isdigit()
+
+
 def read_series(path: Path | str) -> Series | None:
     """Series of a file by its first 256 KiB; None where it is no DICOM file, or none of explicit little endian.
 

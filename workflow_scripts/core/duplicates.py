@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from workflow_scripts.core.dicom import read_series
+from workflow_scripts.core.dicom import is_dicom_name, read_series
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import is_remote
 from workflow_scripts.core.manifest import SlideRow
@@ -99,13 +99,8 @@ def _known_by(row: SlideRow) -> _Known | None:
         heads = (read_series(file) for file in sorted(path.iterdir()) if file.is_file())
         series = next((head for head in heads if head is not None and head.whole_slide and not head.beside), None)
     else:
-        series = read_series(path) if _may_be_dicom(path) else None
+        series = read_series(path) if is_dicom_name(path) else None
     return _Known(row, path, state, series.uid if series else "", number)
-
-
-def _may_be_dicom(path: Path) -> bool:
-    """Whether a file may be of DICOM by its name: .dcm, no ending, or numbers with dots (a UID)."""
-    return path.suffix.lower() in (".dcm", "") or path.suffix[1:].isdigit()
 
 
 def _pieces(one: _Known) -> Hashable:

@@ -1,6 +1,7 @@
 """What a file is by its kind and its first bytes."""
 
 import os
+import stat
 
 from workflow_scripts.core.status import SlideError
 
@@ -10,7 +11,11 @@ PLAIN_IMAGES = (*TIFF, b"\x89PNG", b"\xff\xd8\xff")
 
 def is_pipe(path: str | os.PathLike[str]) -> bool:
     """Whether it is a pipe, a socket or a device, of which reading may never end; a folder or a broken link is none."""
-    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def read_head(path: str) -> bytes:

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from workflow_scripts.core.dicom import Series, read_series
+from workflow_scripts.core.dicom import Series, is_dicom_name, read_series
 from workflow_scripts.wsi.file_head import is_pipe
 from workflow_scripts.wsi.readers import READERS
-from workflow_scripts.wsi.slide_names import is_dicom_name
 
 SUFFIXES = frozenset(" ".join(READERS.values()).split())
 # formats of slides that no reader here opens, files that are packed, and downloads that were cut off

@@ -4,16 +4,12 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from workflow_scripts.core.dicom import is_dicom_name
 from workflow_scripts.core.manifest import id_of_path
 
 # TCGA: project, site and participant; CPTAC: collection and case
 _PATIENT = re.compile(r"^(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}|C3[LN]-\d{5})(?![A-Z0-9])", re.IGNORECASE)
 _TCGA_SAMPLE = re.compile(r"^TCGA-\w{2}-\w{4}-(\d{2})[A-Z](?:-\d{2})?(?:-([A-Z]{2})\w?)?", re.IGNORECASE)
-
-
-def is_dicom_name(path: Path) -> bool:
-    """Whether a file may be of DICOM by its name: .dcm, no ending, or numbers with dots (a UID)."""
-    return path.suffix.lower() in (".dcm", "") or path.suffix[1:].isdigit()
 
 
 def _names(paths: list[Path]) -> list[str]:
