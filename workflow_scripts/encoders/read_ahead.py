@@ -39,9 +39,14 @@ class _Opened(Generic[_Item, _Result]):
         self.all_taken = False
         self.futures: deque[Future[_Result]] = deque()
 
-    def close(self) -> None:
-        """Close the source, once nobody reads it any more."""
-        wait([future for future in self.futures if not future.cancel()])  # they still use the slide
+    def close(self, give_up_s: float | None) -> None:
+        """Close the source, once nobody reads it any more.
+
+        Raises:
+            NoAnswer: somebody still does.
+        """
+        if wait([future for future in self.futures if not future.cancel()], give_up_s).not_done:
+            raise NoAnswer
         self.stack.close()
 
 
@@ -75,14 +80,25 @@ class ReadAhead(Generic[_Item, _Result]):
     def __enter__(self) -> "ReadAhead[_Item, _Result]":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._lost:
+        if self._lost or error is KeyboardInterrupt:  # which ends the process, and waits for nobody
             _LOST.extend(self._opened)
             return
         while self._opened:
-            self._opened.popleft().close()
+            self._close_first()
         self._pool.shutdown(wait=True)
+
+    def _close_first(self) -> None:
+        """Close the source whose results are taken; where that does not end, it stays as it is."""
+        source = self._opened[0]
+        self._under_way -= len(source.futures)
+        try:
+            source.close(self._give_up_s)
+        except BaseException:  # NoAnswer, or Ctrl-C while it is waited for
+            self._lost = True
+            raise
+        self._opened.popleft()
 
     def _top_up(self) -> None:
         while self._under_way < self._limit:
@@ -104,7 +120,8 @@ class ReadAhead(Generic[_Item, _Result]):
 
         Raises:
             IndexError: there is no further source.
-            NoAnswer: a result did not come in time; nothing more can be had from this object.
+            NoAnswer: a result did not come in time, or one that is not wanted any more does not end; nothing more
+                can be had from this object.
             Exception: what reading an item raised, in its turn.
         """
         self._top_up()
@@ -114,15 +131,20 @@ class ReadAhead(Generic[_Item, _Result]):
                 begun = time.monotonic()
                 future = source.futures.popleft()
                 self._under_way -= 1
-                if not wait([future], self._give_up_s).done:
-                    self._lost = True
-                    raise NoAnswer
-                result = future.result()
+                result = self._result(future)
                 self.waited_s += time.monotonic() - begun
                 self._top_up()
                 yield result
         finally:
             if not self._lost:
-                self._opened.popleft()
-                self._under_way -= len(source.futures)
-                source.close()
+                self._close_first()
+
+    def _result(self, future: Future[_Result]) -> _Result:
+        """What reading an item gave or raised, waited for as long as may be."""
+        try:
+            if not wait([future], self._give_up_s).done:
+                raise NoAnswer
+        except BaseException:  # or Ctrl-C while it is waited for
+            self._lost = True
+            raise
+        return future.result()

@@ -2,6 +2,7 @@
 
 import gc
 import random
+import signal
 import threading
 import time
 from contextlib import contextmanager
@@ -138,4 +139,34 @@ def test_one_that_does_not_answer_is_given_up_and_never_closed():
             next(results)
     gc.collect()
     assert dead.open and not dead.closed, "a thread still reads it"
+    answer.set()
+
+
+def test_a_slide_of_which_one_region_fails_and_another_never_comes_is_given_up():
+    answer = threading.Event()
+
+    def read(item):
+        if item == 1:
+            answer.wait()
+        raise SlideError("read_error", "tile 0")
+
+    dead = Slide(range(9), read)
+    with ReadAhead([dead.source()], threads=2, give_up_s=0.2) as reading, pytest.raises(NoAnswer):
+        next(reading.results())
+    assert dead.open
+    answer.set()
+
+
+def test_ctrl_c_waits_for_no_reader():
+    answer = threading.Event()
+    dead = Slide(range(9), lambda item: answer.wait())
+    interrupt = threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), ReadAhead([dead.source()], threads=2) as reading:
+            interrupt.start()
+            next(reading.results())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert dead.open
     answer.set()
