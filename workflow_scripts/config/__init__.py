@@ -91,7 +91,7 @@ class Config(Section):
         """Runs whose prototypes are representations of their own."""
         runs = {name: self.pretrain.run(name) for name in self.pretrain.runs} if self.embed.prototypes else {}
         whole = {name: run for name, run in runs.items() if run.fold is None}
-        return [name for name, run in whole.items() if run.uses_prototypes and run.prototypes.level == "slide"]
+        return [name for name, run in whole.items() if run.has_slide_sets]
 
     @property
     def prototype_sets(self) -> list[str]:

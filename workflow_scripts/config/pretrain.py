@@ -196,6 +196,11 @@ class PretrainRun(Section):
         by_slide = self.prototypes.level == "slide"  # prototypes of the whole cohort have no neighbours
         return self.loss.uses("own") or (self.loss.uses("neighbours") and by_slide)
 
+    @property
+    def has_slide_sets(self) -> bool:
+        """Whether every slide gets a set of prototypes of its own."""
+        return self.uses_prototypes and self.prototypes.level == "slide"
+
     def clustered_in(self, number: int) -> int:
         """Round (from 1) whose prototypes round `number` distils."""
         return number - (number - 1) % self.recluster_every

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.files import write_text
+from workflow_scripts.core.model_facts import read_facts
 from workflow_scripts.core.state_dicts import first_misfit
 from workflow_scripts.slpd.glass import without_glass
 from workflow_scripts.slpd.tensor_file import write_tensors
@@ -97,24 +98,6 @@ class RegionEncoder(nn.Module):
         """Embeddings `[B, dim]` of one batch `[B, g, g, D]`, on the model's device; it attends to `visible` tokens."""
         device = self.backbone.cls_token.device
         return self.backbone(tokens.to(device).float(), None if visible is None else visible.to(device))
-
-
-def read_facts(folder: str | Path) -> dict:
-    """What `config.json` of an exported model says.
-
-    Raises:
-        UserError: there is no such file, or it is not one of ours.
-    """
-    path = Path(folder) / "config.json"
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path} is missing; give the folder of an exported model, or export it again") from None
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON file ({error}); export the model again") from None
-    if not isinstance(facts, dict) or not isinstance(facts.get("architecture"), dict):
-        raise UserError(f"{path} does not describe a region encoder; give the folder of an exported model")
-    return facts
 
 
 def save_model(path: str | Path, backbone: RegionViT, facts: dict, card: str) -> None:

@@ -76,7 +76,7 @@ def find_neighbours(
     slides = np.flatnonzero(valid)
     if len(slides) > 1:
         count = min(settings.count, len(slides) - 1)
-        search = _Search(_normalised(vectors, slides), _codes(owners)[slides], memory, threads)
+        search = _Search(unit_prototypes(vectors, slides), _codes(owners)[slides], memory, threads)
         i, rank, j, value, columns = search.nearest(count, settings.matching == "argmax")
         index[slides[i], rank], similarity[slides[i], rank], matching[slides[i], rank] = slides[j], value, columns
     return SlideNeighbours(index, similarity, matching)
@@ -95,7 +95,7 @@ def _codes(names: Sequence[Hashable]) -> np.ndarray:
     return np.array([known.setdefault(name, len(known)) for name in names], dtype=np.int64)
 
 
-def _normalised(vectors: np.ndarray, slides: np.ndarray) -> np.ndarray:
+def unit_prototypes(vectors: np.ndarray, slides: np.ndarray) -> np.ndarray:
     """Unit prototypes of the given slides, float32 `[M, slides, d]`, rows of zeros as they are."""
     _, m, d = vectors.shape
     unit = np.empty((m, len(slides), d), dtype=np.float32)

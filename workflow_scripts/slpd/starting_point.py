@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.model_facts import read_facts
 from workflow_scripts.core.state_dicts import first_misfit
-from workflow_scripts.slpd.model import read_facts
 from workflow_scripts.slpd.network import Network
 
 Tensors = dict[str, Tensor]

@@ -1,0 +1,40 @@
+"""What `config.json` of an exported model says, read without torch: a configuration may name a model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.core.errors import UserError
+
+
+def read_facts(folder: str | Path) -> dict[str, Any]:
+    """What `config.json` of an exported model says.
+
+    Raises:
+        UserError: there is no such file, or it is not one of ours.
+    """
+    path = Path(folder) / "config.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path} is missing; give the folder of an exported model, or export it again") from None
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON file ({error}); export the model again") from None
+    if not isinstance(facts, dict) or not isinstance(facts.get("architecture"), dict):
+        raise UserError(f"{path} does not describe a region encoder; give the folder of an exported model")
+    return facts
+
+
+def cohort_facts(folder: str | Path) -> dict[str, Any]:
+    """Its `cohort`: name, and under `stages` the settings by which its slides became features (docs/apply.md).
+
+    Raises:
+        UserError: as `read_facts`, or the model was exported before these were written.
+    """
+    facts = read_facts(folder).get("cohort")
+    if not isinstance(facts, dict) or not isinstance(facts.get("stages"), dict):
+        raise UserError(
+            f"the model in {folder} does not say how the slides of its cohort were treated, as it was exported by an "
+            "earlier version; run the workflow of its cohort again, which exports it anew without training"
+        )
+    return facts
