@@ -43,6 +43,7 @@ rule all:
     input:
         "<cohort>/report.html",
         "<cohort>/benchmark/results.tex",
+        SEARCHABLE,
 
 
 rule cohort:
@@ -79,6 +80,7 @@ rule pretrain:
 rule embed:
     input:
         expand("<cohort>/embeddings/{representation}/slides.parquet", representation=EMBEDDED),
+        SEARCHABLE,
 
 
 rule benchmark:

@@ -33,6 +33,34 @@ rule embed_regions:
         " --regions-output {output.regions} --slides-output {output.slides} --gpu {resources.gpu} --log {log}"
 
 
+# Adds to a model's folder what finds the slides of its cohort: their prototypes and vectors.
+rule export_prototypes:
+    input:
+        model="<cohort>/pretrain/{run}/model/model.safetensors",
+        slides="<cohort>/embeddings/{run}/slides.parquet",
+        prototypes=last_prototypes,
+        states=clustering_states,
+    output:
+        prototypes="<cohort>/pretrain/{run}/model/prototypes.parquet",
+        slides="<cohort>/pretrain/{run}/model/slides.parquet",
+        teacher="<cohort>/pretrain/{run}/model/clustering.safetensors",
+    log:
+        "<cohort>/logs/pretrain/{run}/export_prototypes.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=20,
+    params:
+        cfg=settings("export_prototypes"),
+        code=code("export_prototypes"),
+        round=last_clustering,
+    shell:
+        "python -m workflow_scripts.export_prototypes --config {params.cfg:q} --prototypes {input.prototypes}"
+        " --states {input.states} --round {params.round} --slides {input.slides} --output {output.prototypes} --log {log}"
+
+
 # Embeds regions and slides without pretraining: patch features pooled, or colour.
 rule embed_baseline:
     input:

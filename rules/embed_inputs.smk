@@ -1,5 +1,29 @@
 """Input functions and params of embed.smk."""
 
+# What finds the slides of a model's cohort; runs without prototypes of slides have nothing of the kind.
+SEARCHABLE = [
+    f"<cohort>/pretrain/{run}/model/prototypes.parquet"
+    for run in CFG.pretrain.runs
+    if CFG.pretrain.run(run).has_slide_sets
+]
+
+
+def last_clustering(wildcards):
+    """Number of the round whose clustering the last round of a run distils."""
+    run = run_of(wildcards)
+    return run.clustered_in(run.rounds)
+
+
+def last_prototypes(wildcards):
+    return clustered_tables(wildcards.run, run_of(wildcards).rounds, "prototypes")
+
+
+def clustering_states(wildcards):
+    """State that the last clustering saw the slides by; those before it too, where it may be handed on from these."""
+    last = last_clustering(wildcards)
+    first = last if run_of(wildcards).stop_agreement is None else 1
+    return [state_before(wildcards.run, number) for number in range(first, last + 1)]
+
 
 def last_assignments(wildcards):
     """Which prototype each region belongs to, by the clustering that the last round of a run distils."""

@@ -148,10 +148,11 @@ rule export_model:
         runtime=10,
     params:
         cfg=settings("export_model"),
+        treatment=stages.as_json(stages.treatment_settings(CFG)),
         code=code("export_model"),
         cohort=CFG.cohort.name,
         features=feature_folder,
     shell:
         "python -m workflow_scripts.export_model --config {params.cfg:q} --features {params.features}"
         " --slides {input.slides} --state {input.state} --run {wildcards.run} --cohort {params.cohort}"
-        " --code {params.code} --output {output.model} --log {log}"
+        " --treatment {params.treatment:q} --code {params.code} --output {output.model} --log {log}"

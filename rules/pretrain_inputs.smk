@@ -28,12 +28,16 @@ def start_file(wildcards):
     return json.loads(warm_up_settings(wildcards))["init"] or []
 
 
+def state_before(run, number):
+    """State that round `number` of a run starts from."""
+    first = stages.warm_up_folder(CFG.pretrain.run(run))
+    folder = first if number == 1 else f"{run}/round_{number - 1:02d}"
+    return f"<cohort>/pretrain/{folder}/state.safetensors"
+
+
 def previous_state(wildcards):
     """State that a round starts from: the warm-up's, or the previous round's."""
-    number = int(wildcards.round)
-    first = stages.warm_up_folder(run_of(wildcards))
-    folder = first if number == 1 else f"{wildcards.run}/round_{number - 1:02d}"
-    return f"<cohort>/pretrain/{folder}/state.safetensors"
+    return state_before(wildcards.run, int(wildcards.round))
 
 
 def last_state(wildcards):

@@ -1,5 +1,7 @@
 """Export the last round's teacher as safetensors with its config and model card."""
 
+import json
+
 from workflow_scripts import __version__
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.entry import entry_parser, parse_entry, run_entry
@@ -38,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--state", required=True, help="state.safetensors of the last round")
     parser.add_argument("--run", required=True, help="name of the run")
     parser.add_argument("--cohort", required=True, help="name of the cohort")
+    parser.add_argument("--treatment", type=json.loads, required=True, help="how its slides became features, JSON")
     parser.add_argument("--code", default="unknown", help="digest of the code, for the card")
     parser.add_argument("--output", required=True, help="output: model.safetensors; config and card go beside it")
     args = parse_entry(parser, argv)
@@ -62,6 +65,7 @@ def main(argv: list[str] | None = None) -> None:
         "architecture": architecture,
         "settings": cfg.model_dump(mode="json"),
         "features": source,
+        "cohort": {"name": args.cohort, "slides": len(slides), "regions": regions, "stages": args.treatment},
         "pretrained_on": "; then ".join(part for part in (encoder["pretrained_on"], start, training) if part),
         "version": __version__,
         "code": args.code,

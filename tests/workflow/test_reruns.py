@@ -11,7 +11,7 @@ from workflow_scripts.core.tables import read_table
 RESULTS = {"collect_results", "export_results", "write_report"}
 HEADS = {"fit_head"} | RESULTS
 BENCHMARK = HEADS | {"split_patients"}
-EMBED = {"export_model", "embed_regions"} | HEADS
+EMBED = {"export_model", "embed_regions", "export_prototypes"} | HEADS
 ROUNDS = {"cluster_regions", "assign_neighbours", "distill_round"}
 AFTER_FEATURES = {"summarise_cohort", "warm_up", "embed_baseline"} | ROUNDS | EMBED | BENCHMARK
 

@@ -48,7 +48,7 @@ _WIRING = {
     "report.spread": "export_results, write_report",
 }
 # Said in words above the tables of config/README.md, for it holds for nearly every key.
-_ALWAYS = {"write_report", "export_results", "export_model"}
+_ALWAYS = {"write_report", "export_results", "export_model", "export_prototypes"}
 # Rules that run only where the configuration asks for what they do.
 _WHERE = {
     "import_features": "where source is set",

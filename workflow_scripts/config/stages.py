@@ -34,6 +34,28 @@ def section_settings(config: Config, section: str) -> Settings:
     return {key: value for key, value in settings.items() if (section, key) not in _OF_NO_SLIDE}
 
 
+# Where things lie on one machine, and how work is dealt out: no part of how a slide is treated.
+_OF_ONE_MACHINE = {("features", key) for key in ("weights", "allow_network", "hub_folder", "shards")}
+TREATMENT = ("slides", "tissue", "regions", "features")
+"""Sections by which a slide becomes features."""
+
+
+def treatment_settings(config: Config) -> Settings:
+    """How slides of a cohort are treated, by which a model's new slides are treated alike: its sections `TREATMENT`.
+
+    Where another tool made the features, `source` with the tool's name, too.
+    """
+    found: Settings = {
+        section: {
+            key: value
+            for key, value in section_settings(config, section).items()
+            if (section, key) not in _OF_ONE_MACHINE
+        }
+        for section in TREATMENT
+    }
+    return found | ({"source": {"kind": config.source.kind}} if config.source.kind else {})
+
+
 def task_settings(config: Config, task: str) -> Settings:
     """A task of the benchmark."""
     return config.benchmark.tasks[task].model_dump(mode="json")
@@ -125,6 +147,7 @@ BY_RUN: dict[str, Callable[[PretrainRun], Settings]] = {
     "assign_neighbours": lambda run: result_settings(run.neighbours),
     "distill_round": lambda run: run.distill_settings(),
     "export_model": lambda run: run.model_dump(mode="json"),
+    "export_prototypes": lambda run: run.model_dump(mode="json"),
 }
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from workflow_scripts.config import Config, PretrainRun, load_config
+from workflow_scripts.config import Config, PretrainRun, load_config, stages
 from workflow_scripts.config.refusals import refuse
 from workflow_scripts.config.stages import BY_CONFIG, as_json
 from workflow_scripts.core.errors import UserError
@@ -36,3 +36,17 @@ def test_more_than_a_command_line_holds_is_refused(runs, tasks):
     rows = [SlideRow(f"s{n}", f"s{n}.svs", f"s{n}", None, {"a": "xy"[n % 2]}) for n in range(40)]
     with pytest.raises(UserError, match=rf"pretrain\.runs: {runs} runs .* more than a command line holds"):
         refuse(many_runs(runs, benchmark={"tasks": tasks}), rows)
+
+
+def test_how_slides_are_treated_names_what_decides_and_nothing_of_one_machine():
+    features = {"model": "vit_small", "weights": "/elsewhere/w.pth", "weights_sha256": "0" * 64, "shards": 9}
+    config = Config.model_validate({"features": features, "slides": {"give_up_s": 5, "per_job": 3}})
+    found = stages.treatment_settings(config)
+    assert list(found) == ["slides", "tissue", "regions", "features"]
+    assert {"mpp_min", "mpp_max", "mpp_from_objective"} == set(found["slides"])
+    assert found["regions"] == config.regions.model_dump(mode="json")
+    assert "masks" not in found["tissue"] and found["tissue"]["threshold"] == "otsu"
+    assert not {"weights", "shards", "batch_size", "hub_folder", "allow_network"} & set(found["features"])
+    assert found["features"]["weights_sha256"] == "0" * 64
+    for section, settings in found.items():  # they make the same sections again
+        type(getattr(config, section)).model_validate(settings)

@@ -169,7 +169,7 @@ def export(settings, **arguments) -> None:
     save_state("state.safetensors", state)
     options = {"features": "features/enc", "slides": "slides.parquet", "state": "state.safetensors", "run": "slpd"}
     options |= {"cohort": "demo", "code": "0123abcd", "output": "results/demo/pretrain/slpd/model/model.safetensors"}
-    options |= arguments
+    options |= {"treatment": json.dumps({"regions": {"mpp": 0.5}})} | arguments
     argv = ["--config", settings.model_dump_json()]
     for name, value in options.items():
         argv += [f"--{name}", value]
@@ -205,6 +205,7 @@ def test_the_card_states_what_the_model_has_seen(tmp_path, monkeypatch, init):
     assert "tokens without tissue | seen" in card
     assert facts["code"] == "0123abcd"
     assert facts["epochs"] == 12
+    assert facts["cohort"] == {"name": "demo", "slides": 2, "regions": 5, "stages": {"regions": {"mpp": 0.5}}}
     assert facts["settings"] == settings.model_dump(mode="json")
     assert facts["pretrained_on"].startswith("ImageNet-1k; then ")
     assert ("then the weights in weights/vit4k_xs_dino.pth; then SLPD" in facts["pretrained_on"]) == bool(init)
