@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from workflow_scripts.config.apply import Apply, with_model
 from workflow_scripts.config.base import Section, merge, result_settings
 from workflow_scripts.config.benchmark import Benchmark, Task
 from workflow_scripts.config.cohort import Cohort, Demo
@@ -31,6 +32,7 @@ from workflow_scripts.config.slides import Export, Features, Regions, Slides, So
 from workflow_scripts.core.errors import UserError
 
 __all__ = [
+    "Apply",
     "Benchmark",
     "Cohort",
     "Config",
@@ -85,6 +87,7 @@ class Config(Section):
     embed: Embed = Embed()
     benchmark: Benchmark = Benchmark()
     report: Report = Report()
+    apply: Apply = Apply()
 
     @property
     def prototype_runs(self) -> list[str]:
@@ -274,6 +277,6 @@ def load_config(raw: dict[str, Any]) -> Config:
         UserError: one sentence with the first wrong key.
     """
     try:
-        return Config.model_validate(raw)
+        return Config.model_validate(with_model(raw))
     except ValidationError as error:
         raise UserError(f"configuration: {first_problem(error)}; see config/README.md") from None

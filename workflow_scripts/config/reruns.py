@@ -45,6 +45,7 @@ _WIRING = {
     "benchmark.heads": "new MIL heads only, all heads on slide vectors, collect_results",
     "benchmark.primary_heads": "collect_results",
     "report": "write_report",
+    "apply": "apply_slides, and before it what a model with other settings, or rows of a manifest, ask for",
     "report.spread": "export_results, write_report",
 }
 # Said in words above the tables of config/README.md, for it holds for nearly every key.

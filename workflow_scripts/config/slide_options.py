@@ -16,16 +16,18 @@ class Place(NamedTuple):
         encoder: name of the folder of the features.
         masks: the user's masks by slide_id (`tissue.mask_files`).
         names: under which the slides' features of another tool are looked for, by slide_id (`core.claims`).
+        folder: that of the results; empty for the cohort's own.
     """
 
     cohort: str
     encoder: str
     masks: dict[str, list[str]]
     names: dict[str, list[str]]
+    folder: str = ""
 
     def table(self, folder: str, slide_id: str) -> str:
         """The table of a slide in a folder of the cohort's results."""
-        return f"results/{self.cohort}/{folder}/{slide_id}.parquet"
+        return f"{self.folder or f'results/{self.cohort}'}/{folder}/{slide_id}.parquet"
 
 
 def _check(row: SlideRow, place: Place) -> list[str]:

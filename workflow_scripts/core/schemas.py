@@ -89,6 +89,29 @@ NEIGHBOURS = pa.schema(
         pa.field("matching", pa.list_(pa.int32())),  # own prototype -> neighbour's prototype
     ]
 )
+# New slides by a trained model: a row a slide, and in its folder a row a region.
+APPLIED = pa.schema(
+    [
+        *_ID,
+        *_STATUS,
+        pa.field("n_regions", pa.int64()),
+        pa.field("nearest_id", pa.string()),  # the nearest slide of the model's cohort
+        pa.field("similarity", pa.float32()),
+        pa.field("vector", pa.list_(pa.float32())),  # mean of the regions' embeddings
+    ]
+)
+APPLIED_REGIONS = pa.schema(
+    [
+        *_REGION,
+        *(pa.field(name, pa.int64()) for name in ("x", "y", "size_x", "size_y")),  # px at level 0
+        pa.field("prototype", pa.int32()),  # of the slide itself; null where it has too few regions
+        pa.field("similarity", pa.float32()),  # cosine with it
+        pa.field("cohort_slide_id", pa.string()),  # whose prototype is the nearest of the cohort's
+        pa.field("cohort_prototype", pa.int32()),
+        pa.field("cohort_similarity", pa.float32()),
+        pa.field("vector", pa.list_(pa.float32())),  # the region's embedding
+    ]
+)
 METRICS = pa.schema(
     [
         pa.field("epoch", pa.int64()),

@@ -47,6 +47,7 @@ def state(run: PretrainRun, seed: int) -> TrainState:
 
 def write_model(folder, run: PretrainRun, made_in: int = ROUND) -> None:
     """A model of the cohort: the teacher of seed 9, clustered by that of seed 5."""
+    folder.mkdir(exist_ok=True)
     architecture = {"in_dim": DIM, "positions": run.crops.global_size}
     architecture |= {key: getattr(run.model, key) for key in ("dim", "depth", "heads", "mlp_ratio")}
     facts = {"architecture": architecture, "settings": run.model_dump(mode="json"), "features": {"grid": GRID}}

@@ -1,0 +1,96 @@
+"""Configurations of new slides: what the model brings along, and what may not be said beside it."""
+
+import json
+
+import pytest
+
+from workflow_scripts.config import Config, load_config
+from workflow_scripts.config.apply import require_own_results, with_model
+from workflow_scripts.config.stages import section_settings, treatment_settings
+from workflow_scripts.core.errors import UserError
+
+DIGEST = "ab" * 32
+COHORT = {
+    "cohort": {"name": "old"},
+    "slides": {"mpp_max": 3.0},
+    "tissue": {"method": "clam", "preset": "tcga"},
+    "regions": {"patch_px": 64, "grid": 4, "mpp": 1.0},
+    "features": {"model": "efficientnet_lite0", "encoder": "lite0", "precision": "float32"},
+    "pretrain": {"defaults": {"crops": {"global_size": 3, "local_size": 2}, "seeds": 2}},
+}
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch) -> str:
+    """A model's folder; the working directory is empty otherwise."""
+    monkeypatch.chdir(tmp_path)
+    config = Config.model_validate(COHORT)
+    (tmp_path / "model").mkdir()
+    facts = {
+        "architecture": {},
+        "settings": config.pretrain.run("slpd").model_dump(mode="json"),
+        "features": {"encoder": {"weights_sha256": DIGEST}},
+        "cohort": {"name": "old", "stages": treatment_settings(config)},
+    }
+    (tmp_path / "model/config.json").write_text(json.dumps(facts))
+    return "model"
+
+
+def raw(model: str, **sections: object) -> dict:
+    return {"apply": {"model": model, "manifest": "new.csv"}, **sections}
+
+
+def test_new_slides_are_treated_as_the_models_cohort_was(model):
+    old, new = Config.model_validate(COHORT), load_config(raw(model))
+    for section in ("slides", "tissue", "regions"):
+        assert section_settings(new, section) == section_settings(old, section)
+    assert treatment_settings(new)["features"] == treatment_settings(old)["features"] | {"weights_sha256": DIGEST}
+    assert (new.cohort.name, new.cohort.manifest, new.apply.neighbours) == ("applied", "new.csv", 5)
+    assert new.pretrain.run("slpd").crops == old.pretrain.run("slpd").crops and "slpd2" not in new.pretrain.runs
+
+
+def test_keys_of_this_machine_and_of_this_run_are_the_users(model):
+    features = {"weights": "here.pth", "shards": 1, "batch_size": 3, "hub_folder": "hub"}
+    new = load_config(raw(model, features=features, slides={"give_up_s": 5}, cohort={"name": "mine"}))
+    assert {key: getattr(new.features, key) for key in features} == features
+    assert (new.slides.give_up_s, new.cohort.name) == (5, "mine")
+    assert load_config(raw(model, regions={"mpp": 1.0})).regions.grid == 4  # said again, and the same
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"regions": {"mpp": 0.5}}, r"regions.mpp is 0\.5, and the cohort of the model in model was made with 1\.0"),
+        ({"features": {"model": "uni"}}, "features.model is 'uni', .* 'efficientnet_lite0'"),
+        (
+            {"features": {"weights_sha256": "0" * 64}},
+            "features.weights_sha256 is '000.*; leave features.weights_sha256",
+        ),
+        ({"tissue": {"method": "saturation"}}, "tissue.method is 'saturation'"),
+        ({"slides": {"mpp_from_objective": True}}, "slides.mpp_from_objective is True"),
+        ({"pretrain": {"defaults": {}}}, "pretrain is set, and apply trains and tests nothing"),
+        ({"benchmark": {"folds": 2}}, "benchmark is set"),
+        ({"cohort": {"manifest": "slides.csv"}}, "cohort.manifest is set beside apply.manifest"),
+        ({"cohort": {"test_manifest": "slides.csv"}}, "cohort.test_manifest is set"),
+        ({"apply": {"model": "model"}}, "apply has no manifest"),
+        ({"apply": {"manifest": "new.csv"}}, "apply has no model"),
+        ({"apply": {"model": "nowhere", "manifest": "new.csv"}}, "nowhere/config.json is missing"),
+        ({"apply": {"model": "model", "manifest": "new.csv", "k": 3}}, r"apply\.k"),
+        ({"apply": {"model": 3, "manifest": "new.csv"}}, "apply has no model"),
+    ],
+)
+def test_what_is_said_otherwise_is_refused_by_its_key(model, sections, told):
+    with pytest.raises(UserError, match=told):
+        load_config(raw(model, **sections))
+
+
+def test_a_configuration_without_a_model_is_as_it_was():
+    for given in ({}, {"apply": None}, {"apply": {"model": None, "manifest": None, "neighbours": 3}}):
+        assert with_model(given) is given
+
+
+def test_new_slides_are_not_put_among_the_results_of_a_trained_cohort(model, tmp_path):
+    require_own_results("new")
+    (tmp_path / "results/old/pretrain").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"results/old holds a cohort that was trained on.*another cohort\.name"):
+        require_own_results("old")

@@ -1,0 +1,145 @@
+"""Features of new slides to tables and pages, on a small model; a slide that cannot be used costs itself alone."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.unit.slpd.test_slide_view import COUNTS, DIM, GRID, NAMES, cohort, settings, write_model
+from workflow_scripts import apply_model, apply_slides
+from workflow_scripts.config import Regions
+from workflow_scripts.core import schemas
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.feature_file import feature_schema
+from workflow_scripts.core.tables import read_table, write_table
+from workflow_scripts.core.tensors import to_column
+from workflow_scripts.slpd.slide_index import SlideIndex
+from workflow_scripts.slpd.slide_view import SlideEncoder
+
+META = {"dim": DIM, "grid": GRID, "mpp": 0.5, "patch_px": 64, "encoder": {"name": "enc", "weights_sha256": "0a" * 32}}
+EXTRA = {"coarse": 2.0, "broken": None}
+
+
+def write_slides(folder: Path, meta: dict) -> None:
+    """Check, regions and features of the slides of `cohort`, of one that is coarse and of one that is excluded."""
+    schema, rows = feature_schema(GRID, DIM), []
+    starts = [*(np.cumsum(COUNTS) - COUNTS), 0, 0]
+    for name, start, n in zip([*NAMES, *EXTRA], starts, [*COUNTS, 9, 0], strict=True):
+        tokens, read_ok, tissue = (values[start : start + n] for values in cohort())
+        scale = EXTRA.get(name, 0.5)
+        check = {field.name: None for field in schemas.CHECK} | {"slide_id": name, "path": f"{name}.svs"}
+        check |= {"width": 900, "height": 700, "mpp_x": scale, "mpp_y": scale, "status": "ok"}
+        write_table(folder / f"check/{name}.parquet", [check], schemas.CHECK)
+        ids = [f"{name}_{i}" for i in range(n)]
+        places = [
+            {"slide_id": name, "region_id": region, "x": 256 * i, "y": -5, "size_x": 256, "size_y": 256}
+            for i, region in reversed(list(enumerate(ids)))
+        ]
+        write_table(folder / f"regions/{name}.parquet", places, schemas.REGIONS)
+        arrays = {"features": tokens, "read_ok": read_ok, "tissue": tissue}
+        arrays |= {"colour": np.zeros((n, GRID, GRID, 6), np.float32)}
+        columns = {"slide_id": [name] * n, "region_id": ids}
+        columns |= {key: to_column(value, schema.field(key)) for key, value in arrays.items()}
+        write_table(folder / f"features/slides/{name}.parquet", columns, schema, meta)
+        lost = name == "broken"
+        status = {"status": "excluded" if lost else "ok", "reason": "no_mpp" if lost else "", "detail": "no scale"}
+        rows.append({"slide_id": name, **status})
+    write_table(folder / "features/shard_0.parquet", rows, schemas.FEATURE_INDEX)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "run").mkdir()
+    write_model(tmp_path / "run/model", settings())
+    path = tmp_path / "run/model/config.json"
+    stages = {"regions": Regions(mpp=0.5, grid=GRID, patch_px=64).model_dump(mode="json")}
+    facts = json.loads(path.read_text())
+    facts |= {"features": META, "pretrained_on": "others", "cohort": {"name": "old", "stages": stages}}
+    path.write_text(json.dumps(facts))
+    write_slides(tmp_path, META)
+    return tmp_path
+
+
+def apply(folder: Path) -> list[dict]:
+    argv = ["--model", f"{folder}/run/model", "--neighbours", "2", "--features", f"{folder}/features"]
+    argv += ["--index", f"{folder}/features/shard_0.parquet", "--check-folder", f"{folder}/check"]
+    argv += ["--regions-folder", f"{folder}/regions", "--output", f"{folder}/applied/slides.parquet"]
+    apply_slides.main(argv)
+    return read_table(folder / "applied/slides.parquet").to_pylist()
+
+
+def test_every_usable_slide_has_its_tables_and_its_page(folder):
+    rows = {row["slide_id"]: row for row in apply(folder)}
+    assert {name: (row["status"], row["n_regions"]) for name, row in rows.items()} == {
+        **{name: ("ok", n) for name, n in zip(NAMES, COUNTS, strict=True)},
+        **dict.fromkeys(EXTRA, ("excluded", None)),
+    }
+    encoder, index = SlideEncoder.load(folder / "run/model"), SlideIndex.load(folder / "run/model")
+    view, ids = encoder.view_features(folder / "features", "b")
+    assert rows["b"]["vector"] == view.vector.tolist()
+    slides = folder / "applied/slides"
+    regions = read_table(slides / "b/regions.parquet").to_pylist()
+    assert [row["region_id"] for row in regions] == ids
+    assert [row["x"] for row in regions] == [256 * i for i in range(12)]  # by id, whatever the order of the places
+    assert [row["prototype"] for row in regions] == view.assignment.tolist()
+    assert np.array_equal([row["vector"] for row in regions], view.embeddings)
+    nearest = index.nearest_prototypes(view.clustered)
+    assert [row["cohort_slide_id"] for row in regions] == [index.slide_ids[i] for i in nearest.slide]
+    assert [row["cohort_prototype"] for row in regions] == nearest.prototype.tolist()
+    matches = index.nearest(view.prototypes, 2)
+    found = read_table(slides / "b/neighbours.parquet").to_pylist()
+    assert [(row["rank"], row["neighbour_id"], row["matching"]) for row in found] == [
+        (rank, match.slide_id, match.matching.tolist()) for rank, match in enumerate(matches, 1)
+    ]
+    assert (rows["b"]["nearest_id"], found[0]["neighbour_id"]) == ("b", "b")  # it is a slide of the cohort itself
+    stored = read_table(slides / "b/prototypes.parquet").to_pylist()
+    assert np.array_equal([row["vector"] for row in stored], view.prototypes)
+    assert sum(row["n_regions"] for row in stored) == 12
+
+
+def test_a_slide_with_few_regions_has_neither_prototypes_nor_neighbours(folder):
+    row = apply(folder)[2]
+    assert (row["slide_id"], row["nearest_id"], len(row["vector"])) == ("small", None, 8)
+    slides = folder / "applied/slides/small"
+    assert len(read_table(slides / "prototypes.parquet")) == len(read_table(slides / "neighbours.parquet")) == 0
+    regions = read_table(slides / "regions.parquet").to_pylist()
+    assert [row["prototype"] for row in regions] == [None, None] and regions[0]["cohort_slide_id"] in ("a", "b")
+    assert "fewer than 6 regions, too few for prototypes" in (slides / "page.html").read_text()
+
+
+def test_a_slide_that_cannot_be_used_says_why_and_leaves_no_files_of_before(folder):
+    (folder / "applied/slides/coarse").mkdir(parents=True)
+    rows = {row["slide_id"]: row for row in apply(folder)}
+    assert rows["coarse"]["reason"] == "scale_mismatch"
+    assert re.search(r"2 um/px, so its pixels are enlarged 4 times.*the model knows no such", rows["coarse"]["detail"])
+    assert (rows["broken"]["reason"], rows["broken"]["detail"]) == ("no_mpp", "no scale")
+    assert sorted(path.name for path in (folder / "applied/slides").iterdir()) == sorted(NAMES)
+
+
+def test_the_page_needs_nothing_else_and_names_what_it_shows(folder):
+    apply(folder)
+    html = (folder / "applied/slides/b/page.html").read_text()
+    assert html.count("<rect ") == 12 and "could not be read" in html and "cohort old" in html
+    assert not re.search(r"""(?:src|href)=["'](?!data:)""", html)
+    assert f"{4 * 3 / 4:.4f}" in html  # of the slide and itself: three cosines of 1
+
+
+def test_features_of_an_encoder_with_other_weights_are_refused(folder):
+    write_slides(folder, META | {"encoder": {"name": "enc", "weights_sha256": "0b" * 32}})
+    with pytest.raises(UserError, match=r"slides/a.parquet was made with weights \(SHA-256\) \"0b0b.*extract"):
+        apply(folder)
+
+
+@pytest.mark.parametrize(
+    ("slides", "told"), [(["gone.svs"], "gone.svs does not exist"), (["a.tif", "b/a.tif"], "slide_id a stands 2 times")]
+)
+def test_the_command_refuses_slides_that_it_cannot_tell_apart_or_find(tmp_path, monkeypatch, slides, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b").mkdir()
+    for name in ("a.tif", "b/a.tif"):
+        (tmp_path / name).write_bytes(b"")
+    args = apply_model._parser().parse_args(["model", *slides])
+    with pytest.raises(UserError, match=told):
+        apply_model.write_manifest(args)

@@ -1,0 +1,99 @@
+"""Embed new slides by a trained model and find what is like them in its cohort: tables and a page for each slide."""
+
+import shutil
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workflow_scripts.config import Regions
+from workflow_scripts.core import schemas
+from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.files import write_text
+from workflow_scripts.core.model_facts import cohort_facts
+from workflow_scripts.core.status import excluded
+from workflow_scripts.core.tables import read_table, write_table
+from workflow_scripts.report.pictures import fit
+from workflow_scripts.report.slide_page import THUMBNAIL_PX, render_slide_page
+from workflow_scripts.wsi.pixels import read_overview
+from workflow_scripts.wsi.regions import enlargement_note
+from workflow_scripts.wsi.slide import open_slide
+
+if TYPE_CHECKING:
+    from workflow_scripts.slpd.slide_index import SlideIndex
+    from workflow_scripts.slpd.slide_view import SlideEncoder
+Row = dict[str, Any]
+
+
+def thumbnail(check: Row) -> np.ndarray | None:
+    """The whole slide, uint8 `[h, w, 3]`; None where it cannot be read, for the page is written without it."""
+    try:
+        with open_slide(check["path"]) as slide:
+            return read_overview(slide, *fit(slide.width, slide.height, THUMBNAIL_PX))[0]
+    except Exception as error:  # whatever a reader raises: pictures illustrate
+        log.warning("slide %s is shown without its picture: %s", check["slide_id"], error)
+        return None
+
+
+def too_coarse(check: Row, settings: Regions) -> str:
+    """Why a slide is too coarse for the model; empty where it is not, or its scale is not known."""
+    note = enlargement_note(check["mpp_x"], check["mpp_y"], settings) if check["mpp_x"] else ""
+    return f"{note}; the model knows no such regions: take a scan at a finer scale" if note else ""
+
+
+def apply_to(slide_id: str, encoder: "SlideEncoder", index: "SlideIndex", check: Row, args: Namespace) -> Row:
+    """Write tables and page of a usable slide; what the index says of it."""
+    from workflow_scripts.slpd.view_tables import match_rows, own_prototypes, region_columns
+
+    folder = args.output.parent / "slides" / slide_id
+    view, region_ids = encoder.view_features(args.features, slide_id)
+    matches = [] if view.prototypes is None else index.nearest(view.prototypes, args.neighbours)
+    places = read_table(args.regions_folder / f"{slide_id}.parquet").to_pylist()
+    columns = region_columns(view, region_ids, places, index)
+    write_table(folder / "regions.parquet", columns, schemas.APPLIED_REGIONS)
+    write_table(folder / "prototypes.parquet", own_prototypes(view), schemas.PROTOTYPES, {"round": encoder.round})
+    write_table(folder / "neighbours.parquet", match_rows(slide_id, matches), schemas.NEIGHBOURS)
+    facts, run = encoder.regions.facts, args.model.parent.name or str(args.model)
+    model = {"run": run, "cohort": facts["cohort"]["name"], "pretrained_on": facts["pretrained_on"]}
+    regions = read_table(folder / "regions.parquet", schemas.APPLIED_REGIONS.names[:-1]).to_pylist()  # no vectors
+    page = render_slide_page(
+        *(check, model, regions, match_rows(slide_id, matches)),
+        *(thumbnail(check), encoder.settings.prototypes.min_regions),
+    )
+    write_text(folder / "page.html", page)
+    nearest = {"nearest_id": matches[0].slide_id, "similarity": matches[0].similarity} if matches else {}
+    return {"n_regions": len(region_ids), "vector": view.vector, **nearest}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = entry_parser(__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="folder of the exported model")
+    parser.add_argument("--neighbours", type=int, default=5, help="slides of its cohort that are found for each slide")
+    parser.add_argument("--features", type=Path, required=True, help="folder features/{encoder}")
+    parser.add_argument("--index", required=True, help="index of a shard of it, whose slides are taken")
+    for name, stage in (("check", "check_slide"), ("regions", "tile_regions")):
+        parser.add_argument(f"--{name}-folder", type=Path, required=True, help=f"tables of {stage}")
+    parser.add_argument("--output", type=Path, required=True, help="table of slides; their files go to slides/ beside")
+    args = parse_entry(parser, argv)
+    scale = Regions.model_validate(cohort_facts(args.model)["stages"]["regions"])
+    from workflow_scripts.slpd.slide_index import SlideIndex
+    from workflow_scripts.slpd.slide_view import SlideEncoder
+
+    encoder, index, rows = SlideEncoder.load(args.model), SlideIndex.load(args.model), []
+    for row in read_table(args.index, schemas.APPLIED.names[:4]).to_pylist():
+        check = read_table(args.check_folder / f"{(slide_id := row['slide_id'])}.parquet").to_pylist()[0]
+        if row["status"] == "ok" and (why := too_coarse(check, scale)):
+            row |= asdict(excluded(slide_id, "scale_mismatch", why))
+        if row["status"] == "ok":
+            row |= apply_to(slide_id, encoder, index, check, args)
+            log.info("slide %s: %d regions, nearest %s", slide_id, row["n_regions"], row.get("nearest_id"))
+        else:
+            shutil.rmtree(args.output.parent / "slides" / slide_id, ignore_errors=True)  # of an earlier run
+        rows.append(row)
+    write_table(args.output, rows, schemas.APPLIED, {"model": str(args.model), "round": encoder.round})
+
+
+if __name__ == "__main__":
+    run_entry(main)

@@ -1,0 +1,72 @@
+"""The page of one new slide: its prototypes on the tissue, and the slides of a model's cohort that are like it."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from workflow_scripts.report.palette import prototype_colour, text_on
+from workflow_scripts.report.pictures import jpeg_uri
+
+THUMBNAIL_PX = 1000
+"""Longer side of the slide's picture, px."""
+
+
+def render_slide_page(
+    slide: dict[str, Any],
+    model: dict[str, str],
+    regions: list[dict[str, Any]],
+    neighbours: list[dict[str, Any]],
+    thumbnail: np.ndarray | None,
+    min_regions: int,
+) -> str:
+    """One HTML document that needs nothing else.
+
+    Args:
+        slide: row of `schemas.CHECK`.
+        model: its `run` (the folder's name will do), `cohort` and `pretrained_on`.
+        regions: rows of `schemas.APPLIED_REGIONS`, without vectors.
+        neighbours: rows of `schemas.NEIGHBOURS`.
+        thumbnail: the whole slide, uint8 `[h, w, 3]`, or None where it cannot be read.
+        min_regions: regions below which a slide has no prototypes.
+    """
+    sizes = Counter(row["prototype"] for row in regions if row["prototype"] is not None)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("slide.html").render(
+        slide=slide,
+        model=model,
+        picture=None if thumbnail is None else jpeg_uri(thumbnail),
+        tiles=[{**row, "fill": prototype_colour(row["prototype"])} for row in regions],
+        view=_view(slide, regions),
+        prototypes=[{**_chip(number), "n_regions": size} for number, size in sorted(sizes.items())],
+        neighbours=[{**row, "pairs": _pairs(row)} for row in neighbours],
+        alike=Counter(row["cohort_slide_id"] for row in regions).most_common(5),
+        min_regions=min_regions,
+    )
+
+
+def _chip(prototype: int) -> dict[str, Any]:
+    colour = prototype_colour(prototype)
+    return {"number": prototype, "colour": colour, "ink": text_on(colour)}
+
+
+def _pairs(neighbour: dict[str, Any]) -> list[dict[str, Any]]:
+    """Own prototypes, each with the number of the neighbour's that it is matched to."""
+    return [{**_chip(own), "other": int(other)} for own, other in enumerate(neighbour["matching"])]
+
+
+def _view(slide: dict[str, Any], regions: list[dict[str, Any]]) -> str:
+    """SVG view box, level-0 px, that holds the slide and its regions, which may stick out of it."""
+    width, height = slide["width"] or 0, slide["height"] or 0
+    left, top = (min([0, *(row[key] for row in regions)]) for key in ("x", "y"))
+    right = max([width, *(row["x"] + row["size_x"] for row in regions)])
+    bottom = max([height, *(row["y"] + row["size_y"] for row in regions)])
+    return f"{left} {top} {right - left} {bottom - top}"

@@ -1,0 +1,65 @@
+"""A new slide's regions, prototypes and nearest slides as tables."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from workflow_scripts.slpd.prototypes import SlidePrototypes
+from workflow_scripts.slpd.round_tables import prototype_table
+from workflow_scripts.slpd.slide_index import Match, SlideIndex
+from workflow_scripts.slpd.slide_view import SlideView
+
+_PLACE = ("x", "y", "size_x", "size_y")
+
+
+def region_columns(view: SlideView, region_ids: list[str], places: list[dict], index: SlideIndex) -> dict[str, Any]:
+    """Columns of `schemas.APPLIED_REGIONS`.
+
+    Args:
+        view: the slide, of N regions.
+        region_ids: N ids, in the order of the features.
+        places: rows of `schemas.REGIONS` of the slide, among them those of all N.
+        index: the cohort.
+    """
+    place = {row["region_id"]: row for row in places}
+    nearest = index.nearest_prototypes(view.clustered)
+    own = view.assignment >= 0
+    return {
+        "slide_id": [view.slide_id] * len(region_ids),
+        "region_id": region_ids,
+        **{key: [place[name][key] for name in region_ids] for key in _PLACE},
+        "prototype": pa.array(view.assignment, pa.int32(), mask=~own),
+        "similarity": pa.array(view.similarity, pa.float32(), mask=~own),
+        "cohort_slide_id": [index.slide_ids[i] for i in nearest.slide],
+        "cohort_prototype": nearest.prototype,
+        "cohort_similarity": nearest.similarity,
+        "vector": list(view.embeddings),
+    }
+
+
+def own_prototypes(view: SlideView) -> pa.Table:
+    """Table of `schemas.PROTOTYPES`, empty where the slide has none."""
+    there = view.prototypes is not None
+    vectors = np.zeros((1, 1, view.clustered.shape[1]), dtype=np.float32)
+    found = SlidePrototypes(
+        view.prototypes[None] if view.prototypes is not None else vectors,
+        np.array([there]),
+        view.assignment,
+        view.similarity,
+    )
+    return prototype_table(found, [view.slide_id], np.zeros(len(view.assignment), dtype=np.int64))
+
+
+def match_rows(slide_id: str, matches: list[Match]) -> list[dict[str, Any]]:
+    """Rows of `schemas.NEIGHBOURS`, rank 1 the nearest."""
+    return [
+        {
+            "slide_id": slide_id,
+            "rank": rank,
+            "neighbour_id": match.slide_id,
+            "similarity": match.similarity,
+            "matching": match.matching,
+        }
+        for rank, match in enumerate(matches, 1)
+    ]
