@@ -35,15 +35,23 @@ if CFG.pretrain.by_fold:
     include: "rules/train_only.smk"
 
 
+if CFG.apply.model:
+
+    include: "rules/apply.smk"
+
+
 # Targets: `snakemake tissue` runs everything up to that stage; without one, everything.
 
 
 rule all:
     default_target: True
     input:
-        "<cohort>/report.html",
-        "<cohort>/benchmark/results.tex",
-        SEARCHABLE,
+        APPLIED if CFG.apply.model else ["<cohort>/report.html", "<cohort>/benchmark/results.tex", *SEARCHABLE],
+
+
+rule apply:
+    input:
+        applied_slides,
 
 
 rule cohort:

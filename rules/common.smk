@@ -124,6 +124,10 @@ if TEST_MANIFEST:
     ALL_SLIDES.append("<cohort>/test_slides.parquet")
     ALL_SHARD_FILES += TEST_SHARD_FILES
 
+# New slides by a trained model, and the files of its folder that this needs.
+APPLIED = [*ALL_SLIDES, *(f"<cohort>/applied/shard_{shard}.parquet" for shard in SHARDS)]
+MODEL_FILES = ("model.safetensors", "config.json", "clustering.safetensors", "prototypes.parquet")
+
 # Names of all folders of embeddings.
 EMBEDDED = [name for representation in CFG.representations for name in CFG.embeddings_of(representation)]
 
@@ -228,6 +232,15 @@ def chunk_rows(wildcards):
 def patients_of(rows):
     """Param: digest of whose slides these are."""
     return value_digest([(row.slide_id, row.patient_id) for row in rows])
+
+
+def applied_slides(wildcards):
+    """Target: what a model says of new slides."""
+    if not CFG.apply.model:
+        raise WorkflowError(
+            "apply.model names no model; give the section apply of the configuration model and manifest"
+        )
+    return APPLIED
 
 
 def run_of(wildcards):

@@ -10,8 +10,8 @@ from workflow_scripts.core.errors import UserError
 
 # of a cohort's results
 STAGE_FOLDERS = (
-    *("benchmark", "check", "embeddings", "export", "features", "fetched", "logs", "pretrain", "regions", "scratch"),
-    "tissue",
+    *("applied", "benchmark", "check", "embeddings", "export", "features", "fetched", "logs", "pretrain", "regions"),
+    *("scratch", "tissue"),
 )
 
 

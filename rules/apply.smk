@@ -1,0 +1,29 @@
+"""New slides by a trained model: only where apply.model is set. Nothing is trained, and no other cohort is touched."""
+
+
+# Embeds the slides of a shard and finds what is like them in the model's cohort; tables and a page for each.
+rule apply_slides:
+    input:
+        index=f"<cohort>/features/{ENCODER}/shard_{{shard}}.parquet",
+        model=multiext(f"{CFG.apply.model}/", *MODEL_FILES),
+    output:
+        index="<cohort>/applied/shard_{shard}.parquet",
+    log:
+        "<cohort>/logs/applied/shard_{shard}.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        code=code("apply_slides"),
+        model=CFG.apply.model,
+        neighbours=CFG.apply.neighbours,
+        check_folder=check_folder,
+        region_folder=region_folder,
+        features=feature_folder,
+    shell:
+        "python -m workflow_scripts.apply_slides --model {params.model:q} --neighbours {params.neighbours}"
+        " --features {params.features} --index {input.index} --check-folder {params.check_folder}"
+        " --regions-folder {params.region_folder} --output {output.index} --log {log}"
