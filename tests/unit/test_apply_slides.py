@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.unit.slpd.test_slide_view import COUNTS, DIM, GRID, NAMES, cohort, settings, write_model
-from workflow_scripts import apply_model, apply_slides
+from workflow_scripts import apply_slides
 from workflow_scripts.config import Regions
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
@@ -130,16 +130,3 @@ def test_features_of_an_encoder_with_other_weights_are_refused(folder):
     write_slides(folder, META | {"encoder": {"name": "enc", "weights_sha256": "0b" * 32}})
     with pytest.raises(UserError, match=r"slides/a.parquet was made with weights \(SHA-256\) \"0b0b.*extract"):
         apply(folder)
-
-
-@pytest.mark.parametrize(
-    ("slides", "told"), [(["gone.svs"], "gone.svs does not exist"), (["a.tif", "b/a.tif"], "slide_id a stands 2 times")]
-)
-def test_the_command_refuses_slides_that_it_cannot_tell_apart_or_find(tmp_path, monkeypatch, slides, told):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "b").mkdir()
-    for name in ("a.tif", "b/a.tif"):
-        (tmp_path / name).write_bytes(b"")
-    args = apply_model._parser().parse_args(["model", *slides])
-    with pytest.raises(UserError, match=told):
-        apply_model.write_manifest(args)

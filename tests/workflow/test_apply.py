@@ -56,7 +56,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_three_doors_give_the_same_bits_and_change_nothing_of_the_cohort(project: Path) -> None:
     before = digests(project / "results/tiny") | digests(project / "model")
-    done = snakemake(project, "apply", "--configfile", "new.yaml")
+    done = snakemake(project, "apply", "--configfile", str(project / "new.yaml"))
     assert done.returncode == 0, done.stdout[-3000:]
     assert {"apply_slides", "extract_features", "summarise_cohort"} <= set(job_counts(done.stdout))
     assert not {"warm_up", "fit_head", "write_report"} & set(job_counts(done.stdout))
@@ -97,7 +97,7 @@ def test_three_doors_give_the_same_bits_and_change_nothing_of_the_cohort(project
     assert [row["similarity"] for row in found] == [np.float32(match.similarity) for match in matches]
 
     assert (rows["bare"]["status"], rows["bare"]["reason"]) == ("excluded", "no_mpp")
-    again = snakemake(project, "-n", "apply", "--configfile", "new.yaml")
+    again = snakemake(project, "-n", "apply", "--configfile", str(project / "new.yaml"))
     assert job_counts(again.stdout) == {}
 
 
@@ -121,7 +121,7 @@ def test_an_encoder_with_other_weights_is_refused_by_both_doors(project: Path) -
     )
     ways = (
         command(project, "other", new, "--output", "o", "--gpu", "0"),
-        snakemake(project, "apply", "--configfile", "other.yaml"),
+        snakemake(project, "apply", "--configfile", str(project / "other.yaml")),
     )
     for done in ways:
         assert done.returncode == 1 and f"instead of {'0' * 64}" in done.stdout and "Traceback" not in done.stdout
@@ -139,5 +139,5 @@ def test_an_encoder_with_other_weights_is_refused_by_both_doors(project: Path) -
 )
 def test_a_configuration_that_says_otherwise_is_refused_by_its_key(project: Path, config: dict, told: str) -> None:
     (project / "bad.yaml").write_text(yaml.safe_dump(config))
-    done = snakemake(project, "-n", "apply", "--configfile", "bad.yaml")
+    done = snakemake(project, "-n", "apply", "--configfile", str(project / "bad.yaml"))
     assert done.returncode == 1 and f"error: {'configuration: ' if 'regions' in told[:8] else ''}{told}" in done.stdout

@@ -1,6 +1,8 @@
 """The manifest of a cohort, slides.csv. Standard library only: every cluster job parses it again."""
 
+import csv
 import hashlib
+import io
 import os
 import re
 from collections import Counter
@@ -11,8 +13,9 @@ from urllib.parse import unquote
 from workflow_scripts.core.cells import first_few, is_missing, parse_number
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.fetched import check_remote, is_remote
+from workflow_scripts.core.files import write_text
 from workflow_scripts.core.manifest_columns import Header, is_ours, read_header
-from workflow_scripts.core.series import split_series
+from workflow_scripts.core.series import slide_exists, split_series
 from workflow_scripts.core.text_tables import TextTable, read_delimited
 
 SLIDE_ID = r"[\w-][\w.-]*"
@@ -185,6 +188,26 @@ def _refuse_repeats(rows: list[SlideRow], path: Path, header: Header) -> None:
         if count > 1:
             mend = "" if "slide_id" in header.columns else " in a column slide_id"
             raise UserError(f"{path}: slide_id {slide_id} stands {count} times; give every slide its own{mend}")
+
+
+def write_manifest(path: Path, slides: list[str], mpp: float | None) -> list[SlideRow]:
+    """Write a manifest of slide files, each named by its file; its rows.
+
+    Args:
+        path: the CSV file.
+        slides: files on this machine.
+        mpp: um/px of all of them; None for what they say themselves.
+
+    Raises:
+        UserError: a file is missing, or two have one name.
+    """
+    missing = [slide for slide in slides if not slide_exists(slide)]
+    if missing:
+        raise UserError(f"{missing[0]} does not exist; give files of slides on this machine")
+    text = io.StringIO()
+    csv.writer(text).writerows([("slide_id", "path", "mpp"), *((id_of_path(slide), slide, mpp) for slide in slides)])
+    write_text(path, text.getvalue())
+    return read_manifest(path)
 
 
 def shard_of(slide_id: str, shards: int) -> int:

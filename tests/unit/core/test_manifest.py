@@ -1,7 +1,7 @@
 import pytest
 
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.manifest import SlideRow, load_manifest, read_manifest, shard_of
+from workflow_scripts.core.manifest import SlideRow, load_manifest, read_manifest, shard_of, write_manifest
 
 
 def manifest(tmp_path, text, encoding="utf-8"):
@@ -220,3 +220,27 @@ def test_wrong_axes_and_checksums(tmp_path, columns, cells, words):
 def test_other_schemes_are_refused(tmp_path):
     with pytest.raises(UserError, match="line 2: slides cannot be fetched by ftp://"):
         read_manifest(manifest(tmp_path, "slide_id,path\na,ftp://h/x.svs\n"))
+
+
+def test_a_manifest_of_files_names_each_by_its_file_and_gives_all_one_scale(tmp_path):
+    for name in ("a b.tif", "c.svs"):
+        (tmp_path / name).write_bytes(b"")
+    slides = [f"{tmp_path}/a b.tif", f"{tmp_path}/c.svs"]
+    rows = write_manifest(tmp_path / "new/slides.csv", slides, 0.2501234)
+    assert [(row.slide_id, row.path, row.mpp) for row in rows] == [
+        ("a_b", slides[0], 0.2501234),
+        ("c", slides[1], 0.2501234),
+    ]
+    assert write_manifest(tmp_path / "slides.csv", slides, None)[0].mpp is None
+
+
+@pytest.mark.parametrize(
+    ("slides", "told"), [(["gone.svs"], "gone.svs does not exist"), (["a.tif", "b/a.tif"], "slide_id a stands 2 times")]
+)
+def test_files_that_cannot_be_told_apart_or_found_are_no_manifest(tmp_path, monkeypatch, slides, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b").mkdir()
+    for name in ("a.tif", "b/a.tif"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=told):
+        write_manifest(tmp_path / "slides.csv", slides, None)
