@@ -46,7 +46,9 @@ if CFG.apply.model:
 rule all:
     default_target: True
     input:
-        APPLIED if CFG.apply.model else ["<cohort>/report.html", "<cohort>/benchmark/results.tex", *SEARCHABLE],
+        APPLIED
+        if CFG.apply.model
+        else ["<cohort>/report.html", "<cohort>/benchmark/results.tex", *SEARCHABLE, *EXPORTED_HEADS],
 
 
 rule apply:
@@ -95,6 +97,7 @@ rule benchmark:
     input:
         "<cohort>/benchmark/results.parquet",
         "<cohort>/benchmark/results.tex",
+        EXPORTED_HEADS,
 
 
 rule report:

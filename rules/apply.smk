@@ -1,11 +1,17 @@
 """New slides by a trained model: only where apply.model is set. Nothing is trained, and no other cohort is touched."""
 
+from glob import escape, glob
+
+# Fitted heads that are in the model's folder, as there may be.
+MODEL_HEADS = sorted(glob(f"{escape(CFG.apply.model)}/heads/*.*"))
+
 
 # Embeds the slides of a shard and finds what is like them in the model's cohort; tables and a page for each.
 rule apply_slides:
     input:
         index=f"<cohort>/features/{ENCODER}/shard_{{shard}}.parquet",
         model=multiext(f"{CFG.apply.model}/", *MODEL_FILES),
+        heads=MODEL_HEADS,
     output:
         index="<cohort>/applied/shard_{shard}.parquet",
     log:

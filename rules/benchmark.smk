@@ -84,6 +84,33 @@ rule collect_results:
         " --output {output.results} --comparisons {output.comparisons} --log {log}"
 
 
+# Fits a task's head on all of its labelled slides and puts it into a run's model, with its cross-validated results.
+rule export_heads:
+    input:
+        labels="<cohort>/benchmark/{task}/labels.parquet",
+        splits="<cohort>/benchmark/{task}/splits.parquet",
+        results="<cohort>/benchmark/results.parquet",
+        slides="<cohort>/embeddings/{run}/slides.parquet",
+        model="<cohort>/pretrain/{run}/model/model.safetensors",
+    output:
+        head="<cohort>/pretrain/{run}/model/heads/{task}.safetensors",
+        facts="<cohort>/pretrain/{run}/model/heads/{task}.json",
+    log:
+        "<cohort>/logs/benchmark/{task}/export_{run}.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        cfg=exported_head,
+        code=code("export_heads"),
+    shell:
+        "python -m workflow_scripts.export_heads --config {params.cfg:q} --labels {input.labels} --splits {input.splits}"
+        " --results {input.results} --embeddings {input.slides} --run {wildcards.run} --output {output.head} --log {log}"
+
+
 # Compares the prototypes of a run with maps of the true tissue classes.
 rule score_textures:
     input:

@@ -10,6 +10,20 @@ PREDICTIONS = [
     for cell in stages.cells_of(CFG, task, representation)
 ]
 
+# Heads that are put into the models of runs on the whole cohort; labels that were dealt by chance teach nothing.
+EXPORTED_HEADS = [
+    f"<cohort>/pretrain/{run}/model/heads/{task}.safetensors"
+    for run in CFG.pretrain.runs
+    if CFG.benchmark.export_heads and run in CFG.compared and CFG.pretrain.run(run).has_slide_sets
+    for task, settings_of_task in CFG.benchmark.tasks.items()
+    if not settings_of_task.permuted and run in CFG.representations_of(task)
+]
+
+
+def exported_head(wildcards):
+    """Param: settings of the head of a task that is put into models, as JSON."""
+    return stages.as_json(stages.exported_head_settings(CFG, wildcards.task))
+
 
 def embeddings_of(table):
     """Input function: a table of a representation's embeddings, or of each fold's."""

@@ -15,10 +15,11 @@ from workflow_scripts.core.files import write_text
 from workflow_scripts.core.model_facts import cohort_facts
 from workflow_scripts.core.status import excluded
 from workflow_scripts.core.tables import read_table, write_table
+from workflow_scripts.mil.fitted import load_fitted, predictions
 from workflow_scripts.report.pictures import fit
 from workflow_scripts.report.slide_page import THUMBNAIL_PX, render_slide_page
 from workflow_scripts.wsi.pixels import read_overview
-from workflow_scripts.wsi.regions import enlargement_note
+from workflow_scripts.wsi.regions import too_coarse
 from workflow_scripts.wsi.slide import open_slide
 
 if TYPE_CHECKING:
@@ -37,12 +38,6 @@ def thumbnail(check: Row) -> np.ndarray | None:
         return None
 
 
-def too_coarse(check: Row, settings: Regions) -> str:
-    """Why a slide is too coarse for the model; empty where it is not, or its scale is not known."""
-    note = enlargement_note(check["mpp_x"], check["mpp_y"], settings) if check["mpp_x"] else ""
-    return f"{note}; the model knows no such regions: take a scan at a finer scale" if note else ""
-
-
 def apply_to(slide_id: str, encoder: "SlideEncoder", index: "SlideIndex", check: Row, args: Namespace) -> Row:
     """Write tables and page of a usable slide; what the index says of it."""
     from workflow_scripts.slpd.view_tables import match_rows, own_prototypes, region_columns
@@ -55,12 +50,15 @@ def apply_to(slide_id: str, encoder: "SlideEncoder", index: "SlideIndex", check:
     write_table(folder / "regions.parquet", columns, schemas.APPLIED_REGIONS)
     write_table(folder / "prototypes.parquet", own_prototypes(view), schemas.PROTOTYPES, {"round": encoder.round})
     write_table(folder / "neighbours.parquet", match_rows(slide_id, matches), schemas.NEIGHBOURS)
+    heads = load_fitted(args.model, len(view.vector))
+    predicted = predictions(slide_id, view.vector, heads)
+    write_table(folder / "predictions.parquet", predicted, schemas.APPLIED_PREDICTIONS)
     facts, run = encoder.regions.facts, args.model.parent.name or str(args.model)
     model = {"run": run, "cohort": facts["cohort"]["name"], "pretrained_on": facts["pretrained_on"]}
     regions = read_table(folder / "regions.parquet", schemas.APPLIED_REGIONS.names[:-1]).to_pylist()  # no vectors
     page = render_slide_page(
         *(check, model, regions, match_rows(slide_id, matches)),
-        *(thumbnail(check), encoder.settings.prototypes.min_regions),
+        *(thumbnail(check), encoder.settings.prototypes.min_regions, predicted, [facts for _, facts in heads]),
     )
     write_text(folder / "page.html", page)
     nearest = {"nearest_id": matches[0].slide_id, "similarity": matches[0].similarity} if matches else {}
@@ -84,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     encoder, index, rows = SlideEncoder.load(args.model), SlideIndex.load(args.model), []
     for row in read_table(args.index, schemas.APPLIED.names[:4]).to_pylist():
         check = read_table(args.check_folder / f"{(slide_id := row['slide_id'])}.parquet").to_pylist()[0]
-        if row["status"] == "ok" and (why := too_coarse(check, scale)):
+        if row["status"] == "ok" and (why := too_coarse(check["mpp_x"], check["mpp_y"], scale)):
             row |= asdict(excluded(slide_id, "scale_mismatch", why))
         if row["status"] == "ok":
             row |= apply_to(slide_id, encoder, index, check, args)

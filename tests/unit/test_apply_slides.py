@@ -15,6 +15,8 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_file import feature_schema
 from workflow_scripts.core.tables import read_table, write_table
 from workflow_scripts.core.tensors import to_column
+from workflow_scripts.mil.fitted import save_fitted
+from workflow_scripts.mil.head import Affine
 from workflow_scripts.slpd.slide_index import SlideIndex
 from workflow_scripts.slpd.slide_view import SlideEncoder
 
@@ -124,6 +126,26 @@ def test_the_page_needs_nothing_else_and_names_what_it_shows(folder):
     assert html.count("<rect ") == 12 and "could not be read" in html and "cohort old" in html
     assert not re.search(r"""(?:src|href)=["'](?!data:)""", html)
     assert f"{4 * 3 / 4:.4f}" in html  # of the slide and itself: three cosines of 1
+
+
+def test_heads_in_the_models_folder_predict_and_say_where_they_were_trained(folder):
+    apply(folder)
+    assert len(read_table(folder / "applied/slides/b/predictions.parquet")) == 0
+    assert "Predictions" not in (folder / "applied/slides/b/page.html").read_text()
+    measured = {"metric": "auc", "headline": True, "value": 0.75, "ci_low": None, "ci_high": None, "splits": "5 folds"}
+    facts = {"task": "grade", "kind": "classification", "head": "logistic", "classes": ["high", "low"]}
+    facts |= {"trained_on": ["b"], "n_patients": 1, "results": [measured | {"n_patients": 9}]}
+    fitted = Affine(np.array([np.zeros(8), np.arange(8.0)]), np.array([0.0, 0.5]))
+    save_fitted(folder / "run/model/heads/grade.safetensors", fitted, facts)
+    rows = {row["slide_id"]: row for row in apply(folder)}
+    for name, seen in (("a", False), ("b", True)):
+        high, low = read_table(folder / f"applied/slides/{name}/predictions.parquet").to_pylist()
+        score = np.arange(8) @ np.array(rows[name]["vector"]) + 0.5
+        assert (high["outcome"], low["outcome"], low["trained_on_it"]) == ("high", "low", seen)
+        assert low["value"] == pytest.approx(1 / (1 + np.exp(-score))) == pytest.approx(1 - high["value"])
+        html = (folder / f"applied/slides/{name}/page.html").read_text()
+        assert ("among those that the head was trained on" in html) == seen
+        assert "auc 0.750, 5 folds, 9 patients" in html and f"{low['value']:.3f}" in html
 
 
 def test_features_of_an_encoder_with_other_weights_are_refused(folder):

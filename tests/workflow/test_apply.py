@@ -11,10 +11,21 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.workflow.tiny import ROOT, SEED, copy_project, job_counts, snakemake
+from tests.workflow.tiny import (
+    CONFIG,
+    ROOT,
+    SEED,
+    changed,
+    copy_project,
+    job_counts,
+    planned,
+    snakemake,
+    write_config,
+)
 from workflow_scripts.core.tables import read_table
 from workflow_scripts.demo.plan import cohort_plan
 from workflow_scripts.demo.slide import make_slide
+from workflow_scripts.mil.fitted import load_fitted, predictions
 from workflow_scripts.slpd.slide_index import SlideIndex
 from workflow_scripts.slpd.slide_view import SlideEncoder
 
@@ -141,3 +152,23 @@ def test_a_configuration_that_says_otherwise_is_refused_by_its_key(project: Path
     (project / "bad.yaml").write_text(yaml.safe_dump(config))
     done = snakemake(project, "-n", "apply", "--configfile", str(project / "bad.yaml"))
     assert done.returncode == 1 and f"error: {'configuration: ' if 'regions' in told[:8] else ''}{told}" in done.stdout
+
+
+def test_heads_are_exported_on_request_with_what_was_measured(project: Path) -> None:
+    write_config(project, changed(CONFIG, "benchmark.export_heads", True))
+    jobs = planned(project)
+    assert jobs["export_heads"] == 1 and set(jobs) <= {"export_heads", "write_report"}
+    done = snakemake(project, "benchmark")
+    assert done.returncode == 0, done.stdout[-3000:]
+    model = project / "results/tiny/pretrain/slpd/model"
+    slides = read_table(model / "slides.parquet").to_pylist()
+    ((fitted, facts),) = load_fitted(model, len(slides[0]["vector"]))
+    assert (facts["task"], facts["head"]) == ("subtype", "logistic")
+    assert set(facts["trained_on"]) == {row["slide_id"] for row in slides}
+    results = read_table(project / "results/tiny/benchmark/results.parquet").to_pylist()
+    mine = {
+        row["metric"]: row["value"] for row in results if (row["representation"], row["head"]) == ("slpd", "logistic")
+    }
+    assert {row["metric"]: row["value"] for row in facts["results"]} == mine
+    rows = predictions(slides[0]["slide_id"], np.float32(slides[0]["vector"]), [(fitted, facts)])
+    assert sum(row["value"] for row in rows) == pytest.approx(1) and rows[0]["trained_on_it"]

@@ -18,7 +18,7 @@ from workflow_scripts.config.expand import MULTILABEL, expand
 from workflow_scripts.config.heads import HeadSettings
 from workflow_scripts.config.splits import FewShot, Folds, Fractions, Splits
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.heads import default_heads, head_entry
+from workflow_scripts.core.heads import HEADS, default_heads, head_entry
 from workflow_scripts.core.tasks import KINDS
 
 
@@ -182,6 +182,9 @@ class Benchmark(Section):
     `mean`."""
     primary_heads: dict[KindName, str] = Field({})
     """The head of each kind of task that claims are made of; logistic, cox or ridge unless named, or else the first."""
+    export_heads: bool = False
+    """true fits each task's head that claims are made of (logistic, cox or ridge) on all its slides too, for the runs'
+    models."""
     region_truth: str | None = None
     """Folder with a map of tissue classes per slide ({slide_id}.npz), to score the prototypes against."""
 
@@ -226,6 +229,18 @@ class Benchmark(Section):
         for kind, head in self.primary_heads.items():
             if head not in self.heads.get(kind, []):
                 raise ValueError(f"primary_heads.{kind}: {head} is none of heads.{kind}; name one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _exported_heads_are_affine(self) -> "Benchmark":
+        for name, task in self.tasks.items() if self.export_heads else ():
+            head = self.primary().get(task.kind)
+            if head and not HEADS[head].affine:
+                able = " or ".join(key for key, entry in HEADS.items() if entry.affine and task.kind in entry.kinds)
+                raise ValueError(
+                    f"export_heads: {name} is judged by {head}, which cannot be stored with a model; set "
+                    f"primary_heads.{task.kind} to {able}, or export_heads: false"
+                )
         return self
 
     def primary(self) -> dict[str, str]:

@@ -44,6 +44,7 @@ _WIRING = {
     "benchmark.tasks": "split_patients, fit_head of that task; choose_slides and pretraining by its folds",
     "benchmark.heads": "new MIL heads only, all heads on slide vectors, collect_results",
     "benchmark.primary_heads": "collect_results",
+    "benchmark.export_heads": "export_heads",
     "report": "write_report",
     "apply": "apply_slides, and before it what a model with other settings, or rows of a manifest, ask for",
     "report.spread": "export_results, write_report",

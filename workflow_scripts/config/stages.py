@@ -183,6 +183,12 @@ def cell_settings(config: Config, task: str, cell: str) -> Settings:
     return {"heads": known, "seeds": seeds, "seed": config.benchmark.seed}
 
 
+def exported_head_settings(config: Config, task: str) -> Settings:
+    """Settings of the head of a task that is put into models: the one that claims are made of, on all slides."""
+    head = config.benchmark.primary()[config.benchmark.tasks[task].kind]
+    return {"heads": {head: config.benchmark.head_settings.of(head)}, "seeds": 1, "seed": config.benchmark.seed}
+
+
 def as_json(settings: Settings) -> str:
     """Settings as a rule's param: Snakemake compares its text, so the order of keys must not change it."""
     return json.dumps(settings, sort_keys=True)

@@ -23,6 +23,7 @@ class HeadEntry:
         seeded: whether chance plays a part in its fit, so that several seeds tell something.
         by_default: whether tasks of its kinds have it unless they name their heads.
         prototypes: whether it compares sets of prototypes, and is fitted on representations that are sets alone.
+        affine: whether its scores are an affine map of the vector, so that a fitted one can be handed on.
         settings: its sections of `benchmark.head_settings`, the later ones completing the earlier; empty means its own
             name, if there is a section of that name.
     """
@@ -37,6 +38,7 @@ class HeadEntry:
     seeded: bool = False
     by_default: bool = True
     prototypes: bool = False
+    affine: bool = False
     settings: tuple[str, ...] = ()
 
 
@@ -49,7 +51,9 @@ def _mil(name: str, *own: str, kinds: tuple[str, ...] = _EVERY, by_default: bool
 HEADS: dict[str, HeadEntry] = {
     "knn": HeadEntry("knn", "KnnHead", _CLASSES, common_scale=True, light=True),
     "matching_knn": HeadEntry("knn", "MatchingKnnHead", _CLASSES, common_scale=True, by_default=False, prototypes=True),
-    "logistic": HeadEntry("logistic", "LogisticHead", _CLASSES, common_scale=True, to_optimum=True, light=True),
+    "logistic": HeadEntry(
+        "logistic", "LogisticHead", _CLASSES, common_scale=True, to_optimum=True, light=True, affine=True
+    ),
     "cumulative_link": HeadEntry(
         "cumulative_link",
         "CumulativeLinkHead",
@@ -59,8 +63,10 @@ HEADS: dict[str, HeadEntry] = {
         light=True,
         by_default=False,
     ),
-    "cox": HeadEntry("cox", "CoxHead", ("survival",), to_optimum=True, light=True),
-    "ridge": HeadEntry("ridge", "RidgeHead", ("regression",), common_scale=True, to_optimum=True, light=True),
+    "cox": HeadEntry("cox", "CoxHead", ("survival",), to_optimum=True, light=True, affine=True),
+    "ridge": HeadEntry(
+        "ridge", "RidgeHead", ("regression",), common_scale=True, to_optimum=True, light=True, affine=True
+    ),
     "abmil": _mil("Abmil", by_default=True),
     "abmil_plain": _mil("PlainAbmil"),
     "mean_mil": _mil("MeanMil"),

@@ -112,6 +112,17 @@ APPLIED_REGIONS = pa.schema(
         pa.field("vector", pa.list_(pa.float32())),  # the region's embedding
     ]
 )
+APPLIED_PREDICTIONS = pa.schema(
+    [
+        *_ID,
+        pa.field("task", pa.string()),
+        pa.field("kind", pa.string()),
+        pa.field("head", pa.string()),
+        pa.field("outcome", pa.string()),  # a class, or value, or risk
+        pa.field("value", pa.float64()),  # probability of the class, or that value or risk
+        pa.field("trained_on_it", pa.bool_()),  # whether the head was fitted on a slide of this name
+    ]
+)
 METRICS = pa.schema(
     [
         pa.field("epoch", pa.int64()),

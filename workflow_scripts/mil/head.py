@@ -53,6 +53,23 @@ class Scaler:
         """Vectors `[n, D]` standardised, float64."""
         return np.asarray(self._scaler.transform(vectors.astype(np.float64)))
 
+    def unscaled(self, slopes: np.ndarray, intercept: np.ndarray) -> "Affine":
+        """What `x @ slopes + intercept` of standardised x is of the vectors themselves.
+
+        Args:
+            slopes: float64 `[D, K]`.
+            intercept: float64 `[K]`.
+        """
+        weights = (slopes / self._scaler.scale_[:, None]).T
+        return Affine(np.ascontiguousarray(weights), intercept - weights @ self._scaler.mean_)
+
+
+class Affine(NamedTuple):
+    """K scores of a vector: `weights @ vector + bias`, float64 `[K, D]` and `[K]`."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+
 
 class VectorHead(ABC):
     """A head on slide vectors: each job is fitted on its own.

@@ -1,6 +1,7 @@
 """The page of one new slide: its prototypes on the tissue, and the slides of a model's cohort that are like it."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ def render_slide_page(
     neighbours: list[dict[str, Any]],
     thumbnail: np.ndarray | None,
     min_regions: int,
+    predictions: Sequence[dict[str, Any]] = (),
+    heads: Sequence[dict[str, Any]] = (),
 ) -> str:
     """One HTML document that needs nothing else.
 
@@ -31,6 +34,8 @@ def render_slide_page(
         neighbours: rows of `schemas.NEIGHBOURS`.
         thumbnail: the whole slide, uint8 `[h, w, 3]`, or None where it cannot be read.
         min_regions: regions below which a slide has no prototypes.
+        predictions: rows of `schemas.APPLIED_PREDICTIONS`.
+        heads: what the model's folder says of the heads that made them.
     """
     sizes = Counter(row["prototype"] for row in regions if row["prototype"] is not None)
     environment = Environment(
@@ -50,7 +55,15 @@ def render_slide_page(
         neighbours=[{**row, "pairs": _pairs(row)} for row in neighbours],
         alike=Counter(row["cohort_slide_id"] for row in regions).most_common(5),
         min_regions=min_regions,
+        heads=[_head(facts, predictions) for facts in heads],
     )
+
+
+def _head(facts: dict[str, Any], predictions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A head with its predictions and, of what was measured, its headline."""
+    rows = [row for row in predictions if row["task"] == facts["task"]]
+    measured = next((row for row in facts["results"] if row["headline"]), None)
+    return {**facts, "rows": rows, "measured": measured, "saw": any(row["trained_on_it"] for row in rows)}
 
 
 def _chip(prototype: int) -> dict[str, Any]:

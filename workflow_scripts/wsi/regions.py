@@ -189,3 +189,9 @@ def enlargement_note(mpp_x: float, mpp_y: float, settings: Regions) -> str:
         f"the slide has {coarsest:.4g} um/px, so its pixels are enlarged {coarsest / settings.mpp:.2g} times for "
         f"regions.mpp {settings.mpp:g} and show no more detail"
     )
+
+
+def too_coarse(mpp_x: float | None, mpp_y: float | None, settings: Regions) -> str:
+    """Why a slide cannot be shown to a model of such regions; empty where it can, or where its scale is not known."""
+    note = enlargement_note(mpp_x, mpp_y, settings) if mpp_x and mpp_y else ""
+    return f"{note}; the model knows no such regions: take a scan at a finer scale" if note else ""

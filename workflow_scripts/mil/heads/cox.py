@@ -6,7 +6,7 @@ from lifelines import CoxPHFitter
 
 from workflow_scripts.mil.bags import Bags
 from workflow_scripts.mil.curves import log_baseline, proportional, with_curves
-from workflow_scripts.mil.head import Scaler, VectorHead
+from workflow_scripts.mil.head import Affine, Scaler, VectorHead
 
 GRID = (10.0, 1.0, 0.1, 0.01, 0.001)
 
@@ -87,3 +87,7 @@ class CoxHead(VectorHead):
     def predict_vectors(self, vectors: np.ndarray) -> np.ndarray:
         risk = self._risk(vectors)
         return with_curves(risk, proportional(risk, self._baseline))
+
+    def affine(self) -> Affine:
+        """The last fit: the one score is the risk, the log partial hazard."""
+        return self._scaler.unscaled((self._basis @ self._slopes)[:, None], np.zeros(1))

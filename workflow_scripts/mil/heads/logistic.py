@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from workflow_scripts.mil.bags import Bags
-from workflow_scripts.mil.head import Scaler, VectorHead, balanced, spread
+from workflow_scripts.mil.head import Affine, Scaler, VectorHead, balanced, spread
 
 GRID = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
 TINY = 1e-12  # a probability that costs no more than this one
@@ -49,3 +49,16 @@ class LogisticHead(VectorHead):
     def predict_vectors(self, vectors: np.ndarray) -> np.ndarray:
         probabilities = self._model.predict_proba(self._scaler(vectors) @ self._basis)
         return spread(probabilities, self._model.classes_, self._n_classes)
+
+    def affine(self) -> Affine:
+        """The last fit: a score a class, whose softmax is the probability; of two classes the first scores 0.
+
+        A class that was not among the training bags has the bias -inf.
+        """
+        slopes, intercept = self._basis @ self._model.coef_.T, self._model.intercept_
+        if len(self._model.classes_) == 2:
+            slopes, intercept = np.c_[np.zeros(len(slopes)), slopes], np.r_[0.0, intercept]
+        seen = self._scaler.unscaled(slopes, intercept)
+        weights, bias = np.zeros((self._n_classes, len(slopes))), np.full(self._n_classes, -np.inf)
+        weights[self._model.classes_], bias[self._model.classes_] = seen
+        return Affine(weights, bias)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from workflow_scripts.mil.bags import Bags
-from workflow_scripts.mil.head import Scaler, VectorHead
+from workflow_scripts.mil.head import Affine, Scaler, VectorHead
 
 GRID = tuple(float(alpha) for alpha in 10.0 ** np.arange(5, -3, -1))
 
@@ -53,3 +53,7 @@ class RidgeHead(VectorHead):
 
     def predict_vectors(self, vectors: np.ndarray) -> np.ndarray:
         return self._mean + (self._scaler(vectors) @ self._slopes)[:, 0]
+
+    def affine(self) -> Affine:
+        """The last fit: the one score is the value."""
+        return self._scaler.unscaled(self._slopes, np.array([self._mean]))

@@ -1,0 +1,97 @@
+"""Heads that were fitted on all labelled slides of a task, as they are stored with a model: safetensors and JSON.
+
+Logistic regression, ridge and Cox regression are affine maps of a slide's vector, and stored as such.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.files import whole_file, write_text
+from workflow_scripts.mil.bags import Bags
+from workflow_scripts.mil.head import Affine
+from workflow_scripts.mil.heads import make_head
+
+FOLDER = "heads"
+"""Of a model's folder; `{task}.safetensors` and `{task}.json` in it."""
+_OUTCOME = {"survival": "risk", "regression": "value"}
+_NONE = np.empty(0, dtype=np.int64)
+
+
+def fit_on_all(
+    head: str, kind: str, settings: dict[str, Any], bags: Bags, seed: int
+) -> tuple[Affine, dict[str, float]]:
+    """A head fitted on all bags, and what it has chosen; of the table `core.heads`, one that is affine."""
+    model: Any = make_head(head, kind, settings)
+    chosen = model.fit(bags, bags.take(_NONE), seed)
+    return model.affine(), chosen
+
+
+def save_fitted(path: Path | str, fitted: Affine, facts: dict[str, Any]) -> None:
+    """Write `{task}.safetensors`, and `{task}.json` beside it, which says what `predictions` and a person want to know.
+
+    Args:
+        path: of the safetensors.
+        fitted: the head.
+        facts: `task`, `kind`, `head`, `classes` (in order, or empty), `trained_on` (slide ids), `results` and more.
+    """
+    with whole_file(path) as partial:
+        partial.write_bytes(save({"weights": fitted.weights, "bias": fitted.bias}))
+    write_text(Path(path).with_suffix(".json"), json.dumps(facts, indent=2, sort_keys=True) + "\n")
+
+
+def load_fitted(model: Path | str, width: int) -> list[tuple[Affine, dict[str, Any]]]:
+    """The heads in a model's folder, by the name of their task; none where it has none.
+
+    Args:
+        model: its folder.
+        width: of a slide's vector.
+
+    Raises:
+        UserError: a file is damaged, or of vectors of another width.
+    """
+    found = []
+    for path in sorted((Path(model) / FOLDER).glob("*.json")):
+        tensors = path.with_suffix(".safetensors")
+        try:
+            facts, stored = json.loads(path.read_text(encoding="utf-8")), load(tensors.read_bytes())
+            fitted = Affine(stored["weights"], stored["bias"])
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise UserError(f"the head in {tensors} cannot be read ({error}); export it again, or delete it") from None
+        outcomes = max(1, len(facts["classes"]))
+        if fitted.weights.shape != (outcomes, width) or fitted.bias.shape != (outcomes,):
+            raise UserError(
+                f"the head in {tensors} is of {list(fitted.weights.shape)} values, the model's vectors of {width}; "
+                "keep the files of one export together"
+            )
+        found.append((fitted, facts))
+    return found
+
+
+def predictions(
+    slide_id: str, vector: np.ndarray, heads: Sequence[tuple[Affine, dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Rows of `schemas.APPLIED_PREDICTIONS`: of each head the probability of each class, or the value, or the risk.
+
+    Args:
+        slide_id: of the slide; heads that were trained on a slide of this name say so.
+        vector: float32 `[D]`.
+        heads: from `load_fitted`.
+    """
+    rows = []
+    for (weights, bias), facts in heads:
+        scores = weights @ vector.astype(np.float64) + bias
+        if facts["classes"]:
+            scores = np.exp(scores - scores.max())
+            scores /= scores.sum()
+        named = {"slide_id": slide_id, "task": facts["task"], "kind": facts["kind"], "head": facts["head"]}
+        named["trained_on_it"] = slide_id in facts["trained_on"]
+        outcomes = facts["classes"] or [_OUTCOME[facts["kind"]]]
+        rows += [named | {"outcome": name, "value": float(s)} for name, s in zip(outcomes, scores, strict=True)]
+    return rows
