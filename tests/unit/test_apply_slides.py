@@ -145,7 +145,7 @@ def test_heads_in_the_models_folder_predict_and_say_where_they_were_trained(fold
         assert low["value"] == pytest.approx(1 / (1 + np.exp(-score))) == pytest.approx(1 - high["value"])
         html = (folder / f"applied/slides/{name}/page.html").read_text()
         assert ("among those that the head was trained on" in html) == seen
-        assert "auc 0.750, 5 folds, 9 patients" in html and f"{low['value']:.3f}" in html
+        assert "AUC 0.750, 5 folds, 9 patients" in html and f"{low['value']:.3f}" in html
 
 
 def test_features_of_an_encoder_with_other_weights_are_refused(folder):

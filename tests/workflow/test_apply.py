@@ -112,13 +112,11 @@ def test_three_doors_give_the_same_bits_and_change_nothing_of_the_cohort(project
     assert job_counts(again.stdout) == {}
 
 
-def test_a_slide_without_a_scale_is_refused_in_a_sentence_unless_it_is_given(project: Path) -> None:
+def test_a_slide_without_a_scale_is_refused_in_a_sentence(project: Path) -> None:
     bare = str(next((project / "slides").glob("bare.*")).relative_to(project))
     told = command(project, "model", bare, "--output", "refused", "--gpu", "0")
     assert told.returncode == 1 and "Traceback" not in told.stdout
     assert "error: 1 of 1 slides cannot be used: bare: no_mpp" in told.stdout
-    coarse = command(project, "model", bare, "--output", "coarse", "--mpp", "2.0", "--gpu", "0")
-    assert coarse.returncode == 1 and "scale_mismatch" in coarse.stdout and "Traceback" not in coarse.stdout
 
 
 def test_an_encoder_with_other_weights_is_refused_by_both_doors(project: Path) -> None:

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from workflow_scripts.report.palette import prototype_colour, text_on
 from workflow_scripts.report.pictures import jpeg_uri
+from workflow_scripts.report.wording import metric_name
 
 THUMBNAIL_PX = 1000
 """Longer side of the slide's picture, px."""
@@ -45,6 +46,7 @@ def render_slide_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["metric"] = metric_name
     return environment.get_template("slide.html").render(
         slide=slide,
         model=model,
