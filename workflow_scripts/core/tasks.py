@@ -197,4 +197,21 @@ KINDS: dict[str, Kind] = {
         figure="values",
     ),
 }
-METRICS: dict[str, Metric] = {name: metric for kind in KINDS.values() for name, metric in kind.metrics.items()}
+# Of slides ranked by their likeness to a query, of kinds with classes (mil/ranking.py); the first is the headline.
+RETRIEVAL: dict[str, Metric] = {
+    "mean_average_precision": Metric("mean average precision"),
+    "precision_at_1": Metric("precision at 1"),
+    "precision_at_5": Metric("precision at 5"),
+    "precision_at_10": Metric("precision at 10"),
+}
+LIKENESSES = {"retrieval_cosine": "cosine of slide vectors", "retrieval_matching": "optimal matching of prototypes"}
+"""What slides are ranked by, as the results name it in the place of a head."""
+METRICS: dict[str, Metric] = {
+    **{name: metric for kind in KINDS.values() for name, metric in kind.metrics.items()},
+    **RETRIEVAL,
+}
+
+
+def headline_of(kind: str, head: str) -> str:
+    """The metric that is told first of a head, or of a likeness."""
+    return next(iter(RETRIEVAL)) if head in LIKENESSES else KINDS[kind].headline
