@@ -61,10 +61,36 @@ rule fit_head:
         " --output {output.predictions} --gpu {resources.gpu} --memory-mb {resources.mem_mb} --log {log}"
 
 
-# Computes the metrics of all predictions, with intervals of the expected performance and corrected pairs.
+# Ranks the slides of a task by their likeness to each of them, and measures whether those in front have its class.
+rule measure_retrieval:
+    input:
+        labels="<cohort>/benchmark/{task}/labels.parquet",
+        splits="<cohort>/benchmark/{task}/splits.parquet",
+        slides="<cohort>/embeddings/{representation}/slides.parquet",
+    output:
+        retrieval="<cohort>/benchmark/{task}/{representation}/retrieval.parquet",
+    log:
+        "<cohort>/logs/benchmark/{task}/{representation}/retrieval.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=retrieval_memory,
+        runtime=120,
+    params:
+        cfg=retrieval_settings,
+        code=code("measure_retrieval"),
+    shell:
+        "python -m workflow_scripts.measure_retrieval --config {params.cfg:q} --labels {input.labels}"
+        " --splits {input.splits} --representation {wildcards.representation} --embeddings {input.slides}"
+        " --output {output.retrieval} --log {log}"
+
+
+# Computes the metrics of all predictions and of retrieval, with intervals of the expected performance and corrected pairs.
 rule collect_results:
     input:
         predictions=PREDICTIONS,
+        retrieval=RETRIEVAL,
     output:
         results="<cohort>/benchmark/results.parquet",
         comparisons="<cohort>/benchmark/comparisons.parquet",
@@ -81,6 +107,7 @@ rule collect_results:
         code=code("collect_results"),
     shell:
         "python -m workflow_scripts.collect_results --config {params.cfg:q} --predictions {input.predictions}"
+        " --retrieval {input.retrieval}"
         " --output {output.results} --comparisons {output.comparisons} --log {log}"
 
 

@@ -10,6 +10,12 @@ PREDICTIONS = [
     for cell in stages.cells_of(CFG, task, representation)
 ]
 
+RETRIEVAL = [
+    f"<cohort>/benchmark/{task}/{representation}/retrieval.parquet"
+    for task in CFG.benchmark.tasks
+    for representation in stages.retrieved(CFG, task)
+]
+
 # Heads that are put into the models of runs on the whole cohort; labels that were dealt by chance teach nothing.
 EXPORTED_HEADS = [
     f"<cohort>/pretrain/{run}/model/heads/{task}.safetensors"
@@ -41,6 +47,16 @@ def embedding_folders(wildcards):
 def cell_settings(wildcards):
     """Param: settings of the heads of a cell, as JSON."""
     return stages.as_json(stages.cell_settings(CFG, wildcards.task, wildcards.cell))
+
+
+def retrieval_settings(wildcards):
+    """Param: whether a representation is a set of prototypes, and the seed, as JSON."""
+    return stages.as_json(stages.retrieval_settings(CFG, wildcards.representation))
+
+
+def retrieval_memory(wildcards):
+    """MB of likenesses of all pairs of slides, and of what pairs of patients do to each of the measures."""
+    return 2000 + 24 * (len(ROWS) + len(TEST_ROWS)) ** 2 // 10**6
 
 
 def cell_gpus(wildcards):

@@ -1,4 +1,4 @@
-"""Score every head's predictions, with intervals of the expected performance and corrected pairs."""
+"""Score every head's predictions and every retrieval, with intervals of what is expected and corrected pairs."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.mil.fit_warnings import counted_warnings
 from workflow_scripts.mil.result_text import result_text
 from workflow_scripts.mil.results import comparison_rows, mean_cells, result_rows, score_cells
+from workflow_scripts.mil.retrieval_cells import retrieval_cells
 
 
 class Settings(Section):
@@ -26,6 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: compare, primary ...")
     parser.add_argument("--predictions", type=Path, nargs="*", default=[], help="predictions.parquet of all heads")
+    parser.add_argument("--retrieval", type=Path, nargs="*", default=[], help="retrieval.parquet of representations")
     parser.add_argument("--output", type=Path, required=True, help="results.parquet")
     parser.add_argument("--comparisons", type=Path, required=True, help="output: comparisons.parquet")
     args = parse_entry(parser, argv)
@@ -36,6 +38,8 @@ def main(argv: list[str] | None = None) -> None:
         with counted_warnings(f"metrics of {path}"):
             cells += score_cells(read_table(path), read_meta(path))
         log.info("scored %d of %d files", number, len(args.predictions))
+    for path in args.retrieval:
+        cells += retrieval_cells(read_table(path), read_meta(path))
     cells = mean_cells(cells, settings.trainings)
     rows = result_rows(cells, settings.primary)
     pairs = comparison_rows(cells, settings.compare, settings.primary)

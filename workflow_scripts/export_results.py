@@ -9,8 +9,8 @@ from workflow_scripts.config import Section
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.files import write_text
 from workflow_scripts.core.tables import read_meta, read_table
-from workflow_scripts.report.paper_tables import csv_text, latex_text, markdown_text, paper_tables
-from workflow_scripts.report.results import task_tables
+from workflow_scripts.report.paper_tables import csv_text, latex_text, markdown_text, paper_tables, retrieval_papers
+from workflow_scripts.report.results import retrieval_tables, task_tables
 
 
 class Settings(Section):
@@ -35,8 +35,9 @@ def main(argv: list[str] | None = None) -> None:
 
     results, comparisons = read_table(args.results), read_table(args.comparisons)
     wanted = [(first, second) for first, second in read_meta(args.comparisons)["settings"]["compare"]]
-    tables = task_tables(results.to_pylist(), settings.tasks, settings.representations)
-    papers = paper_tables(tables, comparisons.to_pylist(), wanted, settings.spread, settings.controls)
+    rows = (results.to_pylist(), settings.tasks, settings.representations)
+    papers = paper_tables(task_tables(*rows), comparisons.to_pylist(), wanted, settings.spread, settings.controls)
+    papers += retrieval_papers(retrieval_tables(*rows), settings.controls)
     texts = {
         "results.csv": csv_text(results),
         "comparisons.csv": csv_text(comparisons),

@@ -10,7 +10,16 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from workflow_scripts.config import Config, PretrainRun, Task
-from workflow_scripts.config.stages import BY_CONFIG, BY_RUN, BY_TASK, SECTIONS, cell_settings, cells, section_settings
+from workflow_scripts.config.stages import (
+    BY_CONFIG,
+    BY_RUN,
+    BY_TASK,
+    SECTIONS,
+    cell_settings,
+    cells,
+    retrieval_settings,
+    section_settings,
+)
 from workflow_scripts.core.heads import heads_for
 from workflow_scripts.core.tasks import KINDS
 
@@ -22,8 +31,8 @@ _WIRING = {
     "cohort": "all rules, into a new folder",
     "cohort.manifest": "by its rows, its name alone runs nothing: extract_features, summarise_cohort, split_patients; "
     f"{_INDEX}; {_CHOOSE}",
-    "cohort.test_manifest": "extract_features and summarise_cohort of its slides, embeddings, fit_head; split_patients "
-    "of tasks that test it",
+    "cohort.test_manifest": "extract_features and summarise_cohort of its slides, embeddings, fit_head, "
+    "measure_retrieval; split_patients of tasks that test it",
     "cohort.fetch_attempt": "fetch_slide and all after it, for what could not be fetched",
     "slides.per_job": "check_slide, segment_tissue, tile_regions and extract_features, which make no slide again, "
     "and all after them",
@@ -36,12 +45,13 @@ _WIRING = {
     f"{_RUN}.rounds": "new rounds only",
     f"{_RUN}.train_only": "choose_slides, the run's trainings on these, and all after them",
     f"{_RUN}.fold": "what names it, which is the workflow itself",
-    f"{_RUN}.seeds": "trainings by new seeds only, fit_head on them, collect_results",
+    f"{_RUN}.seeds": "trainings by new seeds only, fit_head and measure_retrieval on them, collect_results",
     "pretrain.preset": "as the keys that it replaces",
     "pretrain.runs": "as the keys that a run replaces",
     "embed": "new representations only, collect_results",
-    "embed.tables.<name>": "embed_table of that table, fit_head on it, collect_results",
-    "benchmark.tasks": "split_patients, fit_head of that task; choose_slides and pretraining by its folds",
+    "embed.tables.<name>": "embed_table of that table, fit_head and measure_retrieval on it, collect_results",
+    "benchmark.tasks": "split_patients, fit_head and measure_retrieval of that task; choose_slides and pretraining "
+    "by its folds",
     "benchmark.heads": "new MIL heads only, all heads on slide vectors, collect_results",
     "benchmark.primary_heads": "collect_results",
     "benchmark.export_heads": "export_heads",
@@ -114,6 +124,7 @@ def _settings(config: Config, run: PretrainRun) -> dict[str, Any]:
         **{rule: settings(run) for rule, settings in BY_RUN.items()},
         **{rule: [of(task, kind) for kind in KINDS] for rule, of in BY_TASK.items()},
         "fit_head": [cell_settings(task, kind, cell) for kind in KINDS for cell in cells(task, kind)],
+        "measure_retrieval": retrieval_settings(config, "mean"),
         **{rule: settings(config) for rule, settings in BY_CONFIG.items() if rule not in _ALWAYS},
     }
 

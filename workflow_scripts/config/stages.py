@@ -11,6 +11,7 @@ from workflow_scripts.config import Config, PretrainRun, result_settings
 from workflow_scripts.core.fetched import local_path, read_record
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.manifest import SlideRow
+from workflow_scripts.core.tasks import KINDS
 
 Settings = dict[str, Any]
 
@@ -187,6 +188,21 @@ def exported_head_settings(config: Config, task: str) -> Settings:
     """Settings of the head of a task that is put into models: the one that claims are made of, on all slides."""
     head = config.benchmark.primary()[config.benchmark.tasks[task].kind]
     return {"heads": {head: config.benchmark.head_settings.of(head)}, "seeds": 1, "seed": config.benchmark.seed}
+
+
+def retrieved(config: Config, task: str) -> list[str]:
+    """Representations that slides of a task are retrieved by: all in a task of classes.
+
+    But for those that are trained for each fold, whose folds are no vectors of one space.
+    """
+    if not KINDS[config.benchmark.tasks[task].kind].has_classes:
+        return []
+    return [name for name in config.representations_of(task) if name not in config.pretrain.by_fold]
+
+
+def retrieval_settings(config: Config, representation: str) -> Settings:
+    """What `measure_retrieval` is given."""
+    return {"prototypes": representation in config.prototype_sets, "seed": config.benchmark.seed}
 
 
 def as_json(settings: Settings) -> str:

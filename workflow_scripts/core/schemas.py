@@ -186,6 +186,16 @@ RESULTS = pa.schema(
         pa.field("n_excluded", pa.int64()),
         pa.field("n_test_seen", pa.int64()),  # test slides of the first repeat that pretraining here saw, unlabelled
         pa.field("n_tested", pa.int64()),  # of so many
+        pa.field("chance", pa.float64()),  # value without any skill; null where that depends on the cohort
+    ]
+)
+RETRIEVAL = pa.schema(
+    [
+        pa.field("head", pa.string()),  # the likeness
+        pa.field("metric", pa.string()),
+        pa.field("patient_id", pa.string()),
+        pa.field("group", pa.int64()),  # number of its class
+        pa.field("without", pa.float64()),  # the metric where this patient neither asks nor is found
     ]
 )
 COMPARISONS = pa.schema(

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from workflow_scripts.core.budgets import WHOLE
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import HEADS
-from workflow_scripts.core.tasks import KINDS, METRICS
+from workflow_scripts.core.tasks import KINDS, METRICS, headline_of
 from workflow_scripts.mil.intervals import Interval, covers, difference, holm, interval, spread
 from workflow_scripts.mil.metrics import metrics_of
 from workflow_scripts.mil.predictions import read_tested
@@ -104,6 +104,7 @@ def _mean_cell(name: str, cells: list[Cell]) -> Cell:
             one.within_folds,
             one.patient_ids,
             one.n_pairs,
+            one.chance,
         )
         for key, one in first.scored.items()
         if key[0] not in failures
@@ -123,7 +124,7 @@ def result_rows(cells: Iterable[Cell], primary: dict[str, str]) -> list[Row]:
 
 
 def _rows_of(cell: Cell, primary: dict[str, str]) -> list[Row]:
-    kind = KINDS[cell.facts["kind"]]
+    first = headline_of(cell.facts["kind"], cell.head)
     base = {name: cell.facts[name] for name in _FACTS} | {
         "representation": cell.representation,
         "trainings": list(cell.trainings) or [cell.representation],
@@ -134,9 +135,9 @@ def _rows_of(cell: Cell, primary: dict[str, str]) -> list[Row]:
         "primary": primary[cell.facts["kind"]] == cell.head,
         "failure": None,
     }
-    headline = {"metric": kind.headline, "headline": True}
+    headline = {"metric": first, "headline": True}
     return [
-        base | {"budget": budget, "metric": metric, "headline": metric == kind.headline} | _numbers(metric, scored)
+        base | {"budget": budget, "metric": metric, "headline": metric == first} | _numbers(metric, scored)
         for (budget, metric), scored in cell.scored.items()
     ] + [base | headline | {"budget": budget, "failure": why} for budget, why in cell.failures.items()]
 
@@ -165,6 +166,7 @@ def _numbers(metric: str, scored: Scored) -> Row:
         "n_patients": len(scored.patient_ids),
         "smallest_group": scores.smallest,
         "n_pairs": None if scored.n_pairs is None else round(scored.n_pairs),
+        "chance": METRICS[metric].chance if scored.chance is None else scored.chance,
     }
 
 
@@ -173,6 +175,8 @@ def _aggregation(scored: Scored) -> str:
         return "mean of draws"
     if scored.scores.design == "held_out":
         return "held-out part"
+    if scored.scores.design == "ranking":
+        return "each slide against those of other patients"
     return "within folds" if scored.within_folds else "pooled over folds"
 
 
@@ -214,7 +218,6 @@ def verdict(row: Row, p: float) -> str:
 
 
 def _comparisons(one: Cell, two: Cell, primary: dict[str, str]) -> list[Row]:
-    kind = KINDS[one.facts["kind"]]
     rows = []
     for (budget, metric), scored in one.scored.items():
         other = two.scored.get((budget, metric))
@@ -233,7 +236,7 @@ def _comparisons(one: Cell, two: Cell, primary: dict[str, str]) -> list[Row]:
                 "primary": primary[one.facts["kind"]] == one.head,
                 "budget": budget,
                 "metric": metric,
-                "headline": metric == kind.headline,
+                "headline": metric == headline_of(one.facts["kind"], one.head),
                 "first": one.representation,
                 "second": two.representation,
                 "difference": change.value,

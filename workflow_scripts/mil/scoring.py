@@ -27,6 +27,7 @@ class Scored:
         within_folds: whether cases were ranked within their fold alone.
         patient_ids: G patients, in the order of `scores.influence`.
         n_pairs: pairs of cases that the metric compares, mean over repeats; None for metrics that compare none.
+        chance: value without any skill, where it is of this cohort and not of the metric.
     """
 
     scores: Scores
@@ -35,6 +36,7 @@ class Scored:
     within_folds: bool
     patient_ids: list[str]
     n_pairs: float | None = None
+    chance: float | None = None
 
 
 def group_numbers(kind: Kind, tested: Tested) -> np.ndarray:
@@ -144,18 +146,25 @@ def _n_pairs(metric: str, tested: Tested, apart: bool) -> float | None:
 
 
 def _influence(one: Round, result: LeftOut, tested: Tested, classes: np.ndarray | None) -> np.ndarray:
-    """Influence of every patient, float64 `[G]`, about the mean of its class; 0 for those that were not tested.
+    """Influence of every patient, float64 `[G]`, about the mean of its class; 0 for those that were not tested."""
+    full = np.zeros(len(tested.patient_ids))
+    there, own = np.unique(tested.patients[one.case]), influence(result.value, result.without)
+    full[there] = own if classes is None else within_classes(own, classes[there])
+    return full
+
+
+def within_classes(influences: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Influences of patients less the mean of their class, float64 `[G]`.
 
     What all patients of a class have in common is how the metric goes with the share of that class, which is the same
     in all cohorts that the estimate speaks of.
+
+    Args:
+        influences: float64 `[G]`.
+        classes: int64 `[G]`, number of the class of each.
     """
-    full = np.zeros(len(tested.patient_ids))
-    there, own = np.unique(tested.patients[one.case]), influence(result.value, result.without)
-    if classes is not None:
-        place = classes[there]
-        own -= (np.bincount(place, own) / np.maximum(np.bincount(place), 1))[place]
-    full[there] = own
-    return full
+    means = np.bincount(classes, influences) / np.maximum(np.bincount(classes), 1)
+    return np.asarray(influences - means[classes])
 
 
 def _by_fold(metric: str, rounds: list[Round]) -> np.ndarray:

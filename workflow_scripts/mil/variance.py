@@ -12,10 +12,11 @@ from typing import Literal
 
 import numpy as np
 
-Design = Literal["folds", "draws", "held_out"]
+Design = Literal["folds", "draws", "held_out", "ranking"]
 # Patients for each value of a slide vector below which what learning takes back is not believed: with fewer, models
 # follow so many patients at once that effects of pairs alone do not describe them (simulated, docs/benchmark.md).
 _PAIRS_FROM = 2.5
+_MOST_AGAIN = 0.75  # of a sum of squares that is taken off for what it counts again
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Scores:
         influence: float64 `[R, G]`: how much each patient moves the metric of each repeat, so that the sum of squares
             over patients is the variance by the choice of tested patients (jackknife); 0 for patients not tested.
         design: `folds`: every patient is tested once a repeat; `draws`: test patients are drawn anew for each value;
-            `held_out`: one training and one test part.
+            `held_out`: one training and one test part; `ranking`: each patient asks and is found, none is learnt from.
         learnt_per_left: patients that a model learns from over those that it does not, K - 1 for K folds; of draws, all
             others over the tested ones.
         group: int64 `[G]`: number of each patient's group: its class, or with or without an event; all 0 where there
@@ -42,6 +43,8 @@ class Scores:
             (`learning_effect`), where that can be told and models are fitted to the optimum of a loss like the metric;
             None elsewhere.
         width: values of a slide vector, where `learning` is given.
+        again: of rankings, the share of the sum of squared `influence` that is counted once too often
+            (`mil.retrieval.counted_again`).
         replicates: float64 `[P]`: the value of each of P trainings of the representation, whose mean all else is; of
             a difference those of both; empty where there is one training.
     """
@@ -58,6 +61,7 @@ class Scores:
     ranking_noise: float = 0.0
     learning: np.ndarray | None = None
     width: int = 0
+    again: float = 0.0
     replicates: tuple[np.ndarray, ...] = ()
 
     def minus(self, other: "Scores") -> "Scores":
@@ -77,6 +81,9 @@ class Scores:
             max(self.strata, other.strata),
             learning=None if self.learning is None or other.learning is None else self.learning - other.learning,
             width=max(self.width, other.width),
+            again=min(
+                self.again, other.again
+            ),  # a difference keeps no less of it, for what single patients do is common
             replicates=_paired(self, other),
         )
 
@@ -148,7 +155,7 @@ def variance(scores: Scores) -> float:
     learnt from (`_learnt`). And what is left of the repeats' own noise.
 
     Of draws, the corrected resampled variance of Nadeau and Bengio (2003). Of one test part held out, the jackknife
-    over its patients, which holds the model fixed.
+    over its patients, which holds the model fixed; so of rankings, where nothing is learnt.
     """
     if scores.design == "draws":
         kept = scores.values[np.isfinite(scores.values)]
@@ -159,6 +166,8 @@ def variance(scores: Scores) -> float:
     if not len(kept):
         return math.nan
     total = float((kept.mean(axis=0) ** 2).sum())
+    if scores.design == "ranking":
+        return total * (1 - min(scores.again, _MOST_AGAIN))
     if scores.design == "held_out":
         return total
     if len(kept) == 1:
@@ -199,6 +208,7 @@ def mean_of(trainings: list[Scores]) -> Scores:
         influence=np.mean([one.influence for one in trainings], axis=0),
         ranking_noise=float(np.mean([one.ranking_noise for one in trainings])) / len(trainings),  # if they had no more
         learning=np.mean(learning, axis=0) if len(learning) == len(trainings) else None,
+        again=float(np.mean([one.again for one in trainings])) / len(trainings),
         replicates=(np.array([one.value for one in trainings]),),
     )
 

@@ -8,14 +8,21 @@ from markupsafe import Markup
 
 from workflow_scripts.config.stages import cell_of
 from workflow_scripts.core.heads import HEADS
-from workflow_scripts.core.tasks import KINDS
+from workflow_scripts.core.tasks import KINDS, LIKENESSES
 from workflow_scripts.report.claims import Pair, family_text, pairs_of, sentence, shown_best
 from workflow_scripts.report.curves import by_patient
 from workflow_scripts.report.facts import denominators, spread_lines
 from workflow_scripts.report.figures import Styles
 from workflow_scripts.report.forest_figures import pair_forest, value_forest
 from workflow_scripts.report.inputs import Results, Row, Splits
-from workflow_scripts.report.results import TaskTable, control, task_tables
+from workflow_scripts.report.results import (
+    TaskTable,
+    chance_cells,
+    control,
+    retrieval_note,
+    retrieval_tables,
+    task_tables,
+)
 from workflow_scripts.report.settings import ReportSettings
 from workflow_scripts.report.spread_figures import BudgetValue, FoldValue, budget_figure, fold_figure
 from workflow_scripts.report.task_figures import FIGURES, Drawn
@@ -31,8 +38,26 @@ def benchmark_tables(inputs: Results, settings: ReportSettings, styles: Styles) 
         styles: of all representations.
     """
     comparisons, wanted = inputs.comparisons()
-    tables = task_tables(inputs.benchmark(), settings.tasks, settings.representations)
-    return [_section(table, inputs, settings, styles, comparisons, wanted) for table in tables]
+    told = (inputs.benchmark(), settings.tasks, settings.representations)
+    found = {table.name: _retrieval(table, comparisons, wanted) for table in retrieval_tables(*told)}
+    return [
+        _section(table, inputs, settings, styles, comparisons, wanted) | {"retrieval": found.get(table.name)}
+        for table in task_tables(*told)
+    ]
+
+
+def _retrieval(table: TaskTable, comparisons: list[Row], wanted: list[tuple[str, str]]) -> Row:
+    """What the template is told of retrieval in a task."""
+    pairs = {name: [p for p in pairs_of(table, name, comparisons, wanted) if p.row] for name in table.heads}
+    return {
+        "table": table,
+        "likenesses": {name: LIKENESSES[name] for name in table.heads},
+        "note": retrieval_note(table),
+        "chance": chance_cells(table),
+        "pairs": pairs,
+        "families": {name: family_text(table, name, comparisons) for name in table.heads},
+        "pair_names": _pair_name,
+    }
 
 
 def _section(

@@ -7,9 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
+from workflow_scripts.core.tasks import LIKENESSES
 from workflow_scripts.report.claims import pairs_of, shown_best
-from workflow_scripts.report.results import Row, TaskTable, control
-from workflow_scripts.report.wording import counted, interval, known, metric_facts, number
+from workflow_scripts.report.results import Row, TaskTable, chance_cells, control, retrieval_note
+from workflow_scripts.report.wording import counted, interval, known, metric_facts, metric_name, number
 
 Spread = Literal["interval", "folds"]
 _SPREADS = {"interval": "95 % interval in brackets", "folds": "± standard deviation between test parts"}
@@ -116,6 +117,36 @@ def paper_tables(
         first, place = f"{table.metric} in task {table.name}", apart if table in dealt else found
         place.append(made([table], table.name, first, last, heads=True))
     return found + apart
+
+
+def retrieval_papers(tables: Sequence[TaskTable], controls: Sequence[str]) -> list[PaperTable]:
+    """A table for each task and likeness: what is retrieved by each representation, and the last row what chance would.
+
+    Args:
+        tables: results of retrieval.
+        controls: names of the tasks whose labels are dealt by chance, which come last.
+    """
+    found = []
+    for table in sorted(tables, key=lambda one: one.name in controls):
+        for likeness in table.heads:
+            names, chance = list(table.cells(likeness)), chance_cells(table)
+            columns = [
+                Column(
+                    "",
+                    metric_name(metric),
+                    [_value(table.cell(name, likeness, metric), False, "interval") for name in names]
+                    + [Value(number(value), "", False)],
+                )
+                for metric, value in chance.items()
+            ]
+            told = f"{_CONTROL} " if table.name in controls else ""
+            caption = (
+                f"Retrieval in task {table.name} by {LIKENESSES[likeness]}, {_SPREADS['interval']}. "
+                f"{retrieval_note(table)}. {told}{_SEEN}"
+            )
+            seen = [_seen([table], name) for name in names]
+            found.append(PaperTable(caption, f"{table.name}-{likeness}", [*names, "chance"], columns, [*seen, ""]))
+    return found
 
 
 def _seen(tables: Sequence[TaskTable], name: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workflow_scripts.core.budgets import WHOLE, budget_order
-from workflow_scripts.core.tasks import KINDS
+from workflow_scripts.core.tasks import KINDS, LIKENESSES, RETRIEVAL
 from workflow_scripts.report.wording import counted, known, listed, metric_facts, metric_name, number
 
 Row = dict[str, Any]
@@ -73,13 +73,38 @@ def in_order(values: Iterable[str], first: Iterable[str]) -> list[str]:
 
 
 def task_tables(rows: list[Row], tasks: Iterable[str], representations: Iterable[str]) -> list[TaskTable]:
-    """A table for each task that has results.
+    """A table for each task that has results of heads.
 
     Args:
         rows: rows of `schemas.RESULTS`.
         tasks: names in the order in which they are told.
         representations: names in the order in which they are told.
     """
+    return _tables([row for row in rows if row["head"] not in LIKENESSES], tasks, representations)
+
+
+def retrieval_tables(rows: list[Row], tasks: Iterable[str], representations: Iterable[str]) -> list[TaskTable]:
+    """The same of retrieval, with likenesses in the place of heads; of tasks in which slides are retrieved."""
+    return _tables([row for row in rows if row["head"] in LIKENESSES], tasks, representations)
+
+
+def chance_cells(table: TaskTable) -> dict[str, float | None]:
+    """What slides in random order are expected to have, by metric of retrieval: the same for all representations."""
+    found = {metric: row["chance"] for (_, _, _, metric), row in table.rows.items()}
+    return {metric: found.get(metric) for metric in RETRIEVAL}
+
+
+def retrieval_note(table: TaskTable) -> str:
+    """Who was searched for, and what a random order is expected to have."""
+    row = next(iter(table.rows.values()))
+    chance = ", ".join(f"{metric_name(metric)} {number(value)}" for metric, value in chance_cells(table).items())
+    return (
+        f"{counted(row['n_slides'], 'query', 'queries')} of {counted(row['n_patients'], 'patient')}, "
+        f"{row['aggregation']}; {counted(row['smallest_group'], 'patient')} in the smallest group; by chance: {chance}"
+    )
+
+
+def _tables(rows: list[Row], tasks: Iterable[str], representations: Iterable[str]) -> list[TaskTable]:
     wanted = list(representations)
     by_task: dict[str, list[Row]] = {name: [] for name in in_order((row["task"] for row in rows), tasks)}
     for row in rows:
