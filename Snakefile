@@ -93,6 +93,11 @@ rule embed:
         SEARCHABLE,
 
 
+rule search_index:
+    input:
+        expand("<cohort>/embeddings/{run}/index.safetensors", run=CFG.pretrain.runs),
+
+
 rule benchmark:
     input:
         "<cohort>/benchmark/results.parquet",

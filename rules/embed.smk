@@ -61,6 +61,26 @@ rule export_prototypes:
         " --states {input.states} --round {params.round} --slides {input.slides} --output {output.prototypes} --log {log}"
 
 
+# Makes an index of a run's regions, in which the nearest are found in milliseconds; of the target `search_index` alone.
+rule index_regions:
+    input:
+        regions="<cohort>/embeddings/{run}/regions.parquet",
+    output:
+        index="<cohort>/embeddings/{run}/index.safetensors",
+    log:
+        "<cohort>/logs/embed/{run}_index.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        code=code("index_regions"),
+    shell:
+        "python -m workflow_scripts.index_regions --regions {input.regions} --output {output.index} --log {log}"
+
+
 # Embeds regions and slides without pretraining: patch features pooled, or colour.
 rule embed_baseline:
     input:

@@ -26,6 +26,7 @@ COMMANDS = {
     "keys": Command("describe_config", "tell the keys of the configuration: default, meaning, what an edit runs again"),
     "schema": Command("write_schema", "write the configuration's JSON Schema, by which editors check my.yaml"),
     "show": Command("show_results", "print a cohort's results in a few lines, and where its report is"),
+    "similar": Command("find_similar", "print the slides and regions most like a slide or region of a cohort"),
     "export": Command("export_cohort", "write a cohort's patch features in the layouts of TRIDENT and CLAM"),
     "apply": Command("apply_model", "show new slides to an exported model: embeddings, nearest slides, a page each"),
     "describe": Command("describe_model", "say what an exported model takes, gives and was trained on"),

@@ -1,0 +1,30 @@
+"""Make an index of the regions' embeddings of one pretraining run, for search."""
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.tables import read_meta, read_table
+from workflow_scripts.search.region_index import RECALL_AT, RegionIndex
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = entry_parser(__doc__)
+    parser.add_argument("--regions", type=Path, required=True, help="regions.parquet of the run's embeddings")
+    parser.add_argument("--output", type=Path, required=True, help="index.safetensors")
+    args = parse_entry(parser, argv)
+    faiss.omp_set_num_threads(1)  # so that the same embeddings give the same file on every machine
+    regions, meta = read_table(args.regions), read_meta(args.regions)
+    flat = regions["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    vectors = np.asarray(flat, dtype=np.float32).reshape(len(regions), -1)
+    facts = {"pretrained_on": meta["pretrained_on"]}
+    index = RegionIndex.build(vectors, regions["slide_id"].to_pylist(), regions["region_id"].to_pylist(), meta=facts)
+    index.save(args.output)
+    kind = f"approximate, recall@{RECALL_AT} {index.meta['recall']:.3f}" if index.approximate else "exact"
+    log.info("%d regions, %s", len(index), kind)
+
+
+if __name__ == "__main__":
+    run_entry(main)
