@@ -87,6 +87,9 @@ def expected_settings(config: Config) -> dict[tuple[str, str], set[str]]:
         for name, task in config.benchmark.tasks.items()
         for cell in stages.cells(config, task.kind)
     }
+    found["measure_retrieval", "--config"] = {
+        stages.as_json(stages.retrieval_settings(config, name)) for name in config.representations
+    }
     for rule, of_config in stages.BY_CONFIG.items():
         if rule not in ("score_textures", "export_results"):  # no maps of true classes, and not asked for here
             found[rule, "--config"] = {stages.as_json(of_config(config))}

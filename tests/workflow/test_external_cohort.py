@@ -8,7 +8,7 @@ from tests.workflow.tiny import CONFIG, changed, copy_project, copy_slide, plann
 from workflow_scripts.core.chunks import chunk_count, chunk_of
 from workflow_scripts.core.tables import read_meta, read_table
 
-AFTER_LABELS = {"split_patients", "fit_head", "collect_results", "export_results", "benchmark"}
+AFTER_LABELS = {"split_patients", "fit_head", "measure_retrieval", "collect_results", "export_results", "benchmark"}
 EXTERNAL = {"kind": "classification", "label": "subtype", "splits": {"kind": "external"}}
 
 

@@ -10,8 +10,8 @@ from workflow_scripts.core.tables import read_table
 
 RESULTS = {"collect_results", "export_results", "write_report"}
 HEADS = {"fit_head"} | RESULTS
-BENCHMARK = HEADS | {"split_patients"}
-EMBED = {"export_model", "embed_regions", "export_prototypes"} | HEADS
+BENCHMARK = HEADS | {"split_patients", "measure_retrieval"}
+EMBED = {"export_model", "embed_regions", "export_prototypes", "measure_retrieval"} | HEADS
 ROUNDS = {"cluster_regions", "assign_neighbours", "distill_round"}
 AFTER_FEATURES = {"summarise_cohort", "warm_up", "embed_baseline"} | ROUNDS | EMBED | BENCHMARK
 
@@ -171,6 +171,7 @@ def code(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Code:
         ("tissue/shapes.py", {"segment_tissue", "tile_regions", "extract_features"} | AFTER_FEATURES),
         ("assign_neighbours.py", ROUNDS | EMBED),
         ("fit_head.py", HEADS),
+        ("measure_retrieval.py", {"measure_retrieval"} | RESULTS),
         ("report/figures.py", {"write_report"}),
         ("report/paper_tables.py", {"export_results"}),
     ],

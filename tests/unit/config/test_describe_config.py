@@ -221,7 +221,7 @@ def test_free_keys_rerun_nothing_and_no_other_key_does_so():
         ("pretrain.defaults.loss.teacher_temp", "warm_up, distill_round"),
         ("pretrain.defaults.prototypes.count", "cluster_regions"),
         ("pretrain.defaults.neighbours.matching", "assign_neighbours"),
-        ("benchmark.seed", f"split_patients, fit_head, score_textures; {BY_FOLDS}"),
+        ("benchmark.seed", f"split_patients, fit_head, measure_retrieval, score_textures; {BY_FOLDS}"),
         ("benchmark.folds", f"split_patients; {BY_FOLDS}"),
     ],
 )
