@@ -17,6 +17,7 @@ include: "rules/features.smk"
 include: "rules/pretrain.smk"
 include: "rules/embed.smk"
 include: "rules/benchmark.smk"
+include: "rules/atlas.smk"
 include: "rules/report.smk"
 
 
@@ -85,6 +86,11 @@ rule export:
 rule pretrain:
     input:
         expand("<cohort>/pretrain/{run}/model/model.safetensors", run=CFG.pretrain.runs),
+
+
+rule atlas:
+    input:
+        expand("<cohort>/pretrain/{run}/atlas.parquet", run=GROUPED_RUNS),
 
 
 rule embed:

@@ -145,6 +145,7 @@ rule score_textures:
         regions=chunk_files("regions", ""),
         truth=truth_maps,
         assignments=last_assignments,
+        groups="<cohort>/pretrain/{run}/groups.parquet",
     output:
         scores="<cohort>/benchmark/textures_{run}.parquet",
     log:
@@ -163,4 +164,4 @@ rule score_textures:
     shell:
         "python -m workflow_scripts.score_textures --config {params.cfg:q}"
         " --regions-folder {params.region_folder} --check-folder {params.check_folder}"
-        " --assignments {input.assignments} --output {output.scores} --log {log}"
+        " --assignments {input.assignments} --groups {input.groups} --output {output.scores} --log {log}"

@@ -1,4 +1,4 @@
-"""Compare each slide's prototypes with its planted or annotated tissue classes."""
+"""Compare each slide's prototypes, and their groups in the whole cohort, with planted or annotated tissue classes."""
 
 from pathlib import Path
 from typing import Any
@@ -9,35 +9,26 @@ from workflow_scripts.config import Section
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.region_groups import in_order, read_region_groups
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.core.tables import read_table, write_table
-from workflow_scripts.mil.agreement import majority_classes, prototype_agreement
+from workflow_scripts.mil.agreement import cohort_agreement, majority_classes, prototype_agreement
+
+_BOX = ("x", "y", "size_x", "size_y")
 
 
-def _score(slide_id: str, truth: Path, regions: Path, check: Path, prototype_of: dict[str, int], seed: int) -> dict:
-    """Row of `schemas.TEXTURES` of one slide; `prototype_of` maps its region ids."""
+def _classes(truth: Path, regions: Path, check: Path) -> tuple[list[str], np.ndarray]:
+    """Ids of a slide's regions and their majority classes int64 `[n]`."""
     facts = read_table(check, ["mpp_x", "mpp_y"]).to_pylist()[0]
-    boxes = [row for row in read_table(regions).to_pylist() if row["region_id"] in prototype_of]
+    rows = read_table(regions, ["region_id", *_BOX]).to_pylist()
     with np.load(truth) as planted:
         if not {"map", "um_per_px"} <= set(planted.files):
             raise UserError(f"{truth} lacks `map` or `um_per_px`; make the truth maps again, or unset region_truth")
-        classes = majority_classes(
-            planted["map"],
-            np.array([[row[key] for key in ("x", "y", "size_x", "size_y")] for row in boxes]).reshape(-1, 4),
-            (facts["mpp_x"], facts["mpp_y"]),
-            float(planted["um_per_px"]),
+        boxes = np.array([[row[key] for key in _BOX] for row in rows]).reshape(-1, 4)
+        mpp = (facts["mpp_x"], facts["mpp_y"])
+        return [row["region_id"] for row in rows], majority_classes(
+            planted["map"], boxes, mpp, float(planted["um_per_px"])
         )
-    prototypes = np.array([prototype_of[row["region_id"]] for row in boxes], dtype=np.int64)
-    agreement = prototype_agreement(prototypes, classes, derive_seed(seed, "textures", slide_id))
-    return {"slide_id": slide_id, **agreement._asdict()}
-
-
-def _assigned(path: Path) -> dict[str, dict[str, int]]:
-    """Prototype of each assigned region, by slide."""
-    assigned: dict[str, dict[str, int]] = {}
-    for row in read_table(path, ["slide_id", "region_id", "prototype"]).to_pylist():
-        assigned.setdefault(row["slide_id"], {})[row["region_id"]] = row["prototype"]
-    return assigned
 
 
 class Settings(Section):
@@ -51,12 +42,27 @@ def _mean(rows: list[dict[str, Any]], key: str) -> float:
     return float(np.mean([row[key] for row in rows])) if rows else float("nan")
 
 
+def _tell(rows: list[dict[str, Any]], meta: dict[str, Any]) -> None:
+    mixed = [row for row in rows if row["n_classes"] >= 2]
+    log.info(
+        "%d slides scored, %d of them with two classes or more: mean adjusted Rand index %.3f, of permuted prototypes "
+        "%.3f; %d slides with a truth map have no assignments",
+        *(len(rows), len(mixed), _mean(mixed, "ari"), _mean(mixed, "ari_random"), meta["n_skipped"]),
+    )
+    log.info(
+        "over the cohort, %(n_groups)d groups of %(n_regions)d regions: adjusted Rand index %(ari).3f, of groups dealt "
+        "to regions by chance %(ari_random).3f, to prototypes %(ari_random_prototypes).3f",
+        meta["cohort"],
+    )
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: region_truth, seed")
     parser.add_argument("--regions-folder", type=Path, required=True, help="folder of regions/{slide_id}.parquet")
     parser.add_argument("--check-folder", type=Path, required=True, help="folder of check/{slide_id}.parquet")
     parser.add_argument("--assignments", type=Path, required=True, help="assignments.parquet of a round")
+    parser.add_argument("--groups", type=Path, required=True, help="groups.parquet of their prototypes")
     parser.add_argument("--output", type=Path, required=True, help="textures_{run}.parquet")
     args = parse_entry(parser, argv)
 
@@ -65,26 +71,23 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(
             f"{args.config.region_truth} holds no {{slide_id}}.npz; correct benchmark.region_truth, or set it to null"
         )
-    assigned = _assigned(args.assignments)
-    rows = []
+    assigned = read_region_groups(args.assignments, args.groups)
+    known, rows, found = set(assigned["slide_id"].to_pylist()), [], []
     for truth in maps:
         # named by the slide_id, or by the slide's file
-        name = truth.stem if truth.stem in assigned else Path(truth.stem).stem
-        if name in assigned:
+        name = truth.stem if truth.stem in known else Path(truth.stem).stem
+        if name in known:
             regions, check = (folder / f"{name}.parquet" for folder in (args.regions_folder, args.check_folder))
-            rows.append(_score(name, truth, regions, check, assigned[name], args.config.seed))
-    meta = {"n_skipped": len(maps) - len(rows), "seed": args.config.seed}
+            ids, classes = _classes(truth, regions, check)
+            prototypes, groups, places = (in_order(assigned, ids, key) for key in ("prototype", "group", "row"))
+            own, seed = prototypes >= 0, derive_seed(args.config.seed, "textures", name)
+            rows.append({"slide_id": name, **prototype_agreement(prototypes[own], classes[own], seed)._asdict()})
+            found.append(np.stack([np.full_like(groups, len(rows)), places, groups, classes])[:, own])
+    slides, places, groups, classes = np.concatenate([np.empty((4, 0), dtype=np.int64), *found], axis=1)
+    cohort = cohort_agreement(slides, places, groups, classes, derive_seed(args.config.seed, "textures"))._asdict()
+    meta = {"n_skipped": len(maps) - len(rows), "seed": args.config.seed, "cohort": cohort}
     write_table(args.output, rows, schemas.TEXTURES, meta)
-    mixed = [row for row in rows if row["n_classes"] >= 2]
-    log.info(
-        "%d slides scored, %d of them with two classes or more: mean adjusted Rand index %.3f, of permuted prototypes "
-        "%.3f; %d slides with a truth map have no assignments",
-        len(rows),
-        len(mixed),
-        _mean(mixed, "ari"),
-        _mean(mixed, "ari_random"),
-        meta["n_skipped"],
-    )
+    _tell(rows, meta)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
 from workflow_scripts import score_textures
 from workflow_scripts.core import schemas
@@ -32,11 +33,14 @@ def _slide(folder, name, classes, prototypes):
 
 def _score(folder, seed=0):
     options = ["--regions-folder", "regions", "--check-folder", "check"]
-    options += ["--assignments", "assignments.parquet", "--output", "textures.parquet"]
+    options += ["--assignments", "assignments.parquet", "--groups", "groups.parquet", "--output", "textures.parquet"]
     paths = [text if text.startswith("--") else f"{folder}/{text}" for text in options]
     config = json.dumps({"region_truth": f"{folder}/truth", "seed": seed})
     score_textures.main([*paths, "--config", config, "--log", f"{folder}/log"])
     return {row["slide_id"]: row for row in read_table(folder / "textures.parquet").to_pylist()}
+
+
+GROUPS = {("a", 1): 1, ("a", 2): 2, ("b.1", 1): 1, ("c", 1): 2}  # all other prototypes are in group 0
 
 
 @pytest.fixture
@@ -46,6 +50,11 @@ def cohort(tmp_path):
     rows += _slide(tmp_path, "c", [1, 1, 1], [0, 0, 1])
     _slide(tmp_path, "d", [1, 2], [])
     write_table(tmp_path / "assignments.parquet", rows, schemas.ASSIGNMENTS)
+    own = sorted({(row["slide_id"], row["prototype"]) for row in rows})
+    groups = [
+        {"slide_id": slide, "prototype": number, "group": GROUPS.get((slide, number), 0)} for slide, number in own
+    ]
+    write_table(tmp_path / "groups.parquet", groups, schemas.GROUPS)
     return tmp_path
 
 
@@ -58,6 +67,16 @@ def test_agreement_of_each_slide(cohort):
     assert scores["a"]["ari_random"] < 0.5
     assert scores["b.1"]["ari"] == pytest.approx(-0.5)  # no pair together in both: (0 - 2/3) / (2 - 2/3)
     assert scores["c"]["n_classes"] == 1
+
+
+def test_groups_are_scored_over_the_whole_cohort(cohort):
+    _score(cohort)
+    found = read_meta(cohort / "textures.parquet")["cohort"]
+    classes, groups = [1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 1, 1, 1], [0, 0, 1, 1, 2, 2, 0, 1, 0, 1, 0, 0, 2]
+    assert found["ari"] == pytest.approx(adjusted_rand_score(classes, groups))
+    assert (found["n_slides"], found["n_regions"], found["n_classes"], found["n_groups"]) == (3, 13, 3, 3)
+    assert abs(found["ari_random"]) < 0.05 and abs(found["ari_random_prototypes"]) < 0.15
+    assert "over the cohort, 3 groups of 13 regions: adjusted Rand index" in (cohort / "log").read_text()
 
 
 def test_mean_is_over_mixed_slides_and_skipped_ones_are_counted(cohort):

@@ -69,6 +69,9 @@ class Report(Section):
     """Title of report.html."""
     example_slides: Annotated[int, Field(ge=0)] = 4
     """Slides shown with their map of prototypes and nearest regions."""
+    groups: Annotated[int, Field(ge=2, le=64)] = 8
+    """Groups into which the prototypes of all slides are put, for the atlas, the maps and QuPath; trains nothing again.
+    Up to eight have colours that are told apart at a glance."""
     spread: Literal["interval", "folds"] = "interval"
     """What results.md and results.tex print beside a value: the 95 % interval, or ± the standard deviation between test
     parts."""

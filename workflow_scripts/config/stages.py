@@ -122,6 +122,12 @@ def fold_settings(config: Config, task: str) -> Settings:
     return {"task": task_settings(config, task) | whole, **{key: dealing[key] for key in ("folds", "repeats", "seed")}}
 
 
+def class_tasks(config: Config) -> list[str]:
+    """Tasks whose labels are classes, without those whose labels are dealt by chance."""
+    tasks = config.benchmark.tasks.items()
+    return [name for name, task in tasks if KINDS[task.kind].has_classes and not task.permuted]
+
+
 # Settings of the other rules: of the whole configuration, of one task, and of one pretraining run.
 BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
     "collect_results": lambda config: {
@@ -134,6 +140,10 @@ BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
         "tasks": list(config.benchmark.tasks),
         "representations": config.compared,
         "controls": [name for name, task in config.benchmark.tasks.items() if task.permuted],
+    },
+    "group_prototypes": lambda config: {"groups": config.report.groups},
+    "describe_groups": lambda config: {
+        "tasks": {name: config.benchmark.tasks[name].classes for name in class_tasks(config)}
     },
     "score_textures": lambda config: benchmark_settings(config, "region_truth", "seed"),
     "write_report": report_settings,

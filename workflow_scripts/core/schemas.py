@@ -123,6 +123,47 @@ APPLIED_PREDICTIONS = pa.schema(
         pa.field("trained_on_it", pa.bool_()),  # whether the head was fitted on a slide of this name
     ]
 )
+# The prototypes of all slides of a run's last clustering, in groups.
+GROUPS = pa.schema(
+    [
+        *_ID,
+        pa.field("prototype", pa.int32()),
+        pa.field("group", pa.int32()),  # by falling number of regions, from 0
+        pa.field("similarity", pa.float32()),  # cosine of prototype and the group's centre
+        pa.field("n_regions", pa.int64()),
+    ]
+)
+_NEAREST = pa.struct(
+    [
+        *_REGION,
+        *(pa.field(name, pa.int64()) for name in ("x", "y", "size_x", "size_y")),  # px at level 0
+        pa.field("prototype", pa.int32()),
+        pa.field("least_cosine", pa.float32()),  # that the region can have with the group's centre
+    ]
+)
+_CLASS = pa.struct(
+    [
+        pa.field("task", pa.string()),
+        pa.field("class", pa.string()),
+        pa.field("n_regions", pa.int64()),  # of the group in slides of the class
+        pa.field("group_regions", pa.int64()),  # of the group in slides of any class
+        pa.field("class_regions", pa.int64()),  # of the class in all groups
+        pa.field("n_slides", pa.int64()),  # of the class with a region of the group
+        pa.field("class_slides", pa.int64()),  # of the class with a region of any group
+    ]
+)
+ATLAS = pa.schema(
+    [
+        pa.field("group", pa.int32()),
+        pa.field("n_prototypes", pa.int64()),
+        pa.field("n_regions", pa.int64()),
+        pa.field("n_slides", pa.int64()),  # that have a region of the group
+        pa.field("similarity", pa.float64()),  # mean cosine of prototype and centre
+        pa.field("nearest", pa.list_(_NEAREST)),
+        pa.field("classes", pa.list_(_CLASS)),
+        pa.field("centre", pa.list_(pa.float32())),  # unit length
+    ]
+)
 METRICS = pa.schema(
     [
         pa.field("epoch", pa.int64()),

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from workflow_scripts.mil.agreement import majority_classes, prototype_agreement
+from workflow_scripts.mil.agreement import cohort_agreement, majority_classes, prototype_agreement
 
 
 def test_majority_scales_boxes_and_ignores_glass():
@@ -69,3 +69,32 @@ def test_glass_alone_has_no_agreement():
     agreement = prototype_agreement(np.array([0, 1]), np.array([0, 0]), 0)
     assert agreement[:2] == (0, 0)
     assert np.isnan(agreement.ari)
+
+
+def test_groups_of_the_cohort_and_their_chance():
+    """Each slide's prototypes are pure, so all that groups can lose is which prototypes of two slides are alike."""
+    rng = np.random.default_rng(0)
+    slides, classes = np.repeat(np.arange(20), 30), np.tile(np.repeat([1, 2, 0], 10), 20)
+    prototypes = slides * 3 + classes
+    good, poor = (
+        cohort_agreement(slides, prototypes, groups, classes, seed=1)
+        for groups in (classes % 3, rng.integers(0, 2, 60)[prototypes])
+    )
+    assert good.ari == pytest.approx(1) and (good.n_slides, good.n_regions, good.n_classes, good.n_groups) == (
+        20,
+        400,
+        2,
+        2,
+    )
+    assert abs(good.ari_random) < 0.01 and 0 <= good.ari_random_prototypes < 0.1
+    tissue = classes > 0
+    wanted = _pair_ari(classes[tissue].tolist(), poor_groups := rng.integers(0, 2, 400).tolist())
+    assert wanted == pytest.approx(
+        cohort_agreement(*[x[tissue] for x in (slides, prototypes)], np.array(poor_groups), classes[tissue], 0).ari
+    )
+    assert poor.ari < 0.2
+
+
+def test_a_cohort_of_glass_has_no_agreement():
+    nothing = np.zeros(3, np.int64)
+    assert np.isnan(cohort_agreement(nothing, nothing, nothing, nothing, seed=0).ari)

@@ -1,0 +1,55 @@
+"""The atlas: the prototypes of all slides in groups, and what each group holds."""
+
+
+include: "atlas_inputs.smk"
+
+
+# Puts the prototypes of the last clustering of all slides into groups.
+rule group_prototypes:
+    input:
+        tables=last_clustering,
+        before=clustering_before,
+    output:
+        groups="<cohort>/pretrain/{run}/groups.parquet",
+    log:
+        "<cohort>/logs/pretrain/{run}/groups.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        cfg=settings("group_prototypes"),
+        code=code("group_prototypes"),
+    shell:
+        "python -m workflow_scripts.group_prototypes --config {params.cfg:q} --tables {input.tables}"
+        " --before {input.before} --output {output.groups} --log {log}"
+
+
+# Tells of each group the nearest regions, slides and classes, and how far other runs agree.
+rule describe_groups:
+    input:
+        groups="<cohort>/pretrain/{run}/groups.parquet",
+        assignments=last_assignments,
+        regions=chunk_files("regions", ""),
+        labels=class_labels,
+        others=groups_of_other_runs,
+    output:
+        atlas="<cohort>/pretrain/{run}/atlas.parquet",
+    log:
+        "<cohort>/logs/pretrain/{run}/atlas.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        cfg=settings("describe_groups"),
+        region_folder=region_folder,
+        code=code("describe_groups"),
+    shell:
+        "python -m workflow_scripts.describe_groups --config {params.cfg:q} --groups {input.groups}"
+        " --assignments {input.assignments} --regions-folder {params.region_folder} --labels {input.labels}"
+        " --others {input.others} --output {output.atlas} --log {log}"

@@ -1,0 +1,33 @@
+"""Input functions of atlas.smk."""
+
+GROUPED_RUNS = [name for name in CFG.pretrain.runs if CFG.pretrain.run(name).uses_prototypes]
+
+
+def last_clustering(wildcards):
+    """Prototypes and assignments that the last round distils."""
+    return clustered_tables(wildcards.run, run_of(wildcards).rounds, "prototypes", "assignments")
+
+
+def clustering_before(wildcards):
+    """Those of the clustering before; nothing where there was one alone."""
+    run = run_of(wildcards)
+    last = run.clustered_in(run.rounds)
+    return clustered_tables(wildcards.run, last - 1, "prototypes", "assignments") if last > 1 else []
+
+
+def class_labels(wildcards):
+    """Labels of the tasks with classes."""
+    return expand("<cohort>/benchmark/{task}/labels.parquet", task=stages.class_tasks(CFG))
+
+
+def groups_of_other_runs(wildcards):
+    """Groups and assignments of each other run that has prototypes."""
+    others = [name for name in GROUPED_RUNS if name != wildcards.run]
+    return [
+        file
+        for name in others
+        for file in (
+            f"<cohort>/pretrain/{name}/groups.parquet",
+            *clustered_tables(name, CFG.pretrain.run(name).rounds, "assignments"),
+        )
+    ]
