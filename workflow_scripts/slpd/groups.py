@@ -8,6 +8,7 @@ has several prototypes of it, and these belong together in an atlas.
 
 from typing import NamedTuple
 
+import faiss
 import numpy as np
 
 from workflow_scripts.config import Prototypes
@@ -16,8 +17,8 @@ from workflow_scripts.slpd.agreement import adjusted_rand_indices
 from workflow_scripts.slpd.prototypes import RegionKMeans
 
 _SEARCH = Prototypes(kmeans="spherical", iterations=20)
-_STARTS = (5, 50)  # fewest and most; large cohorts take few, for each looks at all prototypes
-_STARTS_OF = 20_000  # prototypes in all starts together, between these
+_STARTS = (5, 200)  # fewest and most; large cohorts take few, for each looks at all prototypes
+_STARTS_OF = 100_000  # prototypes in all starts together, between these
 _PASSES = 100  # at most, until no prototype changes its group
 _MOVES_OF = 200_000  # prototypes in all moves together, for each looks at all of them
 _WORTH = 1e-7  # of the sum of cosines
@@ -50,6 +51,7 @@ def group_prototypes(vectors: np.ndarray, n_regions: np.ndarray, count: int, see
     unit = _unit(vectors.astype(np.float64))
     count = _distinct(unit, count)
     starts = min(max(_STARTS_OF // len(unit), _STARTS[0]), _STARTS[1])
+    faiss.omp_set_num_threads(1)  # of this thread: others wait busily for such small sums, and could change last bits
     kmeans = RegionKMeans(count, unit.shape[1], _SEARCH, starts)
     group = kmeans(np.ascontiguousarray(unit, dtype=np.float32), derive_seed(seed, "groups")).assignment
     group = _settled(unit, _moved(unit, _settled(unit, group)))
