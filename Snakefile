@@ -93,6 +93,11 @@ rule atlas:
         expand("<cohort>/pretrain/{run}/atlas.parquet", run=GROUPED_RUNS),
 
 
+rule qupath:
+    input:
+        "<cohort>/qupath/index.parquet",
+
+
 rule embed:
     input:
         expand("<cohort>/embeddings/{representation}/slides.parquet", representation=EMBEDDED),

@@ -53,3 +53,32 @@ rule describe_groups:
         "python -m workflow_scripts.describe_groups --config {params.cfg:q} --groups {input.groups}"
         " --assignments {input.assignments} --regions-folder {params.region_folder} --labels {input.labels}"
         " --others {input.others} --output {output.atlas} --log {log}"
+
+
+# Writes the regions of every slide with their groups and scores as GeoJSON for QuPath.
+rule export_qupath:
+    input:
+        slides="<cohort>/slides.parquet",
+        regions=chunk_files("regions", ""),
+        tissue=chunk_files("tissue", ""),
+        groups=groups_of_shown_run,
+        assignments=assignments_of_shown_run,
+        predictions=scores_of_shown_run,
+    output:
+        index="<cohort>/qupath/index.parquet",
+    log:
+        "<cohort>/logs/qupath.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        cfg=settings("export_qupath"),
+        code=code("export_qupath"),
+        results=COHORT,
+    shell:
+        "python -m workflow_scripts.export_qupath --config {params.cfg:q} --results {params.results}"
+        " --groups {input.groups} --assignments {input.assignments} --predictions {input.predictions}"
+        " --output {output.index} --log {log}"

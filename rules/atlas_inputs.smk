@@ -31,3 +31,27 @@ def groups_of_other_runs(wildcards):
             *clustered_tables(name, CFG.pretrain.run(name).rounds, "assignments"),
         )
     ]
+
+
+def shown_run():
+    """The run whose groups are shown: the first that has any, as in the report."""
+    if not GROUPED_RUNS:
+        raise WorkflowError("no run of pretrain.runs has prototypes, so there are no groups; give a run a loss on them")
+    return GROUPED_RUNS[0]
+
+
+def groups_of_shown_run(wildcards):
+    return f"<cohort>/pretrain/{shown_run()}/groups.parquet"
+
+
+def assignments_of_shown_run(wildcards):
+    return clustered_tables(shown_run(), CFG.pretrain.run(shown_run()).rounds, "assignments")
+
+
+def scores_of_shown_run(wildcards):
+    """Predictions of each task's primary head on the run's embeddings."""
+    return [
+        f"<cohort>/benchmark/{task}/{shown_run()}/{stages.cell_of(head)}/predictions.parquet"
+        for task, head in stages.primary_heads(CFG).items()
+        if shown_run() in CFG.representations_of(task)
+    ]

@@ -57,7 +57,7 @@ _WIRING = {
     "benchmark.export_heads": "export_heads",
     "report": "write_report",
     "apply": "apply_slides, and before it what a model with other settings, or rows of a manifest, ask for",
-    "report.groups": "group_prototypes, describe_groups, score_textures, write_report",
+    "report.groups": "group_prototypes, describe_groups, score_textures, export_qupath, write_report",
     "report.spread": "export_results, write_report",
 }
 # Said in words above the tables of config/README.md, for it holds for nearly every key.

@@ -128,6 +128,12 @@ def class_tasks(config: Config) -> list[str]:
     return [name for name, task in tasks if KINDS[task.kind].has_classes and not task.permuted]
 
 
+def primary_heads(config: Config) -> dict[str, str]:
+    """The head that claims are made of, by task; without the tasks whose labels are dealt by chance."""
+    tasks, primary = config.benchmark.tasks.items(), config.benchmark.primary()
+    return {name: primary[task.kind] for name, task in tasks if not task.permuted}
+
+
 # Settings of the other rules: of the whole configuration, of one task, and of one pretraining run.
 BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
     "collect_results": lambda config: {
@@ -145,6 +151,7 @@ BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
     "describe_groups": lambda config: {
         "tasks": {name: config.benchmark.tasks[name].classes for name in class_tasks(config)}
     },
+    "export_qupath": lambda config: {"heads": primary_heads(config)},
     "score_textures": lambda config: benchmark_settings(config, "region_truth", "seed"),
     "write_report": report_settings,
 }

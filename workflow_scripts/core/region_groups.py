@@ -1,5 +1,6 @@
 """The group of each region: that of its prototype."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,17 @@ def join_groups(assignments: pa.Table, groups: pa.Table) -> pa.Table:
     taken = groups.take(pa.array(found))
     more = {"group": taken["group"], "to_centre": taken["similarity"], "row": pa.array(found)}
     return pa.table({name: assignments[name] for name in assignments.column_names} | more)
+
+
+def by_slide(regions: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """The slides of a table of regions, each with its rows, in the order in which they first come."""
+    slides = regions["slide_id"].unique()
+    number = _numbers(regions["slide_id"], slides)
+    order = np.argsort(number, kind="stable")
+    ends = np.cumsum(np.bincount(number, minlength=len(slides)))[:-1]
+    for slide, rows in zip(slides.to_pylist(), np.split(order, ends), strict=True):
+        if len(rows):
+            yield slide, regions.take(pa.array(rows))
 
 
 def in_order(regions: pa.Table, region_ids: list[str], column: str = "group") -> np.ndarray:

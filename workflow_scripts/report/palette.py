@@ -3,16 +3,14 @@
 from collections.abc import Iterable
 
 from workflow_scripts.config.embed import PATCHES, prototypes_of
+from workflow_scripts.core.colours import GROUP_COLOURS
 
 _RUNS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#332288", "#882255")
 _BASELINES = {"mean": "#555555", "colour": "#9A9A9A", "max": "#7A6A53", "std": "#A89F91"}  # muted, as a background
 _DASHES = ("solid", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
 _MARKERS = "osD^vPX*"
 
-PROTOTYPES = (
-    "#0072B2 #E69F00 #009E73 #CC79A7 #D55E00 #56B4E9 #F0E442 #4D4D4D "
-    "#332288 #88CCEE #44AA99 #117733 #999933 #DDCC77 #CC6677 #882255"
-).split()
+PROTOTYPES = GROUP_COLOURS
 NO_PROTOTYPE = "#C8C8C8"
 
 
