@@ -83,6 +83,11 @@ rule export:
         f"<cohort>/export/{ENCODER}/index.parquet",
 
 
+rule anndata:
+    input:
+        expand("<cohort>/export/anndata/{name}_{of}.h5ad", name=EMBEDDED, of=["regions", "slides"]),
+
+
 rule pretrain:
     input:
         expand("<cohort>/pretrain/{run}/model/model.safetensors", run=CFG.pretrain.runs),

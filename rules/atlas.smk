@@ -82,3 +82,34 @@ rule export_qupath:
         "python -m workflow_scripts.export_qupath --config {params.cfg:q} --results {params.results}"
         " --groups {input.groups} --assignments {input.assignments} --predictions {input.predictions}"
         " --output {output.index} --log {log}"
+
+
+# Writes the embeddings of regions and slides as AnnData.
+rule export_anndata:
+    input:
+        slides=ALL_SLIDES,
+        regions=chunk_files("regions"),
+        embeddings=expand("<cohort>/embeddings/{{embedded}}/{table}.parquet", table=["regions", "slides"]),
+        labels=expand("<cohort>/benchmark/{task}/labels.parquet", task=stages.primary_heads(CFG)),
+        groups=groups_for_embeddings,
+    output:
+        regions="<cohort>/export/anndata/{embedded}_regions.h5ad",
+        slides="<cohort>/export/anndata/{embedded}_slides.h5ad",
+    log:
+        "<cohort>/logs/export/anndata_{embedded}.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=16000,
+        runtime=120,
+    params:
+        code=code("export_anndata"),
+        embeddings=embedding_folder,
+        region_folder=region_folder,
+        cohort=CFG.cohort.name,
+    shell:
+        "python -m workflow_scripts.export_anndata --embeddings {params.embeddings}"
+        " --regions-folder {params.region_folder} --slides {input.slides} --labels {input.labels}"
+        " --groups {input.groups} --cohort {params.cohort} --regions {output.regions} --output {output.slides}"
+        " --log {log}"

@@ -55,3 +55,20 @@ def scores_of_shown_run(wildcards):
         for task, head in stages.primary_heads(CFG).items()
         if shown_run() in CFG.representations_of(task)
     ]
+
+
+def groups_for_embeddings(wildcards):
+    """Groups and assignments of the run that embeds, else of the run that is shown; nothing where no run has any."""
+    own = [name for name in (wildcards.embedded, *GROUPED_RUNS) if name in GROUPED_RUNS][:1]
+    return [
+        file
+        for name in own
+        for file in (
+            f"<cohort>/pretrain/{name}/groups.parquet",
+            *clustered_tables(name, CFG.pretrain.run(name).rounds, "assignments"),
+        )
+    ]
+
+
+def embedding_folder(wildcards):
+    return f"{COHORT}/embeddings/{wildcards.embedded}"

@@ -147,6 +147,7 @@ wildcard_constraints:
     warm_up=r"warm_up_[0-9a-f]{8}",
     baseline="|".join(CFG.embed.baselines) or "none",
     table="|".join(map(re.escape, CFG.embed.tables)) or "none",
+    embedded="|".join(map(re.escape, EMBEDDED)),
     representation="|".join(map(re.escape, CFG.representations)),
     task="|".join(map(re.escape, CFG.benchmark.tasks)) or "none",
     cell=r"[a-z0-9_]+",
