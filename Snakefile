@@ -103,6 +103,11 @@ rule qupath:
         "<cohort>/qupath/index.parquet",
 
 
+rule figures:
+    input:
+        "<cohort>/figures/captions.md",
+
+
 rule embed:
     input:
         expand("<cohort>/embeddings/{representation}/slides.parquet", representation=EMBEDDED),

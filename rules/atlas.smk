@@ -113,3 +113,33 @@ rule export_anndata:
         " --regions-folder {params.region_folder} --slides {input.slides} --labels {input.labels}"
         " --groups {input.groups} --cohort {params.cohort} --regions {output.regions} --output {output.slides}"
         " --log {log}"
+
+
+# Draws the cohort's figures for a paper, at 300 dpi and as vector, with a file of captions.
+rule draw_figures:
+    input:
+        slides="<cohort>/slides.parquet",
+        regions=chunk_files("regions", ""),
+        metrics=training_metrics,
+        predictions=PREDICTIONS,
+        splits=expand("<cohort>/benchmark/{task}/splits.parquet", task=CFG.benchmark.tasks),
+        results="<cohort>/benchmark/results.parquet",
+        comparisons="<cohort>/benchmark/comparisons.parquet",
+        groups=group_tables,
+    output:
+        captions="<cohort>/figures/captions.md",
+    log:
+        "<cohort>/logs/figures.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        cfg=settings("draw_figures"),
+        code=code("draw_figures"),
+        results=COHORT,
+    shell:
+        "python -m workflow_scripts.draw_figures --config {params.cfg:q} --results {params.results}"
+        " --output {output.captions} --log {log}"

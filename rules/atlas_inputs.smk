@@ -72,3 +72,20 @@ def groups_for_embeddings(wildcards):
 
 def embedding_folder(wildcards):
     return f"{COHORT}/embeddings/{wildcards.embedded}"
+
+
+def training_metrics(wildcards):
+    """Curves of all runs, warm-ups and rounds."""
+    runs = {name: CFG.pretrain.run(name) for name in CFG.pretrain.runs}
+    folders = {stages.warm_up_folder(run) for run in runs.values()}
+    folders |= {f"{name}/round_{number:02d}" for name, run in runs.items() for number in range(1, run.rounds + 1)}
+    return expand("<cohort>/pretrain/{folder}/metrics.parquet", folder=sorted(folders))
+
+
+def group_tables(wildcards):
+    """What the figures of groups are drawn from; nothing where no run has groups."""
+    if not GROUPED_RUNS:
+        return []
+    run = shown_run()
+    clustered = clustered_tables(run, CFG.pretrain.run(run).rounds, "assignments", "neighbours")
+    return [f"<cohort>/pretrain/{run}/groups.parquet", f"<cohort>/pretrain/{run}/atlas.parquet", *clustered]

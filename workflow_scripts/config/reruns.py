@@ -55,13 +55,13 @@ _WIRING = {
     "benchmark.heads": "new MIL heads only, all heads on slide vectors, collect_results",
     "benchmark.primary_heads": "collect_results",
     "benchmark.export_heads": "export_heads",
-    "report": "write_report",
     "apply": "apply_slides, and before it what a model with other settings, or rows of a manifest, ask for",
-    "report.groups": "group_prototypes, describe_groups, score_textures, export_qupath, write_report",
+    "report": "draw_figures, write_report",
+    "report.groups": "group_prototypes, describe_groups, score_textures, export_qupath, draw_figures, write_report",
     "report.spread": "export_results, write_report",
 }
 # Said in words above the tables of config/README.md, for it holds for nearly every key.
-_ALWAYS = {"write_report", "export_results", "export_model", "export_prototypes"}
+_ALWAYS = {"write_report", "export_results", "export_model", "export_prototypes", "draw_figures"}
 # Rules that run only where the configuration asks for what they do.
 _WHERE = {
     "import_features": "where source is set",

@@ -153,6 +153,7 @@ BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
     },
     "export_qupath": lambda config: {"heads": primary_heads(config)},
     "score_textures": lambda config: benchmark_settings(config, "region_truth", "seed"),
+    "draw_figures": lambda config: report_settings(config) | {"settings": {}},  # which the report alone prints
     "write_report": report_settings,
 }
 BY_TASK: dict[str, Callable[[Config, str], Settings]] = {
