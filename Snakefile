@@ -98,6 +98,11 @@ rule atlas:
         expand("<cohort>/pretrain/{run}/atlas.parquet", run=GROUPED_RUNS),
 
 
+rule attention:
+    input:
+        expand("<cohort>/pretrain/{run}/attention.parquet", run=CFG.pretrain.runs),
+
+
 rule qupath:
     input:
         "<cohort>/qupath/index.parquet",

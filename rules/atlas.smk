@@ -143,3 +143,30 @@ rule draw_figures:
     shell:
         "python -m workflow_scripts.draw_figures --config {params.cfg:q} --results {params.results}"
         " --output {output.captions} --log {log}"
+
+
+# Writes where a run's region encoder looks over some slides.
+rule map_attention:
+    input:
+        slides="<cohort>/slides.parquet",
+        features=SHARD_FILES,
+        model="<cohort>/pretrain/{run}/model/model.safetensors",
+    output:
+        attention="<cohort>/pretrain/{run}/attention.parquet",
+    log:
+        "<cohort>/logs/pretrain/{run}/attention.log",
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=8000,
+        runtime=60,
+    params:
+        code=code("map_attention"),
+        features=feature_folder,
+        model=subpath(input.model, parent=True),
+        most=CFG.report.example_slides,
+    shell:
+        "python -m workflow_scripts.map_attention --model {params.model} --features {params.features}"
+        " --slides {input.slides} --count {params.most} --output {output.attention} --gpu {resources.gpu} --log {log}"
