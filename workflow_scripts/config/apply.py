@@ -32,7 +32,7 @@ def with_model(raw: dict[str, Any]) -> dict[str, Any]:
         UserError: the model does not say how its cohort was treated, or the configuration says otherwise, or names no
             slides, or something that is not done with new slides.
     """
-    section = raw.get("apply")
+    section = raw.get("apply") if isinstance(raw, dict) else None
     folder, manifest = (section.get(key) if isinstance(section, dict) else None for key in ("model", "manifest"))
     if folder is None and manifest is None:
         return raw

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 from workflow_scripts.config import Config, Features
-from workflow_scripts.config.apply import require_own_results
 from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.config.limits import require_no_braces, require_own_functions, require_short_commands
 from workflow_scripts.config.model_name import parse_model
@@ -69,8 +68,6 @@ def refuse(
     Raises:
         UserError: the first problem, in one sentence.
     """
-    if config.apply.model:
-        require_own_results(config.cohort.name)
     require_short_commands(config)
     require_no_braces(config.model_dump())
     require_writable(config, any(config.demo.makes(row.path) for row in [*rows, *tests]))

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from workflow_scripts.config import Config
+from workflow_scripts.config.apply import require_own_results
 from workflow_scripts.core.errors import UserError
 
 # of a cohort's results
 STAGE_FOLDERS = (
     *("applied", "benchmark", "check", "embeddings", "export", "features", "fetched", "logs", "pretrain", "regions"),
-    *("scratch", "tissue"),
+    *("figures", "qupath", "scratch", "tissue"),
 )
 
 
@@ -26,8 +27,11 @@ def require_writable(config: Config, makes_slides: bool) -> None:
         makes_slides: whether the workflow itself makes slides, in `demo.directory`.
 
     Raises:
-        UserError: the first such folder, or a file that stands in the place of one.
+        UserError: the first such folder, or a file that stands in the place of one; new slides among the results of a
+            cohort that was trained on.
     """
+    if config.apply.model:
+        require_own_results(config.cohort.name)
     results = Path("results") / config.cohort.name
     for folder in (results, *(results / name for name in STAGE_FOLDERS)):
         _try(folder, "make results a link to a folder that can be written, or mend its permissions or mount")
