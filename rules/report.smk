@@ -4,7 +4,7 @@
 include: "report_inputs.smk"
 
 
-# Writes the self-contained report.html.
+# Writes report.html, which needs no other file; larger pictures of many slides lie in a folder beside it.
 rule write_report:
     input:
         slides=ALL_SLIDES,
@@ -25,6 +25,7 @@ rule write_report:
         textures=texture_scores,
     output:
         report="<cohort>/report.html",
+        **PICTURES,
     log:
         "<cohort>/logs/report.log",
     conda:

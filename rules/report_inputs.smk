@@ -1,6 +1,14 @@
 """Input functions of report.smk."""
 
-TEMPLATES = ["report.html", "findings.html", "results.html", "report.css", "report.js"]
+from workflow_scripts.report.settings import pictures_apart
+
+# Larger pictures of slides, where there are many.
+PICTURES = {"pictures": directory("<cohort>/report_files")} if pictures_apart(len(SLIDES)) else {}
+# Sections of the page, in the order of its tabs, its look and its scripts.
+TEMPLATES = [
+    *(f"{name}.html" for name in ("report", "findings", "results", "cohort", "slides", "prototypes", "training", "settings")),
+    *("report.css", "report.js", "slide_table.js", "slide_view.js", "slide_pages.js", "slide_map.js", "downloads.js"),
+]
 
 
 def report_tables(wildcards):

@@ -8,6 +8,7 @@ from workflow_scripts.report.inputs import Results
 from workflow_scripts.report.page import plan_pictures, render_report
 from workflow_scripts.report.prototypes import Pictures, Rectangle, wanted_pixels
 from workflow_scripts.report.settings import ReportSettings
+from workflow_scripts.report.slide_pages import write_pictures
 
 
 def read_pictures(path_of: dict[str, str], wanted: dict[str, list[Rectangle]]) -> Pictures:
@@ -49,7 +50,9 @@ def main(argv: list[str] | None = None) -> None:
     path_of = {slide["slide_id"]: slide["path"] or "" for slide in results.slides()}
     wanted = wanted_pixels(examples)
     pictures = read_pictures(path_of, wanted) if wanted else {}
-    html = render_report(results, args.config, examples, pictures)
+    folder = args.output.with_name(f"{args.output.stem}_files")
+    html = render_report(results, args.config, examples, pictures, folder.name)
+    write_pictures(results, results.all_slides(args.config.test_cohort), folder)
     write_text(args.output, html)
     log.info("%s: %.1f MB", args.output, len(html.encode()) / 1e6)
 

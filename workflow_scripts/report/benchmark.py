@@ -12,7 +12,7 @@ from workflow_scripts.core.tasks import KINDS, LIKENESSES
 from workflow_scripts.report.claims import Pair, family_text, pairs_of, sentence, shown_best
 from workflow_scripts.report.curves import by_patient
 from workflow_scripts.report.facts import denominators, spread_lines
-from workflow_scripts.report.figures import Styles
+from workflow_scripts.report.figures import Plot, Styles
 from workflow_scripts.report.forest_figures import pair_forest, value_forest
 from workflow_scripts.report.inputs import Results, Row, Splits
 from workflow_scripts.report.results import (
@@ -115,7 +115,7 @@ def _figures(table: TaskTable, inputs: Results, splits: Splits, styles: Styles) 
     yield from _curves(table, inputs, styles)
 
 
-def _drawn(picture: str | None, shows: str, caption: Markup) -> Iterator[dict[str, Any]]:
+def _drawn(picture: Plot | None, shows: str, caption: Markup) -> Iterator[dict[str, Any]]:
     if picture:
         yield Drawn(picture, shows, caption)._asdict()
 

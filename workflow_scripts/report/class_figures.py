@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow_scripts.report.curves import Patients, calibration, confusion, mean_curve, precision_recall, roc
-from workflow_scripts.report.figures import STYLE, Styles, figure_uri
+from workflow_scripts.report.figures import STYLE, Plot, Styles, finished
 
 _DIAGONAL: dict[str, Any] = {"color": "#b3bac2", "lw": 0.8, "ls": (0, (3, 3))}
 Curve = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, float]]
@@ -52,7 +52,7 @@ def _below(axes: Axes, title: str) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), title=title, alignment="left", fontsize=8)
 
 
-def binary_figure(patients: dict[str, Patients], classes: list[str], styles: Styles, by_fold: bool) -> str | None:
+def binary_figure(patients: dict[str, Patients], classes: list[str], styles: Styles, by_fold: bool) -> Plot | None:
     """ROC, precision-recall and calibration of the last of two classes; null where a class has no patient.
 
     Args:
@@ -80,10 +80,10 @@ def binary_figure(patients: dict[str, Patients], classes: list[str], styles: Sty
         right.set(xlabel=f"predicted probability of {_plain(classes[1])}")
         for axes, title in ((left, "area under the curve"), (middle, "average precision")):
             _below(axes, title)
-        return figure_uri(figure)
+        return finished(figure)
 
 
-def top_class_figure(patients: dict[str, Patients], styles: Styles) -> str | None:
+def top_class_figure(patients: dict[str, Patients], styles: Styles) -> Plot | None:
     """Calibration of the most probable class, for any number of classes."""
     shown = _known(patients)
     if not shown:
@@ -95,14 +95,14 @@ def top_class_figure(patients: dict[str, Patients], styles: Styles) -> str | Non
         _draw_calibration(axes, points, styles)
         axes.set(xlabel="predicted probability of the most probable class")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-        return figure_uri(figure)
+        return finished(figure)
 
 
 def _short(names: list[str]) -> list[str]:
     return [_plain(name if len(name) <= 12 else name[:11] + "…") for name in names]
 
 
-def confusion_figure(patients: dict[str, Patients], classes: list[str]) -> str | None:
+def confusion_figure(patients: dict[str, Patients], classes: list[str]) -> Plot | None:
     """A confusion matrix for each representation: patients, mean over repeats, shaded by share of the true class."""
     shown = _known(patients)
     if not shown:
@@ -124,7 +124,7 @@ def confusion_figure(patients: dict[str, Patients], classes: list[str]) -> str |
             axes.tick_params(length=0)
         figure.supxlabel("predicted", fontsize=8.5)
         figure.supylabel("true", fontsize=8.5)
-        return figure_uri(figure)
+        return finished(figure)
 
 
 def _draw_matrix(axes: Axes, counts: np.ndarray) -> None:

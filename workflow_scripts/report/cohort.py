@@ -1,11 +1,8 @@
-"""The cohort and its tissue: counts, the table of slides, and which overlays are shown."""
+"""The cohort: counts, the order of its slides, and which of very many are shown."""
 
 from collections import Counter
-from pathlib import Path
 from statistics import mean, median
 from typing import Any
-
-from workflow_scripts.report.pictures import jpeg_uri, read_picture
 
 REASONS = {
     "missing_file": "the file is not there",
@@ -25,8 +22,6 @@ REASONS = {
     "irregular_grid": "the other tool's patches lie on no grid",
     "scale_mismatch": "the other tool's patches have another size",
 }
-MOST_OVERLAYS = 60
-OVERLAY_PX = 320
 
 
 def excluded_first(slides: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -85,8 +80,8 @@ def spread(items: list[Any], count: int) -> list[Any]:
     return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
 
 
-def choose_overlays(slides: list[dict[str, Any]], most: int = MOST_OVERLAYS) -> list[dict[str, Any]]:
-    """Slides whose overlay is shown: the excluded ones, at most half of all, and a spread of the others."""
+def choose_slides(slides: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """At most so many slides: the excluded ones, at most half of all, and a spread of the others."""
     ordered = excluded_first(slides)
     excluded = [s for s in ordered if s["status"] != "ok"]
     others = [s for s in ordered if s["status"] == "ok"]
@@ -94,19 +89,3 @@ def choose_overlays(slides: list[dict[str, Any]], most: int = MOST_OVERLAYS) -> 
         return ordered
     shown = spread(excluded, max(most // 2, most - len(others)))
     return shown + spread(others, most - len(shown))
-
-
-def overlay_grid(slides: list[dict[str, Any]], overlay_of: Any) -> dict[str, Any]:
-    """Overlays as small pictures.
-
-    Args:
-        slides: rows of slides.parquet.
-        overlay_of: function from slide_id to the overlay's path.
-    """
-    present = [s for s in slides if Path(overlay_of(s["slide_id"])).is_file()]
-    shown = []
-    for slide in choose_overlays(present):
-        pixels = read_picture(overlay_of(slide["slide_id"]), OVERLAY_PX)
-        if pixels is not None:
-            shown.append({**slide, "picture": jpeg_uri(pixels)})
-    return {"shown": shown, "present": len(present), "without": len(slides) - len(present)}

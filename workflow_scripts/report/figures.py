@@ -1,8 +1,8 @@
-"""Figures as SVG data URIs, without a global plotting state and the same bytes for the same numbers."""
+"""Figures as SVG and PDF, without a global plotting state and the same bytes for the same numbers."""
 
 import io
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -31,16 +31,27 @@ STYLE: dict[RcKeyType, Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "report",
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,
 }
 _POINTS = 500
 Styles = dict[str, dict[str, Any]]
 
 
-def figure_uri(figure: Figure) -> str:
-    """The figure as an SVG data URI, without a date in it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return data_uri(buffer.getvalue(), "image/svg+xml")
+class Plot(NamedTuple):
+    """A figure as data URIs: SVG, which the page shows, and PDF, which it hands out."""
+
+    svg: str
+    pdf: str
+
+
+def finished(figure: Figure) -> Plot:
+    """The figure, without a date in it."""
+    written = []
+    for kind, media, dates in (("svg", "image/svg+xml", "Date"), ("pdf", "application/pdf", "CreationDate")):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, metadata={dates: None, "Creator": None})
+        written.append(data_uri(buffer.getvalue(), media))
+    return Plot(*written)
 
 
 def _mark_parts(axes: Axes, curves: dict[str, dict[str, Any]]) -> None:
@@ -54,7 +65,7 @@ def _mark_parts(axes: Axes, curves: dict[str, dict[str, Any]]) -> None:
         axes.axvline(start, color="#c3cad2", lw=0.7, zorder=0)
 
 
-def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> str:
+def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> Plot:
     """Panels of `training.PANELS` over the steps, a line a run."""
     with matplotlib.rc_context(STYLE):
         lines = math.ceil(len(PANELS) / 3)
@@ -93,10 +104,10 @@ def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> str:
         handles, labels = figure.axes[0].get_legend_handles_labels()
         if handles:
             figure.legend(handles, labels, loc="outside upper right", ncols=max(1, min(6, len(labels))))
-        return figure_uri(figure)
+        return finished(figure)
 
 
-def texture_figure(rows: list[dict[str, Any]]) -> str:
+def texture_figure(rows: list[dict[str, Any]]) -> Plot:
     """Adjusted Rand index of every slide in falling order, against random prototypes."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 2.3), layout="constrained")
@@ -112,4 +123,4 @@ def texture_figure(rows: list[dict[str, Any]]) -> str:
         whole_numbers.set_params(integer=True)
         axes.xaxis.set_major_locator(whole_numbers)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-        return figure_uri(figure)
+        return finished(figure)

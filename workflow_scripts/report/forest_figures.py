@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow_scripts.report.claims import Pair
-from workflow_scripts.report.figures import STYLE, Styles, figure_uri
+from workflow_scripts.report.figures import STYLE, Plot, Styles, finished
 from workflow_scripts.report.results import TaskTable
 from workflow_scripts.report.wording import known, metric_facts
 
@@ -34,7 +34,7 @@ def _figure(lines: int) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def value_forest(table: TaskTable, head: str, styles: Styles) -> str | None:
+def value_forest(table: TaskTable, head: str, styles: Styles) -> Plot | None:
     """Headline value and interval of each representation with one head; null where no cell has a value.
 
     Args:
@@ -51,10 +51,10 @@ def value_forest(table: TaskTable, head: str, styles: Styles) -> str | None:
             style = styles[name]
             _line(axes, y, row["ci_low"], row["value"], row["ci_high"], style["colour"], style["marker"], "white")
         _finish(axes, list(shown), metric_facts(table.headline).chance, table.metric)
-        return figure_uri(figure)
+        return finished(figure)
 
 
-def pair_forest(table: TaskTable, pairs: list[Pair]) -> str | None:
+def pair_forest(table: TaskTable, pairs: list[Pair]) -> Plot | None:
     """Difference of each pair with its interval, filled where a claim is made; null where no pair has a value.
 
     Args:
@@ -72,4 +72,4 @@ def pair_forest(table: TaskTable, pairs: list[Pair]) -> str | None:
             _line(axes, y, row["low"], row["difference"], row["high"], colour, "o", face)
         labels = [f"{pair.first} − {pair.second}" for pair, _ in shown]
         _finish(axes, labels, 0.0, f"difference in {table.metric}")
-        return figure_uri(figure)
+        return finished(figure)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -59,6 +60,10 @@ class Results:
         """Rows of test_slides.parquet, of the test cohort."""
         return self._needed("test_slides.parquet")
 
+    def all_slides(self, with_test_cohort: bool) -> list[Row]:
+        """Rows of slides.parquet, and below them those of test_slides.parquet."""
+        return [*self.slides(), *(self.test_slides() if with_test_cohort else [])]
+
     def encoding(self, encoder: str) -> list[Row]:
         """Rows of the feature indices of an encoder."""
         indices = sorted((self.root / "features" / encoder).glob("shard_*.parquet"))
@@ -84,6 +89,43 @@ class Results:
         """Places of a slide's regions, level-0 px."""
         columns = ["region_id", "x", "y", "size_x", "size_y", "tissue_fraction"]
         return read_table(self.root / "regions" / f"{slide_id}.parquet", columns).to_pylist()
+
+    def places(self, slide_id: str) -> pa.Table | None:
+        """The same as columns, with the regions' ids; null where there is no table."""
+        path = self.root / "regions" / f"{slide_id}.parquet"
+        columns = ["region_id", "x", "y", "size_x", "size_y"]
+        return read_table(path, columns) if path.is_file() else None
+
+    def tissue(self, slide_id: str) -> list[bytes]:
+        """Tissue polygons of a slide, WKB, level-0 px."""
+        path = self.root / "tissue" / f"{slide_id}.parquet"
+        return read_table(path, ["geometry"])["geometry"].to_pylist() if path.is_file() else []
+
+    def labels(self, task: str) -> list[Row]:
+        """Rows of a task's labels.parquet; none where there is none."""
+        path = self.root / "benchmark" / task / "labels.parquet"
+        return read_table(path).to_pylist() if path.is_file() else []
+
+    def slide_vectors(self, representation: str) -> tuple[list[str], np.ndarray]:
+        """slide_ids and vectors `[n, d]` float32 of a representation; none where it has no table of its own."""
+        path = self.root / "embeddings" / representation / "slides.parquet"
+        table = read_table(path, ["slide_id", "vector"]) if path.is_file() else None
+        if table is None or not len(table):
+            return [], np.empty((0, 0), np.float32)
+        values = table["vector"].combine_chunks()
+        return table["slide_id"].to_pylist(), values.flatten().to_numpy().reshape(len(table), -1)
+
+    def assignments(self, run: str, number: int, slides: list[str]) -> dict[str, pa.Table]:
+        """Regions with prototype and similarity of a round, by slide."""
+        path = self.round_folder(run, number) / "assignments.parquet"
+        if not path.is_file():
+            return {}
+        table = read_table(path)
+        table = table.filter(pc.is_in(table["slide_id"], pa.array(slides, pa.string()))).sort_by("slide_id")
+        ids = table["slide_id"].to_numpy(zero_copy_only=False)
+        starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1])) if len(ids) else np.empty(0, int)
+        ends = np.append(starts[1:], len(ids))
+        return {str(ids[a]): table.slice(a, b - a) for a, b in zip(starts, ends, strict=True)}
 
     def overlay(self, slide_id: str) -> Path:
         """The tissue overlay of a slide."""

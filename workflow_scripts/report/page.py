@@ -5,26 +5,23 @@ import hashlib
 import json
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from workflow_scripts.core.loss_terms import TERMS
-from workflow_scripts.report import figures, prototypes, training, wording
+from workflow_scripts.report import figures, prototypes, training
 from workflow_scripts.report.benchmark import benchmark_tables
-from workflow_scripts.report.cohort import cohort_summary, encoding_speed, excluded_first, overlay_grid
+from workflow_scripts.report.cohort import cohort_summary, encoding_speed
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import line_styles, stable_order
 from workflow_scripts.report.provenance import note_lines, package_versions
-from workflow_scripts.report.results import missing_value, smaller_is_better
+from workflow_scripts.report.results import smaller_is_better
 from workflow_scripts.report.settings import ReportSettings
+from workflow_scripts.report.shown_slides import paged_slides, shown_run
+from workflow_scripts.report.templates import environment, json_block
 
 _HERE = Path(__file__).parent
-
-
-def shown_run(settings: ReportSettings) -> str | None:
-    """The run whose prototypes are mapped: the first that has any."""
-    with_prototypes = [name for name, run in settings.runs.items() if run.uses_prototypes]
-    return with_prototypes[0] if with_prototypes else None
+SCRIPTS = ("report.js", "slide_table.js", "slide_view.js", "slide_pages.js", "slide_map.js", "downloads.js")
+"""In the order in which they run, as one script."""
 
 
 def plan_pictures(inputs: Results, settings: ReportSettings) -> list[Row]:
@@ -73,30 +70,21 @@ def _prototypes(inputs: Results, settings: ReportSettings, examples: list[Row], 
     }
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        number=wording.number,
-        signed=lambda value: wording.number(value, sign=True),
-        percent=lambda value: wording.number(None if value is None else 100 * value, 1),
-        metric=wording.metric_name,
-        p_value=wording.p_value,
-        grouped=lambda value: f"{value:,}".replace(",", "\u202f"),
-    )
-    environment.globals.update(interval=wording.interval, missing=missing_value)
-    return environment
+def _script() -> str:
+    return "".join((_HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
 
 
-def render_report(inputs: Results, settings: ReportSettings, examples: list[Row], pictures: prototypes.Pictures) -> str:
-    """The report as one HTML document that needs nothing else: no network, no file beside it.
+def render_report(
+    inputs: Results, settings: ReportSettings, examples: list[Row], pictures: prototypes.Pictures, folder: str
+) -> str:
+    """The report as one HTML document that needs nothing else: no network, and of many slides a folder for pictures.
 
     Args:
         inputs: the results folder.
         settings: what the report is told.
         examples: from `plan_pictures`.
         pictures: pixels by slide and rectangle; what is missing is replaced by the tissue overlay.
+        folder: name of the folder beside the report in which larger pictures of slides lie, where there are many.
 
     Raises:
         UserError: slides.parquet, test_slides.parquet of a test cohort, benchmark/results.parquet or
@@ -107,11 +95,12 @@ def render_report(inputs: Results, settings: ReportSettings, examples: list[Row]
     names = list(dict.fromkeys([*settings.representations, *settings.runs, *(r["representation"] for r in rows)]))
     styles = line_styles(stable_order(names, settings.runs))
     minimum = [run.prototypes.min_regions for run in settings.runs.values() if run.uses_prototypes]
-    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    script = _script()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     used = settings.settings or settings.model_dump(mode="json", exclude={"settings"})
+    paged = paged_slides(inputs, settings, slides, tests, folder)
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             settings=settings,
@@ -121,9 +110,11 @@ def render_report(inputs: Results, settings: ReportSettings, examples: list[Row]
             cohort=cohort_summary(slides, min(minimum) if minimum else None),
             encoding=encoding_speed(inputs.encoding(settings.encoder)),
             tests=cohort_summary(tests, None) if tests else None,
-            tested={slide["slide_id"] for slide in tests},
-            slides=[*excluded_first(slides), *excluded_first(tests)],
-            overlays=overlay_grid([*slides, *tests], inputs.overlay),
+            folder=folder,
+            paged=paged.facts,
+            pages=paged.pages,
+            data=json_block(paged.data),
+            maps=paged.data["maps"],
             training=_training(inputs, settings, styles),
             prototypes=_prototypes(inputs, settings, examples, pictures),
             tables=benchmark_tables(inputs, settings, styles),

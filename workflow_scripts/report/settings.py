@@ -6,6 +6,14 @@ from pydantic import Field
 
 from workflow_scripts.config import PretrainRun, Report, Section, Task
 
+INSIDE = 200
+"""Slides up to which whole pictures stand in the report; those of more are in a folder beside it."""
+
+
+def pictures_apart(slides: int) -> bool:
+    """Whether the pictures of so many slides go into the folder beside the report."""
+    return slides > INSIDE
+
 
 class ReportSettings(Section):
     report: Report = Report()

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from workflow_scripts.core.tasks import Metric
-from workflow_scripts.report.figures import STYLE, Styles, figure_uri
+from workflow_scripts.report.figures import STYLE, Plot, Styles, finished
 from workflow_scripts.report.wording import known
 
 
@@ -44,7 +44,7 @@ def _chance(axes: Axes, metric: Metric, vertical: bool) -> None:
         line(metric.chance, color="#8a9099", lw=0.8, ls=(0, (3, 3)), zorder=0)
 
 
-def fold_figure(values: dict[str, list[FoldValue]], metric: Metric, styles: Styles) -> str | None:
+def fold_figure(values: dict[str, list[FoldValue]], metric: Metric, styles: Styles) -> Plot | None:
     """Every fold as a dot, the mean of each repeat as a stroke, a band a representation; null without any value.
 
     Within a band repeats lie below each other, so that splits on which a representation fails stand out.
@@ -78,10 +78,10 @@ def fold_figure(values: dict[str, list[FoldValue]], metric: Metric, styles: Styl
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.set_xlabel(metric.label)
-        return figure_uri(figure)
+        return finished(figure)
 
 
-def budget_figure(values: dict[str, list[BudgetValue]], metric: Metric, styles: Styles) -> str | None:
+def budget_figure(values: dict[str, list[BudgetValue]], metric: Metric, styles: Styles) -> Plot | None:
     """The metric over the sizes of the training part, a line a representation with its intervals; null without values.
 
     Args:
@@ -109,4 +109,4 @@ def budget_figure(values: dict[str, list[BudgetValue]], metric: Metric, styles: 
         axes.set_xticks(range(len(budgets)), budgets)
         axes.set(xlabel="patients trained on", ylabel=metric.label)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-        return figure_uri(figure)
+        return finished(figure)

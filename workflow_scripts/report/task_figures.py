@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 
 from workflow_scripts.report.class_figures import binary_figure, confusion_figure, top_class_figure
 from workflow_scripts.report.curves import LogRank, Patients, kaplan_meier, log_rank, risk_halves
-from workflow_scripts.report.figures import STYLE, Styles, figure_uri
+from workflow_scripts.report.figures import STYLE, Plot, Styles, finished
 
 _REVERSED = "#B00020"
 
 
 class Drawn(NamedTuple):
-    """A figure: its picture as a data URI, what it shows in a few words, and its caption as HTML."""
+    """A figure: its picture, what it shows in a few words, and its caption as HTML."""
 
-    picture: str
+    picture: Plot
     shows: str
     caption: Markup
 
@@ -75,7 +75,7 @@ def _grid(count: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
     return figure, grid
 
 
-def survival_figure(patients: dict[str, Patients], styles: Styles) -> str | None:
+def survival_figure(patients: dict[str, Patients], styles: Styles) -> Plot | None:
     """Kaplan-Meier curves of the lower and the higher half of risk, a panel for each representation."""
     first = {name: p.first_repeat() for name, p in patients.items()}
     shown = {name: p for name, p in first.items() if len(p.fold) and np.isfinite(p.truth["time"]).all()}
@@ -87,10 +87,10 @@ def survival_figure(patients: dict[str, Patients], styles: Styles) -> str | None
             _km_panel(axes, p, name, styles[name])
         for row in grid:
             row[0].set_ylabel("survival")
-        return figure_uri(figure)
+        return finished(figure)
 
 
-def value_figure(patients: dict[str, Patients], styles: Styles) -> str | None:
+def value_figure(patients: dict[str, Patients], styles: Styles) -> Plot | None:
     """Predicted over true value of each patient, a panel for each representation, with the line of equality."""
     shown = {name: p for name, p in ((name, p.first_repeat()) for name, p in patients.items()) if len(p.fold)}
     if not shown:
@@ -108,10 +108,10 @@ def value_figure(patients: dict[str, Patients], styles: Styles) -> str | None:
             axes.set(title=name, xlabel="true", xlim=ends, ylim=ends, box_aspect=1)
         for row in grid:
             row[0].set_ylabel("predicted")
-        return figure_uri(figure)
+        return finished(figure)
 
 
-def _drawn(picture: str | None, shows: str, caption: Markup) -> list[Drawn]:
+def _drawn(picture: Plot | None, shows: str, caption: Markup) -> list[Drawn]:
     return [Drawn(picture, shows, caption)] if picture else []
 
 

@@ -16,6 +16,7 @@ PANELS = {
     "lr": "learning rate",
     "teacher_entropy": "teacher entropy (nats)",
 }
+COLUMNS = (*PANELS, "regions_per_s")
 FROM_THE_ROUNDS = {term.column for term in TERMS if term.on_prototypes}
 
 
@@ -28,7 +29,7 @@ def join_parts(parts: list[tuple[str, pa.Table]]) -> dict[str, Any]:
     """
     steps: list[np.ndarray] = []
     starts: dict[str, float] = {}
-    values: dict[str, list[np.ndarray]] = {name: [] for name in PANELS}
+    values: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
     behind = -1
     for name, table in parts:
         own = table["step"].to_numpy().astype(float)
@@ -36,7 +37,7 @@ def join_parts(parts: list[tuple[str, pa.Table]]) -> dict[str, Any]:
         behind = own[-1]
         starts[name] = float(own[0])
         steps.append(own)
-        for panel in PANELS:
+        for panel in COLUMNS:
             column = table[panel].to_numpy(zero_copy_only=False).astype(float)
             values[panel].append(column)
     joined = {name: np.concatenate(chunks) if chunks else np.empty(0) for name, chunks in values.items()}
@@ -59,4 +60,18 @@ def run_line(name: str, settings: PretrainRun, rounds: int, curve: dict[str, Any
         "entropy_last": float(entropy[-1]) if len(entropy) else None,
         "entropy_most": math.log(settings.head.out_dim),
         "broken": int((~np.isfinite(loss)).sum()),
+        **_cost(settings, curve["regions_per_s"]),
+    }
+
+
+def _cost(settings: PretrainRun, speed: np.ndarray) -> dict[str, Any]:
+    """Regions a step, median speed in regions/s `[n]`, and the minutes that all steps took."""
+    batch, told = settings.optimiser.batch_size, speed[np.isfinite(speed) & (speed > 0)]
+    if not len(told):
+        return {"batch": batch, "speed": None, "minutes": None}
+    whole = len(told) == len(speed)
+    return {
+        "batch": batch,
+        "speed": float(np.median(told)),
+        "minutes": float((batch / told).sum() / 60) if whole else None,
     }

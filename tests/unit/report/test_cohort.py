@@ -1,12 +1,8 @@
-import numpy as np
-from PIL import Image
-
 from workflow_scripts.report.cohort import (
-    choose_overlays,
+    choose_slides,
     cohort_summary,
     encoding_speed,
     excluded_first,
-    overlay_grid,
     spread,
 )
 
@@ -55,26 +51,18 @@ def test_excluded_slides_come_first():
     ]
 
 
-def test_few_overlays_are_all_shown_and_many_are_spread():
+def test_few_slides_are_all_shown_and_many_are_spread():
     few = [_slide(f"{i:03d}", "no_mpp" if i % 3 == 0 else "") for i in range(60)]
-    assert len(choose_overlays(few, 60)) == 60
+    assert len(choose_slides(few, 60)) == 60
     many = [_slide(f"{i:03d}", "no_mpp" if i < 5 else "") for i in range(500)]
-    shown = choose_overlays(many, 60)
+    shown = choose_slides(many, 60)
     assert len(shown) == 60 and [s["slide_id"] for s in shown[:5]] == ["000", "001", "002", "003", "004"]
     assert len({s["slide_id"] for s in shown}) == 60 and shown[-1]["slide_id"] > "490"
     mostly_bad = [_slide(f"{i:03d}", "no_mpp" if i < 490 else "") for i in range(500)]
-    assert sum(s["status"] == "ok" for s in choose_overlays(mostly_bad, 60)) == 10
+    assert sum(s["status"] == "ok" for s in choose_slides(mostly_bad, 60)) == 10
 
 
 def test_spread_keeps_order_and_ends():
     assert spread(list("abc"), 5) == ["a", "b", "c"]
     assert spread(list(range(100)), 4) == [12, 37, 62, 87]
     assert spread([1, 2], 0) == []
-
-
-def test_overlays_are_shrunk_and_absent_ones_counted(tmp_path):
-    Image.fromarray(np.zeros((700, 1000, 3), np.uint8)).save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_bytes(b"no picture")
-    grid = overlay_grid([_slide("a"), _slide("b"), _slide("c")], lambda name: tmp_path / f"{name}.png")
-    assert [s["slide_id"] for s in grid["shown"]] == ["a"] and grid["without"] == 1
-    assert grid["shown"][0]["picture"].startswith("data:image/jpeg;base64,")

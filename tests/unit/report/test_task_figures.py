@@ -51,7 +51,7 @@ def texts(monkeypatch):
         return "data:drawn"
 
     for module in (task_figures, task_figures.binary_figure.__module__, spread_figures):
-        monkeypatch.setattr(f"{getattr(module, '__name__', module)}.figure_uri", read)
+        monkeypatch.setattr(f"{getattr(module, '__name__', module)}.finished", read)
     return found
 
 
@@ -65,7 +65,8 @@ def test_every_kind_is_drawn_and_the_same_twice(kind, n_classes, by_fold):
     drawn = draw(given, CLASSES[n_classes], STYLES, by_fold)
     assert len(drawn) == (2 if n_classes > 2 else 1)
     for figure in drawn:
-        assert len(re.findall("<path", svg(figure.picture))) > 30
+        assert len(re.findall("<path", svg(figure.picture.svg))) > 30
+        assert base64.b64decode(figure.picture.pdf.removeprefix("data:application/pdf;base64,")).startswith(b"%PDF")
         assert figure.shows and "{" not in figure.caption
     assert drawn == draw(given, CLASSES[n_classes], STYLES, by_fold)
 
@@ -116,7 +117,7 @@ def test_numbers_at_risk_are_of_the_first_repeat(texts):
 
 def test_folds_are_dots_and_undefined_ones_are_left_out(monkeypatch):
     seen = []
-    monkeypatch.setattr(spread_figures, "figure_uri", lambda figure: seen.append(figure.axes[0]) or "data:drawn")
+    monkeypatch.setattr(spread_figures, "finished", lambda figure: seen.append(figure.axes[0]) or "data:drawn")
     random = np.random.default_rng(0)
     values = {name: [FoldValue(r, f, random.random()) for r in range(3) for f in range(5)] for name in NAMES}
     values["mean"][4] = FoldValue(0, 4, float("nan"))
@@ -131,7 +132,7 @@ def test_folds_are_dots_and_undefined_ones_are_left_out(monkeypatch):
 
 def test_budgets_stand_in_their_order_and_intervals_may_be_missing(monkeypatch):
     seen = []
-    monkeypatch.setattr(spread_figures, "figure_uri", lambda figure: seen.append(figure.axes[0]) or "data:drawn")
+    monkeypatch.setattr(spread_figures, "finished", lambda figure: seen.append(figure.axes[0]) or "data:drawn")
     nan = float("nan")
     own = [
         BudgetValue("1/class", 0.5, 0.4, 0.6),

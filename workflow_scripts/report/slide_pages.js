@@ -1,0 +1,150 @@
+/* All slides as small pictures, and the page of each. */
+(function () {
+  "use strict";
+  const { element, number, rows, columns, place } = report;
+  const SHOWN = 60;
+  const gallery = document.getElementById("gallery"), article = document.getElementById("slide-page");
+  const search = document.getElementById("gallery-filter");
+  const get = (id) => document.getElementById(id);
+  const state = { page: 0, slide: null };
+  const settings = { layer: "prototype", opacity: 0.55, outline: false, grey: true };
+  let views = [];
+
+  function caption(row) {
+    if (row[place.status] !== "used") { return `${row[0]}, excluded: ${row[place.reason] || "no reason recorded"}`; }
+    return `${row[0]}, ${number(row[place.tissue_mm2], 1)} mm², ${number(row[place.n_regions], 0)} regions`;
+  }
+
+  function small(index) {
+    const row = rows[index], page = report.page(row[0]), text = caption(row);
+    const picture = page && page.picture
+      ? element("img", { src: page.picture, alt: "Slide " + text, loading: "lazy", decoding: "async" })
+      : element("span", { class: "none" }, page ? "no picture" : "no page");
+    return element("figure", { class: row[place.status] === "used" ? "ok" : "excluded" },
+      element("a", { href: report.address(row[0]) }, picture, element("span", { class: "caption" }, text)));
+  }
+
+  function drawGallery() {
+    const found = rows.map((row, index) => index).filter((index) => report.matches(report.texts[index], search.value));
+    const first = state.page * SHOWN;
+    get("gallery-slides").replaceChildren(...found.slice(first, first + SHOWN).map(small));
+    get("gallery-count").textContent = `${found.length} of ${rows.length} slides`;
+    report.pager(get("gallery-pager"), state.page, Math.ceil(found.length / SHOWN), (page) => {
+      state.page = page;
+      drawGallery();
+      window.scrollTo(0, 0);
+    });
+  }
+
+  function facts(row) {
+    get("slide-facts").replaceChildren(...columns.flatMap((column, index) => {
+      const value = row[index];
+      if (column.kind === "id" || value === null || value === "") { return []; }
+      const text = column.kind === "num" ? number(value, column.digits) : String(value);
+      return [element("dt", {}, column.title), element("dd", {}, text)];
+    }));
+  }
+
+  /** Regions of each prototype, with those of its match in the nearest slide. */
+  function prototypes(page, near) {
+    const own = page.layers && page.layers.prototype, holder = get("slide-prototypes");
+    if (!own) {
+      holder.replaceChildren(element("p", { class: "note" }, report.data.run
+        ? "This slide has no prototypes: it is not pretrained on, or has too few regions." : "No run uses prototypes."));
+      return;
+    }
+    const count = (values, one) => values.filter((value) => value === one).length;
+    const matching = page.neighbour ? page.neighbour.matching : [];
+    const numbers = [...new Set([...own.filter((value) => value !== null && value >= 0), ...matching.keys()])].sort((a, b) => a - b);
+    const chip = (value) => element("i", { class: "swatch", style: `background: ${report.slideView.classColour(value)}` });
+    const lines = numbers.map((value) => {
+      const match = matching[value], theirs = near && near.layers && near.layers.prototype;
+      const known = match !== undefined && match >= 0;
+      return element("tr", {}, element("th", { scope: "row" }, chip(value), String(value)),
+        element("td", { class: "num" }, String(count(own, value))),
+        element("td", { class: "num" }, known ? String(match) : "–"),
+        element("td", { class: "num" }, known && theirs ? String(count(theirs, match)) : "–"));
+    });
+    const heads = ["Prototype", "Regions", "Matched in the nearest slide", "Regions there"];
+    holder.replaceChildren(element("div", { class: "scroll fit" }, element("table", { "data-name": `${state.slide}-prototypes` },
+      element("thead", {}, element("tr", {}, heads.map((name, index) => element("th", { scope: "col", class: index ? "num" : "" }, name)))),
+      element("tbody", {}, lines))));
+    report.offerTables(holder);
+  }
+
+  function neighbour(page) {
+    const holder = get("viewer-near"), near = page.neighbour;
+    if (!near) {
+      holder.replaceChildren(element("p", { class: "note" }, "No nearest slide is known."));
+      return null;
+    }
+    const other = report.page(near.id), words = `Nearest slide ${near.id}` +
+      (near.mean === null ? "" : `, mean cosine of the matched prototypes ${number(near.mean, 3)}`);
+    if (!other || !other.known) {
+      holder.replaceChildren(element("p", { class: "note" }, `${words}; it has no page here.`));
+      return null;
+    }
+    const view = report.slideView(holder, near.id, other, words);
+    const own = new Map(near.matching.map((theirs, mine) => [theirs, mine]));
+    views.push([view, { recolour: (value) => own.has(value) ? own.get(value) : -1 }]);
+    holder.querySelector("figcaption").append(". Colours are those of the matched prototypes. ",
+      element("a", { href: report.address(near.id) }, "Open its page"));
+    return other;
+  }
+
+  function open(id) {
+    const index = report.rowOf.get(id), page = report.page(id), row = rows[index];
+    state.slide = id;
+    views = [];
+    get("slide-name").textContent = id;
+    const problem = get("slide-problem"), excluded = row && row[place.status] !== "used";
+    problem.hidden = Boolean(row && page && !excluded);
+    problem.textContent = !row ? "There is no such slide in this report." : excluded
+      ? `Excluded, ${row[place.reason]}: ${row[place.detail] || ""}` : "This slide has no page: of very many only some have one.";
+    [get("viewer-own"), get("viewer-near"), get("slide-prototypes"), get("slide-facts")].forEach((one) => one.replaceChildren());
+    get("slide-place").textContent = row ? `slide ${index + 1} of ${rows.length}` : "";
+    if (row) { facts(row); }
+    const drawn = Boolean(page && (page.known || page.picture));
+    ["layer-controls", "slide-regions", "zoom-help"].forEach((name) => { get(name).hidden = !page || !page.layers; });
+    get("zoom-help").hidden = !page || !page.known;
+    if (!drawn) { return; }
+    // A slide of unknown size is shown as its picture alone.
+    const words = excluded ? `Slide ${id}` : caption(row);
+    if (page.known) { views.push([report.slideView(get("viewer-own"), id, page, words), {}]); }
+    else { get("viewer-own").replaceChildren(element("img", { src: page.picture, alt: words })); }
+    const near = excluded ? null : neighbour(page);
+    if (!excluded) { prototypes(page, near); }
+    views.forEach(([view, more]) => view.show({ ...settings, ...more }));
+  }
+
+  function change(next) {
+    Object.assign(settings, next);
+    views.forEach(([view]) => view.show(next));
+  }
+
+  /** The slide before or after in the order of the table as it is filtered and sorted. */
+  function step(by) {
+    const order = report.foundSlides(), from = order.indexOf(report.rowOf.get(state.slide));
+    const to = order[(from + by + order.length) % order.length];
+    if (to !== undefined) { location.hash = report.address(rows[to][0]); }
+  }
+
+  report.data.layers.forEach((layer) => get("layer").append(element("option", { value: layer.key }, layer.title)));
+  get("layer").append(element("option", { value: "" }, "not shown"));
+  get("layer").addEventListener("change", (event) => change({ layer: event.target.value }));
+  get("opacity").addEventListener("input", (event) => change({ opacity: event.target.value / 100 }));
+  get("tissue").addEventListener("change", (event) => change({ outline: event.target.checked }));
+  get("grey").addEventListener("change", (event) => change({ grey: event.target.checked }));
+  get("slide-before").addEventListener("click", () => step(-1));
+  get("slide-after").addEventListener("click", () => step(1));
+  search.addEventListener("input", () => { state.page = 0; drawGallery(); });
+  let drawnOnce = false;
+  report.shown.push((tab, slide) => {
+    if (tab.id !== "slides") { return; }
+    gallery.hidden = slide !== null;
+    article.hidden = slide === null;
+    if (slide !== null) { open(slide); get("slide-name").focus({ preventScroll: true }); }
+    else if (!drawnOnce) { drawnOnce = true; drawGallery(); }
+  });
+  window.addEventListener("beforeprint", () => { if (!drawnOnce) { drawnOnce = true; drawGallery(); } });
+})();

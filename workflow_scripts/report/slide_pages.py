@@ -1,0 +1,158 @@
+"""The page of each slide: thumbnail, tissue, its regions with what is known of each, and the nearest slide."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import shapely
+
+from workflow_scripts.report.cohort import choose_slides
+from workflow_scripts.report.inputs import Results, Row
+from workflow_scripts.report.pictures import fitted_jpeg, jpeg_bytes, read_picture
+from workflow_scripts.report.settings import pictures_apart
+
+PAGES = 2000
+"""Slides that have a page, at most."""
+_LARGE_PX, _SMALL_PX = 1000, 512
+_LARGE_BYTES = 11_000_000  # of all pictures together: a third more as text
+_SMALL_BYTES, _MOST = 24_000_000, 110_000
+_OUTLINE_POINTS = 700  # px of the thumbnail to which outlines are true
+
+
+class Plan(NamedTuple):
+    """Which slides have a page, and how large their pictures are.
+
+    Attributes:
+        slides: rows of the tables of slides.
+        longest: side of a picture in the report, px at most.
+        most_bytes: size of one, JPEG.
+        apart: whether larger ones lie in the folder beside the report.
+    """
+
+    slides: list[Row]
+    longest: int
+    most_bytes: int
+    apart: bool
+
+
+def plan_pages(slides: list[Row]) -> Plan:
+    """Slides with a page: all, or of very many the excluded ones and others at even distances."""
+    shown = choose_slides(slides, PAGES)
+    apart = pictures_apart(len(slides))
+    bytes_each = (_SMALL_BYTES if apart else _LARGE_BYTES) // max(1, len(shown))
+    return Plan(shown, _SMALL_PX if apart else _LARGE_PX, min(_MOST, bytes_each), apart)
+
+
+def write_pictures(inputs: Results, slides: list[Row], folder: Path) -> None:
+    """Write larger pictures of very many slides to the folder beside the report; of fewer, remove it.
+
+    Args:
+        inputs: the results folder.
+        slides: rows of the tables of slides.
+        folder: appears whole; a picture that is missing is left out.
+    """
+    plan, partial = plan_pages(slides), folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    if plan.apart:
+        (partial / "slides").mkdir(parents=True)
+        for slide_id in (slide["slide_id"] for slide in plan.slides):
+            pixels = read_picture(inputs.overlay(slide_id), _LARGE_PX)
+            if pixels is not None:
+                (partial / "slides" / f"{slide_id}.jpg").write_bytes(jpeg_bytes(pixels))
+    shutil.rmtree(folder, ignore_errors=True)
+    if plan.apart:
+        partial.rename(folder)
+
+
+def outline_path(polygons: list[bytes], width: int, height: int) -> str:
+    """SVG path of tissue polygons, level-0 px, simplified to what a thumbnail shows.
+
+    Args:
+        polygons: WKB, level-0 px.
+        width: of the slide, level-0 px.
+        height: of the slide, level-0 px.
+    """
+    tolerance = max(width, height) / _OUTLINE_POINTS
+    shapes = shapely.simplify(shapely.from_wkb(polygons), tolerance) if polygons else []
+    rings = [
+        ring for shape in shapes for part in shapely.get_parts([shape]) for ring in (part.exterior, *part.interiors)
+    ]
+    lines = [np.rint(shapely.get_coordinates(ring)[:-1]).astype(int) for ring in rings if not ring.is_empty]
+    return "".join("M" + "L".join(f"{x} {y}" for x, y in line) + "Z" for line in lines)
+
+
+def _view(slide: Row, places: pa.Table | None) -> list[int]:
+    """Left, top, width and height, level-0 px, that hold the slide and its regions, which may stick out of it."""
+    left = top = 0
+    right, bottom = slide["width"] or 1, slide["height"] or 1
+    if places is not None and len(places):
+        x, y, across, down = (places[name].to_numpy() for name in ("x", "y", "size_x", "size_y"))
+        left, top = min(left, int(x.min())), min(top, int(y.min()))
+        right, bottom = max(right, int((x + across).max())), max(bottom, int((y + down).max()))
+    return [left, top, right - left, bottom - top]
+
+
+def _same(values: list[int]) -> int | list[int]:
+    """One number where all are equal, to keep the page small."""
+    return values[0] if values and len(set(values)) == 1 else values
+
+
+def _layers(places: pa.Table, assigned: pa.Table | None) -> Row:
+    """Values of each region by layer; a layer that the page knows is drawn, in the order of `slide_layers`."""
+    if assigned is None or not len(assigned):
+        return {}
+    at = {region: row for row, region in enumerate(assigned["region_id"].to_pylist())}
+    rows = [at.get(region) for region in places["region_id"].to_pylist()]
+    prototype, similarity = assigned["prototype"].to_pylist(), assigned["similarity"].to_pylist()
+    return {
+        "prototype": [None if row is None else prototype[row] for row in rows],
+        "similarity": [None if row is None else round(similarity[row], 3) for row in rows],
+    }
+
+
+def slide_layers() -> list[Row]:
+    """Layers of regions that the pages know: `classes` have a colour each, `share` goes from 0 to 1."""
+    return [
+        {"key": "prototype", "title": "Prototype of the slide", "kind": "classes"},
+        {"key": "similarity", "title": "Cosine with its prototype", "kind": "share"},
+    ]
+
+
+def slide_page(inputs: Results, slide: Row, plan: Plan, assigned: pa.Table | None, neighbour: Row | None) -> Row:
+    """What the page of one slide is made of, as JSON has it; the facts stand in the table of slides.
+
+    Args:
+        inputs: the results folder.
+        slide: its row of the table of slides.
+        plan: from `plan_pages`.
+        assigned: its rows of assignments.parquet.
+        neighbour: its nearest slide, as `nearest_slides` gives it.
+    """
+    slide_id = slide["slide_id"]
+    pixels = read_picture(inputs.overlay(slide_id), plan.longest)
+    places = inputs.places(slide_id) if slide["status"] == "ok" else None
+    page: Row = {
+        "picture": None if pixels is None else fitted_jpeg(pixels, plan.most_bytes),
+        "size": [slide["width"] or 1, slide["height"] or 1],
+        "known": bool(slide["width"] and slide["height"]),
+        "view": _view(slide, places),
+        "tissue": outline_path(inputs.tissue(slide_id), slide["width"], slide["height"]) if slide["width"] else "",
+        "neighbour": neighbour,
+    }
+    if places is not None and len(places):
+        page |= {key: _same(places[name].to_pylist()) for key, name in (("w", "size_x"), ("h", "size_y"))}
+        page |= {"x": places["x"].to_pylist(), "y": places["y"].to_pylist(), "layers": _layers(places, assigned)}
+    return page
+
+
+def nearest_slides(inputs: Results, run: str, number: int) -> dict[str, Row]:
+    """The nearest slide of each: `id`, mean cosine of the matched prototypes, and the `matching` to its prototypes."""
+    found = {}
+    for row in sorted(inputs.prototypes(run, number, "neighbours"), key=lambda row: -row["rank"]):
+        if row["neighbour_id"]:
+            matching = list(row["matching"] or [])
+            mean = row["similarity"] / len(matching) if matching else None
+            found[row["slide_id"]] = {"id": row["neighbour_id"], "mean": mean, "matching": matching}
+    return found
