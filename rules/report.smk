@@ -24,8 +24,8 @@ rule write_report:
         comparisons="<cohort>/benchmark/comparisons.parquet",
         textures=texture_scores,
     output:
-        report="<cohort>/report.html",
         **PICTURES,
+        report="<cohort>/report.html",
     log:
         "<cohort>/logs/report.log",
     conda:

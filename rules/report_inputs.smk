@@ -6,7 +6,10 @@ from workflow_scripts.report.settings import pictures_apart
 PICTURES = {"pictures": directory("<cohort>/report_files")} if pictures_apart(len(SLIDES)) else {}
 # Sections of the page, in the order of its tabs, its look and its scripts.
 TEMPLATES = [
-    *(f"{name}.html" for name in ("report", "findings", "results", "cohort", "slides", "prototypes", "training", "settings")),
+    *(
+        f"{name}.html"
+        for name in ("report", "findings", "results", "cohort", "slides", "prototypes", "training", "settings")
+    ),
     *("report.css", "report.js", "slide_table.js", "slide_view.js", "slide_pages.js", "slide_map.js", "downloads.js"),
 ]
 

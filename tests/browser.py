@@ -72,8 +72,10 @@ class Tab:
             self.requests += [] if url.startswith(("data:", "blob:")) else [url]
 
     def run(self, script: str) -> Any:
-        """Value of a JavaScript expression; a promise is waited for."""
-        found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        """Value of a JavaScript expression, evaluated as if the reader had just clicked; a promise is waited for."""
+        found = self.call(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, userGesture=True
+        )
         assert "exceptionDetails" not in found, found["exceptionDetails"].get("exception", found)
         return found["result"].get("value")
 
@@ -125,10 +127,15 @@ def open_tab() -> Iterator[Tab]:
     to_browser, to_us = os.pipe(), os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = [*_OPTIONS, "--remote-debugging-pipe", f"--user-data-dir={profile}"]
-        # The browser reads the protocol from descriptor 3 and writes it to 4.
-        command = ["sh", "-c", f'exec "$0" "$@" 3<&{to_browser[0]} 4>&{to_us[1]}', str(BROWSER), *options]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(command, pass_fds=(to_browser[0], to_us[1]), **quiet)  # type: ignore[call-overload]
+        command = [str(BROWSER), *options]
+
+        def give_pipes() -> None:  # the browser reads the protocol from descriptor 3 and writes it to 4
+            for number, end in ((3, to_browser[0]), (4, to_us[1])):
+                os.dup2(end, number)
+                os.set_inheritable(number, True)  # also where it had that number before
+
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(command, close_fds=False, preexec_fn=give_pipes, stdout=quiet, stderr=quiet)
         os.close(to_browser[0])
         os.close(to_us[1])
         try:

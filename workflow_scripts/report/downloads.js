@@ -74,8 +74,9 @@
     return parts.filter(Boolean).join(" ").replace(/\s+/g, " ");
   }
 
-  function nameOf(table) {
-    const own = table.dataset.name || (table.caption && cellText(table.caption));
+  /** What a table is called: by its headings, and its caption, or in a file's name its own name. */
+  function nameOf(table, inFile) {
+    const own = inFile && table.dataset.name || (table.caption && cellText(table.caption));
     const section = table.closest("section, article");
     const headings = Array.from(section ? section.querySelectorAll("h2, h3, h4, summary") : []);
     const before = headings.filter((one) => one.compareDocumentPosition(table) & Node.DOCUMENT_POSITION_FOLLOWING);
@@ -93,7 +94,7 @@
       return { head: head.map(cellText), body, right };
     };
     const take = (kind, make) => buttons.append(element("button", { type: "button", class: kind, onclick: () => {
-      save(make(content()), kind === "csv" ? "text/csv" : "text/x-tex", fileName(nameOf(table), kind));
+      save(make(content()), kind === "csv" ? "text/csv" : "text/x-tex", fileName(nameOf(table, true), kind));
     } }, kind === "csv" ? "CSV" : "LaTeX"));
     take("csv", ({ head, body }) => csv([...(head.length ? [head] : []), ...body.map((row) => row.map(cellText))]));
     take("tex", ({ head, body, right }) => latex(head, body.map((row) => row.map(cellText)), right, nameOf(table),

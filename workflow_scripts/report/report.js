@@ -88,8 +88,9 @@ const report = (function () {
     if (!step || from < 0) { return; }
     event.preventDefault();
     const link = links[(from + step + links.length) % links.length];
+    history.pushState(null, "", link.getAttribute("href"));  // setting the address would take the focus away
+    route();
     link.focus();
-    location.hash = link.getAttribute("href");
   });
 
   document.querySelectorAll("table.sortable").forEach((table) => {
@@ -123,7 +124,7 @@ const report = (function () {
   window.addEventListener("beforeprint", () => {
     document.querySelectorAll("details").forEach((one) => { one.open = true; });
   });
-  window.addEventListener("hashchange", route);
+  ["hashchange", "popstate"].forEach((change) => window.addEventListener(change, route));
 
   return {
     data, columns, place, texts, rowOf, pageOf, rows: data.table.rows,

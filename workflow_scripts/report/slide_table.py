@@ -76,7 +76,7 @@ def label_columns(inputs: Results, settings: ReportSettings) -> tuple[list[Colum
                 number = isinstance(value, float)
                 digits = 2 if number else 0
                 columns.setdefault(key, Column(key, title, "num" if number else "text", digits, chosen=True))
-                found.setdefault(row["slide_id"], {})[key] = ("no", "yes")[value] if value in (True, False) else value
+                found.setdefault(row["slide_id"], {})[key] = ("no", "yes")[value] if isinstance(value, bool) else value
     return list(columns.values()), found
 
 

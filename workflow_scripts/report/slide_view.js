@@ -115,6 +115,7 @@ report.slideView = (function () {
       }
       regions.setAttribute("fill-opacity", shown.opacity);
       regions.setAttribute("stroke-opacity", shown.opacity);
+      regions.style.setProperty("--ink-opacity", Math.min(1, 2 * shown.opacity));
       tissue.style.display = shown.outline ? "" : "none";
       if (image) { image.style.filter = shown.grey && values ? "grayscale(1)" : ""; }
     }

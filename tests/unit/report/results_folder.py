@@ -185,7 +185,7 @@ def _prototypes(root: Path, random, regions, truth) -> None:
     write_table(folder / "neighbours.parquet", neighbours, schemas.NEIGHBOURS)
     write_table(root / "benchmark/textures_slpd.parquet", textures, schemas.TEXTURES)
     for name in REPRESENTATIONS:
-        rows = [{"slide_id": s, "vector": [0.0] * 192} for s in good]
+        rows = [{"slide_id": s, "vector": random.normal(size=192).tolist()} for s in good]
         facts = {"pretrained_on": TRAINED[name]}
         write_table(root / f"embeddings/{name}/slides.parquet", rows, schemas.SLIDE_EMBEDDINGS, facts)
         rows = [{"slide_id": a["slide_id"], "region_id": a["region_id"], "vector": [0.0] * 192} for a in assignments]

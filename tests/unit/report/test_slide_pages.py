@@ -81,12 +81,12 @@ def test_pictures_of_many_slides_lie_in_the_folder_and_of_few_nowhere(results_fo
 
 def test_labels_are_columns_and_dealt_ones_are_not():
     none = {"label": None, "time": None, "event": None, "value": None, "slide_id": "a"}
-    labels = {"subtype": {"label": "adeno"}, "survival": {"time": 3.5, "event": False}, "dealt": {"label": "wrong"}}
+    labels = {"subtype": {"label": "adeno"}, "survival": {"time": 1.0, "event": False}, "dealt": {"label": "wrong"}}
     inputs = SimpleNamespace(labels=lambda task: [none | labels[task]])
     of_tasks = SimpleNamespace(tasks={name: SimpleNamespace(permuted=name == "dealt") for name in labels})
     columns, of_slide = label_columns(inputs, of_tasks)
     assert [column.title for column in columns] == ["subtype", "survival, time", "survival, event"]
-    assert of_slide == {"a": {"subtype": "adeno", "survival.time": 3.5, "survival.event": "no"}}
+    assert of_slide == {"a": {"subtype": "adeno", "survival.time": 1.0, "survival.event": "no"}}
     fields = (
         "slide_id patient_id reason detail mpp_x mpp_y mpp_source tissue_mm2 n_regions width height vendor"
     ).split()
