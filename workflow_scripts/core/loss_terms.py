@@ -36,6 +36,11 @@ class LossTerm(NamedTuple):
         return f"loss_{self.name}"
 
     @property
+    def entropy_column(self) -> str:
+        """Column of the metrics with the entropy of its targets, weighted as its cross-entropies are."""
+        return "teacher_entropy" if self.name == "self" else f"entropy_{self.name}"
+
+    @property
     def on_prototypes(self) -> bool:
         """Whether its targets are prototypes."""
         return self.targets != "crops"

@@ -6,7 +6,7 @@ follow the kinds of task, in `mil/predictions.py`.
 
 import pyarrow as pa
 
-from workflow_scripts.core.loss_terms import TERMS
+from workflow_scripts.core.loss_terms import SELF, TERMS
 
 VERSION = "1"
 
@@ -172,6 +172,7 @@ METRICS = pa.schema(
             pa.field(name, pa.float64())
             for name in (
                 *("loss", *(term.column for term in TERMS)),
+                *(term.entropy_column for term in TERMS if term != SELF),  # that of L_self is teacher_entropy
                 *("lr", "weight_decay", "momentum", "teacher_temp"),
                 *("teacher_entropy", "marginal_entropy", "center_norm", "regions_per_s"),
             )

@@ -34,6 +34,10 @@
       if (use.classList.contains("grey")) { whole.setAttribute("style", "filter: grayscale(1)"); }
       use.replaceWith(whole);
     });
+    copy.querySelectorAll("image[data-small]").forEach((image) => {  // a file of its own needs no other
+      image.setAttribute("href", image.dataset.small);
+      image.removeAttribute("data-small");
+    });
     copy.querySelectorAll("path.outline").forEach((path) => {
       path.setAttribute("style", `fill: none; stroke: #0a6b4a; stroke-width: 2px; ${path.getAttribute("style") || ""}`);
     });

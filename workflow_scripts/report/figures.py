@@ -13,7 +13,7 @@ from matplotlib.typing import RcKeyType
 
 from workflow_scripts.report.curves import thin
 from workflow_scripts.report.pictures import data_uri
-from workflow_scripts.report.training import FROM_THE_ROUNDS, PANELS
+from workflow_scripts.report.training import FROM_THE_ROUNDS, OF_TERMS, PANELS
 
 STYLE: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",
@@ -79,7 +79,7 @@ def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> Plot:
             for name, curve in curves.items():
                 y = curve[panel]
                 # A part that is switched off is logged as 0 or null: no line tells that better than a line at 0.
-                if not len(y) or (panel.startswith("loss_") and not np.nan_to_num(y).any()):
+                if not len(y) or (panel in OF_TERMS and not np.nan_to_num(y).any()):
                     continue
                 shown = np.where(curve["step"] >= curve["starts"].get("round 1", np.inf), y, np.nan)
                 y = shown if panel in FROM_THE_ROUNDS else y
@@ -96,7 +96,15 @@ def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> Plot:
             axes.set_title(title)
             axes.margins(x=0.01)
             if not drawn:
-                axes.text(0.5, 0.5, "in no run", ha="center", va="center", transform=axes.transAxes, color="#6b7280")
+                axes.text(
+                    0.5,
+                    0.5,
+                    "in no run, or not recorded",
+                    ha="center",
+                    va="center",
+                    transform=axes.transAxes,
+                    color="#6b7280",
+                )
                 axes.set_yticks([])
         for axes in figure.axes[-3:]:
             axes.set_xlabel("step")

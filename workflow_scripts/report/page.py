@@ -48,6 +48,7 @@ def _training(inputs: Results, settings: ReportSettings, styles: figures.Styles)
     return {
         "runs": lines,
         "terms": " / ".join(term.name for term in TERMS),
+        "labels": [term.label for term in TERMS],
         "figure": figures.training_figure(curves, styles) if curves else None,
         "shared": [names for key, names in shared.items() if key and len(names) > 1],
     }

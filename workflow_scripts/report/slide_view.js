@@ -45,9 +45,10 @@ report.slideView = (function () {
       element("figcaption", {}, title));
 
     if (report.data.large && image) {  // a larger picture, where its folder lies beside the report
-      const larger = new Image();
-      larger.onload = () => image.setAttribute("href", larger.src);
-      larger.src = report.data.large + encodeURIComponent(id) + ".jpg";
+      const larger = new Image(), address = report.data.large + encodeURIComponent(id) + ".jpg";
+      image.dataset.small = page.picture;
+      larger.onload = () => image.setAttribute("href", address);
+      larger.src = address;
     }
 
     function place() {

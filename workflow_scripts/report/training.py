@@ -7,17 +7,28 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.config import PretrainRun
-from workflow_scripts.core.loss_terms import TERMS
+from workflow_scripts.core.loss_terms import TERMS, LossTerm
 
-# columns of the metrics and their titles
+
+def divergence(term: LossTerm) -> str:
+    """Name of a term's divergence: its cross-entropy less the entropy of its targets."""
+    return f"divergence_{term.name}"
+
+
+# What is drawn over the steps, a line of panels for each; names are of columns of the metrics, or of what follows.
 PANELS = {
-    "loss": "loss",
-    **{term.column: term.label for term in TERMS},
+    **{divergence(term): f"{term.label}: divergence (nats)" for term in TERMS},
+    **{term.entropy_column: f"{term.label}: entropy of targets (nats)" for term in TERMS},
+    **{term.column: f"{term.label}: cross-entropy (nats)" for term in TERMS},
+    "loss": "total loss",
     "lr": "learning rate",
-    "teacher_entropy": "teacher entropy (nats)",
 }
-COLUMNS = (*PANELS, "regions_per_s")
-FROM_THE_ROUNDS = {term.column for term in TERMS if term.on_prototypes}
+FROM_THE_ROUNDS = {
+    name for term in TERMS if term.on_prototypes for name in (term.column, term.entropy_column, divergence(term))
+}
+OF_TERMS = {name for term in TERMS for name in (term.column, term.entropy_column, divergence(term))}
+_DERIVED = {divergence(term): (term.column, term.entropy_column) for term in TERMS}
+COLUMNS = (*(name for name in PANELS if name not in _DERIVED), "regions_per_s")
 
 
 def join_parts(parts: list[tuple[str, pa.Table]]) -> dict[str, Any]:
@@ -38,9 +49,11 @@ def join_parts(parts: list[tuple[str, pa.Table]]) -> dict[str, Any]:
         starts[name] = float(own[0])
         steps.append(own)
         for panel in COLUMNS:
-            column = table[panel].to_numpy(zero_copy_only=False).astype(float)
-            values[panel].append(column)
+            known = panel in table.column_names  # entropies of prototype targets were not always recorded
+            column = table[panel].to_numpy(zero_copy_only=False) if known else np.full(len(table), np.nan)
+            values[panel].append(column.astype(float))
     joined = {name: np.concatenate(chunks) if chunks else np.empty(0) for name, chunks in values.items()}
+    joined |= {name: joined[cross] - joined[least] for name, (cross, least) in _DERIVED.items()}
     return {"step": np.concatenate(steps) if steps else np.empty(0), "starts": starts, **joined}
 
 
@@ -58,6 +71,7 @@ def run_line(name: str, settings: PretrainRun, rounds: int, curve: dict[str, Any
         "loss_first": float(loss[0]) if len(loss) else None,
         "loss_last": float(loss[-1]) if len(loss) else None,
         "entropy_last": float(entropy[-1]) if len(entropy) else None,
+        "divergences": [_ends(curve[divergence(term)], curve, term) for term in TERMS],
         "entropy_most": math.log(settings.head.out_dim),
         "broken": int((~np.isfinite(loss)).sum()),
         **_cost(settings, curve["regions_per_s"]),
@@ -75,3 +89,13 @@ def _cost(settings: PretrainRun, speed: np.ndarray) -> dict[str, Any]:
         "speed": float(np.median(told)),
         "minutes": float((batch / told).sum() / 60) if whole else None,
     }
+
+
+def _ends(values: np.ndarray, curve: dict[str, Any], term: LossTerm) -> tuple[float, float] | None:
+    """A term's divergence `[n]`, nats, over the first and the last tenth of the steps; null where it is not known."""
+    taken = (
+        curve["step"] >= curve["starts"].get("round 1", np.inf) if term.on_prototypes else np.full(len(values), True)
+    )
+    known = values[taken & np.isfinite(values) & (curve[term.column] != 0)]
+    part = max(1, len(known) // 10)
+    return (float(known[:part].mean()), float(known[-part:].mean())) if len(known) else None

@@ -42,6 +42,9 @@ class ScratchState:
         if not self.path.exists():
             return None
         state, extra = load_state(self.path, settings, in_dim, device)
+        if extra["metrics"].ndim == 2 and extra["metrics"].shape[1] != len(COLUMNS):
+            log.info("an interrupted job of another version of the workflow is not resumed; training starts again")
+            return None
         log.info("resuming after step %d, in epoch %d, of an interrupted job", state.step, state.epoch)
         return state, extra["metrics"].tolist()
 

@@ -17,7 +17,11 @@ from workflow_scripts.slpd.precision import training_dtype
 from workflow_scripts.slpd.state import TrainState
 from workflow_scripts.slpd.targets import BatchTargets, PrototypeTargets, batch_targets
 
-MEASURES = ("loss", *(term.column for term in TERMS), "teacher_entropy", "marginal_entropy", "center_norm")
+OTHERS = tuple(term for term in TERMS if term != SELF)
+MEASURES = (
+    *("loss", *(term.column for term in TERMS), *(term.entropy_column for term in OTHERS)),
+    *("teacher_entropy", "marginal_entropy", "center_norm"),
+)
 FUNCTIONS: dict[str, Callable[[TargetPairs, Loss], Tensor]] = {
     term.name: getattr(losses, term.function) for term in TERMS
 }
@@ -26,8 +30,8 @@ FUNCTIONS: dict[str, Callable[[TargetPairs, Loss], Tensor]] = {
 class StepLosses:
     """Targets and centres that the parts of a step share, and the sums they add to.
 
-    `sums`: the terms and the teacher's entropy `[terms + 1]`, the sum of teacher features `[d]`, the sum of teacher
-    probabilities `[C]`.
+    `sums`: the terms, the entropies of their targets but those of L_self, and the teacher's entropy `[2 terms]`, the
+    sum of teacher features `[d]`, the sum of teacher probabilities `[C]`.
     """
 
     def __init__(self, settings: PretrainRun, state: TrainState, student: Tensor, teacher: Tensor, batch: int) -> None:
@@ -36,7 +40,7 @@ class StepLosses:
         self.dtype = training_dtype(settings, state.student)
         self.prototypes: BatchTargets | None = None
         units, width = teacher.shape
-        self.sums = [teacher.new_zeros(size) for size in (len(TERMS) + 1, width, units)]
+        self.sums = [teacher.new_zeros(size) for size in (len(TERMS) + len(OTHERS) + 1, width, units)]
 
     def set_prototypes(self, targets: PrototypeTargets | None, batch: Tensor) -> None:
         """Prototype targets of the whole batch and their centres, whose state moves on."""
@@ -56,17 +60,22 @@ class StepLosses:
         loss = self.settings.loss
         with torch.no_grad():
             targets = sharpen(F.linear(teacher, self.teacher), self.state.center, loss.teacher_temp)
-            entropies = entropy(targets)
+            entropies = own = entropy(targets)
             self.sums[1] += teacher.sum(dim=(0, 1))
             self.sums[2] += targets.sum(dim=(0, 1))
             if self.prototypes is not None:
                 logits = F.linear(self.prototypes.z[:, rows], self.teacher)
-                targets = torch.cat([targets, sharpen(logits, self.centers, loss.teacher_temp)])
+                drawn = sharpen(logits, self.centers, loss.teacher_temp)
+                targets, entropies = torch.cat([targets, drawn]), torch.cat([own, entropy(drawn)])
         cross = cross_entropies(student, self.student, targets, loss.student_temp, self.dtype)
         pairs, absent = self._pairs(cross, rows), cross.new_zeros(())
         terms = [FUNCTIONS[t.name](pairs[t.targets], loss) if t.targets in pairs else absent for t in TERMS]
         self._total(terms).backward()
-        self.sums[0] += torch.stack([*(term.detach() for term in terms), entropies.sum() / self.batch])
+        with torch.no_grad():
+            # A target's entropy is the part of its cross-entropies that the student cannot change; the same mean of it.
+            least = self._pairs(entropies[:, None].expand_as(cross), rows)
+            floors = [FUNCTIONS[t.name](least[t.targets], loss) if t.targets in least else absent for t in OTHERS]
+            self.sums[0] += torch.stack([*(term.detach() for term in terms), *floors, own.sum() / self.batch])
 
     def _pairs(self, cross: Tensor, rows: slice) -> dict[Targets, TargetPairs]:
         """The targets there are, and their cross-entropies `[T, V, b]` with the crops of the regions `rows`."""
@@ -89,10 +98,11 @@ class StepLosses:
     def finish(self) -> Tensor:
         """Move the centre of L_self with the sums of all processes; MEASURES as float64."""
         crops, loss, state = self.settings.crops.global_count, self.settings.loss, self.state
-        (*terms, entropies), features, probabilities = self.sums
+        (*measured, entropies), features, probabilities = self.sums
+        terms, floors = measured[: len(TERMS)], measured[len(TERMS) :]
         with torch.no_grad():
             count = crops * self.batch
             state.center = moved_self_center(state.center, self.teacher, features, count, loss.center_momentum)
             marginal = entropy(probabilities / count)
-            found = [self._total(terms), *terms, entropies / crops, marginal, state.center.norm()]
+            found = [self._total(terms), *terms, *floors, entropies / crops, marginal, state.center.norm()]
         return torch.stack([value.double() for value in found])

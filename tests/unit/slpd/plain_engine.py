@@ -5,7 +5,9 @@ and the uniform draws of stochastic depth. Networks, losses, centres, clipping, 
 own.
 """
 
+import numpy as np
 import torch
+from scipy.stats import entropy
 from torch import Tensor
 
 from workflow_scripts.config import Loss, PretrainRun
@@ -24,6 +26,7 @@ class PlainPrototypeLosses:
     def __init__(self, settings: Loss, units: int) -> None:
         self.settings = settings
         self.centers = {name: torch.zeros(units, dtype=torch.float64) for name in ("one", "intra", "inter")}
+        self.entropies: dict[str, list[float]] = {"intra": [], "inter": []}  # of the targets of each step, nats
 
     def center_name(self, kind: str) -> str:
         return kind if self.settings.proto_center == "separate" else "one"
@@ -49,6 +52,8 @@ class PlainPrototypeLosses:
                 if logits is not None:
                     targets[t, b] = plain.softmax((logits - center) / self.settings.teacher_temp)
                     present[t, b] = True
+        mine = [[entropy(targets[t, b]) for t in range(slots) if present[t, b]] for b in range(len(rows))]
+        self.entropies[kind].append(float(np.mean([np.mean(found) for found in mine if found] or [0.0])))
         return plain.prototype_loss(targets, present, student, self.settings.skip_same_index)
 
     def losses(self, rows: list[list[Tensor | None]], student: Tensor, self_center: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ import torch
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.slpd.crops import centre_window
 from workflow_scripts.slpd.state import TrainState, load_state, new_state, save_state, state_tensors
+from workflow_scripts.slpd.step_losses import MEASURES, StepLosses
 from workflow_scripts.slpd.trainer import COLUMNS, PrototypeTargets, TokenData, Trainer, embed_regions
 
 from . import cohort, plain
@@ -39,6 +40,10 @@ def test_three_epochs_equal_the_slow_implementation(padded):
     got = [[row[COLUMNS.index(name)] for name in ("loss", "loss_self", "loss_intra", "loss_inter")] for row in rows]
     np.testing.assert_allclose(got, want, rtol=1e-6)
     assert len(want) == 6
+    for kind, entropies in slow.proto.entropies.items():
+        told = [[row[COLUMNS.index(f"{name}_{kind}")] for name in ("entropy", "loss")] for row in rows]
+        np.testing.assert_allclose([entropy for entropy, _ in told], entropies, rtol=1e-6)
+        assert all(loss > entropy for entropy, loss in told)  # the divergence is never negative
     for network, weights in ((state.student, slow.student), (state.teacher, slow.teacher)):
         for name, value in network.named_parameters():
             reference = weights[name.removeprefix("backbone.")]
@@ -91,7 +96,8 @@ def test_batch_without_any_prototype_is_finite_and_trains_by_self_distillation()
     cohort.run_epochs(Trainer(settings, cohort.tokens()), states[1], 2, None)
     table = np.array(rows)
     assert np.isfinite(table).all()
-    assert not table[:, [COLUMNS.index("loss_intra"), COLUMNS.index("loss_inter")]].any()
+    absent = ("loss_intra", "loss_inter", "entropy_intra", "entropy_inter")
+    assert not table[:, [COLUMNS.index(name) for name in absent]].any()
     assert not states[0].proto_center.any()
     for name, value in states[0].student.state_dict().items():
         assert torch.equal(value, states[1].student.state_dict()[name]), name
@@ -106,6 +112,21 @@ def test_one_step_lowers_the_loss_it_was_taken_on():
     first = trainer._step(state, torch.arange(11), None, values, False)[0]
     state.center.zero_()  # same targets, same crops: only the student has moved
     assert trainer._step(state, torch.arange(11), None, values, False)[0] < first
+
+
+def test_the_teachers_entropy_is_what_l_self_cannot_fall_below():
+    """A student that equals its teacher, at the same temperature and a centre of 0, has a divergence of 0."""
+    settings = plain.tiny_run(loss={"student_temp": 0.04, "teacher_temp": 0.04})
+    state = double_state(settings)
+    state.center.zero_()
+    state.student.head.load_state_dict(state.teacher.head.state_dict())
+    directions = state.teacher.head.directions().detach()
+    losses = StepLosses(settings, state, directions.clone().requires_grad_(), directions, 6)
+    width = directions.shape[1]
+    view = torch.nn.functional.normalize(torch.randn(1, 6, width, dtype=torch.float64), dim=2).expand(2, -1, -1)
+    losses.add(view.clone().requires_grad_(), view, slice(None))
+    told = dict(zip(MEASURES, losses.finish().tolist(), strict=True))
+    assert told["loss_self"] == pytest.approx(told["teacher_entropy"], rel=1e-9) and told["loss_self"] > 0
 
 
 def test_no_region_is_told():
