@@ -25,7 +25,7 @@ rule write_report:
         textures=texture_scores,
     output:
         **PICTURES,
-        report="<cohort>/report.html",
+        report=report("<cohort>/report.html", caption="captions/report.rst", category="Report"),
     log:
         "<cohort>/logs/report.log",
     conda:
@@ -49,8 +49,8 @@ rule export_results:
         results="<cohort>/benchmark/results.parquet",
         comparisons="<cohort>/benchmark/comparisons.parquet",
     output:
-        results="<cohort>/benchmark/results.csv",
-        comparisons="<cohort>/benchmark/comparisons.csv",
+        results=report("<cohort>/benchmark/results.csv", caption="captions/results.rst", category="Results"),
+        comparisons=report("<cohort>/benchmark/comparisons.csv", caption="captions/comparisons.rst", category="Results"),
         markdown="<cohort>/benchmark/results.md",
         latex="<cohort>/benchmark/results.tex",
     log:
