@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import AutoLocator
 from matplotlib.typing import RcKeyType
 
+from workflow_scripts.core.loss_terms import TERMS
 from workflow_scripts.report.curves import thin
 from workflow_scripts.report.pictures import data_uri
 from workflow_scripts.report.training import FROM_THE_ROUNDS, OF_TERMS, PANELS
@@ -68,9 +69,10 @@ def _mark_parts(axes: Axes, curves: dict[str, dict[str, Any]]) -> None:
 def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> Plot:
     """Panels of `training.PANELS` over the steps, a line a run."""
     with matplotlib.rc_context(STYLE):
-        lines = math.ceil(len(PANELS) / 3)
-        figure = Figure(figsize=(9.6, 2.5 * lines), layout="constrained")
-        grid = figure.subplots(lines, 3, sharex=True, squeeze=False).flat
+        across = max(3, len(TERMS))
+        lines = math.ceil(len(PANELS) / across)
+        figure = Figure(figsize=(3.2 * across, 2.2 * lines), layout="constrained")
+        grid = figure.subplots(lines, across, sharex=True, squeeze=False).flat
         for axes in grid[len(PANELS) :]:
             axes.remove()
         for axes, (panel, title) in zip(grid, PANELS.items(), strict=False):
@@ -106,7 +108,7 @@ def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> Plot:
                     color="#6b7280",
                 )
                 axes.set_yticks([])
-        for axes in figure.axes[-3:]:
+        for axes in figure.axes[-across:]:
             axes.set_xlabel("step")
             axes.tick_params(labelbottom=True)  # also above an empty place
         handles, labels = figure.axes[0].get_legend_handles_labels()

@@ -127,6 +127,14 @@ class Results:
         ends = np.append(starts[1:], len(ids))
         return {str(ids[a]): table.slice(a, b - a) for a, b in zip(starts, ends, strict=True)}
 
+    def groups(self, run: str) -> dict[str, dict[int, int]]:
+        """Group of each prototype of a run's last clustering, by slide; none where prototypes are in no groups."""
+        path = self.root / "pretrain" / run / "groups.parquet"
+        found: dict[str, dict[int, int]] = {}
+        for row in read_table(path, ["slide_id", "prototype", "group"]).to_pylist() if path.is_file() else []:
+            found.setdefault(row["slide_id"], {})[row["prototype"]] = row["group"]
+        return found
+
     def overlay(self, slide_id: str) -> Path:
         """The tissue overlay of a slide."""
         return self.root / "tissue" / f"{slide_id}.png"

@@ -47,22 +47,24 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
     order = [row[0] for row in table["rows"]]
     plan = plan_pages([*slides, *tests])
     run = shown_run(settings)
-    assigned, nearest = {}, {}
+    assigned, nearest, groups = {}, {}, {}
     if run is not None and run in settings.run_rounds:
         number = settings.runs[run].clustered_in(settings.run_rounds[run])
         assigned = inputs.assignments(run, number, [slide["slide_id"] for slide in plan.slides])
-        nearest = nearest_slides(inputs, run, number)
+        nearest, groups = nearest_slides(inputs, run, number), inputs.groups(run)
     ids = [slide["slide_id"] for slide in plan.slides]
     pages = [
-        json_block(slide_page(inputs, slide, plan, assigned.get(slide["slide_id"]), nearest.get(slide["slide_id"])))
-        for slide in plan.slides
+        json_block(
+            slide_page(inputs, slide, plan, assigned.get(name), nearest.get(name), groups.get(name, groups.get("")))
+        )
+        for slide, name in zip(plan.slides, ids, strict=True)
     ]
     data = {
         "cohort": settings.cohort,
         "table": table,
         "pages": ids,
         "large": f"{folder}/slides/" if plan.apart else None,
-        "layers": slide_layers(),
+        "layers": slide_layers(bool(groups)),
         "run": run,
         "colours": PROTOTYPES,
         "none": NO_PROTOTYPE,

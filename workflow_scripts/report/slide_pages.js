@@ -87,7 +87,7 @@
     const view = report.slideView(holder, near.id, other, words);
     const own = new Map(near.matching.map((theirs, mine) => [theirs, mine]));
     views.push([view, { recolour: (value) => own.has(value) ? own.get(value) : -1 }]);
-    holder.querySelector("figcaption").append(". Colours are those of the matched prototypes. ",
+    holder.querySelector("figcaption").append(". Prototypes have the colours of those that they are matched to. ",
       element("a", { href: report.address(near.id) }, "Open its page"));
     return other;
   }
@@ -146,5 +146,9 @@
     if (slide !== null) { open(slide); get("slide-name").focus({ preventScroll: true }); }
     else if (!drawnOnce) { drawnOnce = true; drawGallery(); }
   });
-  window.addEventListener("beforeprint", () => { if (!drawnOnce) { drawnOnce = true; drawGallery(); } });
+  window.addEventListener("beforeprint", () => {
+    if (!drawnOnce) { drawnOnce = true; drawGallery(); }
+    document.body.classList.toggle("one-slide", document.getElementById("slides").hidden === false && !article.hidden);
+  });
+  window.addEventListener("afterprint", () => document.body.classList.remove("one-slide"));
 })();

@@ -99,28 +99,45 @@ def _same(values: list[int]) -> int | list[int]:
     return values[0] if values and len(set(values)) == 1 else values
 
 
-def _layers(places: pa.Table, assigned: pa.Table | None) -> Row:
-    """Values of each region by layer; a layer that the page knows is drawn, in the order of `slide_layers`."""
+def _layers(places: pa.Table, assigned: pa.Table | None, groups: dict[int, int]) -> Row:
+    """Values of each region by layer; `slide_layers` says what the layers are."""
     if assigned is None or not len(assigned):
         return {}
     at = {region: row for row, region in enumerate(assigned["region_id"].to_pylist())}
     rows = [at.get(region) for region in places["region_id"].to_pylist()]
     prototype, similarity = assigned["prototype"].to_pylist(), assigned["similarity"].to_pylist()
-    return {
-        "prototype": [None if row is None else prototype[row] for row in rows],
-        "similarity": [None if row is None else round(similarity[row], 3) for row in rows],
-    }
+    own = [None if row is None else prototype[row] for row in rows]
+    layers: Row = {"prototype": own, "similarity": [None if row is None else round(similarity[row], 3) for row in rows]}
+    return layers | ({"group": [groups.get(value) for value in own]} if groups else {})
 
 
-def slide_layers() -> list[Row]:
-    """Layers of regions that the pages know: `classes` have a colour each, `share` goes from 0 to 1."""
-    return [
-        {"key": "prototype", "title": "Prototype of the slide", "kind": "classes"},
-        {"key": "similarity", "title": "Cosine with its prototype", "kind": "share"},
+def slide_layers(with_groups: bool) -> list[Row]:
+    """Layers of regions that the pages know: `classes` have a colour each, `share` goes from 0 to 1.
+
+    Numbers of prototypes belong to their slide, those of groups are the same in all, which is `shared`.
+    """
+    layers = [
+        {
+            "key": "prototype",
+            "title": "Prototype of the slide",
+            "kind": "classes",
+            "word": "prototype",
+            "shared": False,
+        },
+        {"key": "group", "title": "Group in the cohort", "kind": "classes", "word": "group", "shared": True},
+        {"key": "similarity", "title": "Cosine with its prototype", "kind": "share", "word": "", "shared": True},
     ]
+    return [layer for layer in layers if with_groups or layer["key"] != "group"]
 
 
-def slide_page(inputs: Results, slide: Row, plan: Plan, assigned: pa.Table | None, neighbour: Row | None) -> Row:
+def slide_page(
+    inputs: Results,
+    slide: Row,
+    plan: Plan,
+    assigned: pa.Table | None,
+    neighbour: Row | None,
+    groups: dict[int, int] | None = None,
+) -> Row:
     """What the page of one slide is made of, as JSON has it; the facts stand in the table of slides.
 
     Args:
@@ -129,6 +146,7 @@ def slide_page(inputs: Results, slide: Row, plan: Plan, assigned: pa.Table | Non
         plan: from `plan_pages`.
         assigned: its rows of assignments.parquet.
         neighbour: its nearest slide, as `nearest_slides` gives it.
+        groups: group of each of its prototypes, where they are in any.
     """
     slide_id = slide["slide_id"]
     pixels = read_picture(inputs.overlay(slide_id), plan.longest)
@@ -143,7 +161,11 @@ def slide_page(inputs: Results, slide: Row, plan: Plan, assigned: pa.Table | Non
     }
     if places is not None and len(places):
         page |= {key: _same(places[name].to_pylist()) for key, name in (("w", "size_x"), ("h", "size_y"))}
-        page |= {"x": places["x"].to_pylist(), "y": places["y"].to_pylist(), "layers": _layers(places, assigned)}
+        page |= {
+            "x": places["x"].to_pylist(),
+            "y": places["y"].to_pylist(),
+            "layers": _layers(places, assigned, groups or {}),
+        }
     return page
 
 

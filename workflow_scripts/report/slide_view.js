@@ -96,11 +96,11 @@ report.slideView = (function () {
       shown = { ...shown, ...next };
       const layer = report.data.layers.find((one) => one.key === shown.layer);
       const values = layer && page.layers && page.layers[layer.key];
-      const recolour = shown.recolour || ((value) => value);
+      const recolour = layer && !layer.shared && shown.recolour || ((value) => value);
       if ("layer" in next || "recolour" in next) {
         regions.replaceChildren(...(values ? values : []).map((value, index) => {
           const own = layer.kind === "classes" ? classColour(value === null ? null : recolour(value)) : shareColour(value);
-          const text = value === null ? "in no class" : layer.kind === "classes" ? `prototype ${value}` : value.toFixed(3);
+          const text = value === null ? "in no class" : layer.kind === "classes" ? `${layer.word} ${value}` : value.toFixed(3);
           const rect = element("svg:rect", {
             x: page.x[index], y: page.y[index], width: at(page.w, index), height: at(page.h, index),
             fill: value === null ? report.data.none : own, stroke: "#fff", "stroke-width": 0.5, "vector-effect": "non-scaling-stroke" });

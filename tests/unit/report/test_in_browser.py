@@ -274,6 +274,10 @@ def test_all_tabs_and_rows_are_printed(page):
     page.run("window.dispatchEvent(new Event('beforeprint'))")
     assert page.run(f"{VISIBLE}.length") == len(TABS) and page.run(f"{ROWS}.length") == 24
     assert page.run("[...document.querySelectorAll('details')].every(one => one.open)")
+    go(page, "slide/s01")
+    page.run("window.dispatchEvent(new Event('beforeprint'))")
+    shown = "[...document.querySelectorAll('h2')].filter(one => one.offsetParent !== null).map(one => one.textContent)"
+    assert page.run(shown) == ["s01"]  # the page of a slide is printed alone
     page.call("Emulation.setEmulatedMedia", media="")
 
 

@@ -3,32 +3,27 @@
 A browser measures it; where there is none the test is skipped.
 """
 
-import json
 import re
 import shutil
-import subprocess
-from html import unescape
 
 import pytest
 
+from tests.browser import open_tab, usable
 from tests.unit.report.results_folder import config_json
 from workflow_scripts.core import schemas
 from workflow_scripts.core.tables import read_table, write_table
 from workflow_scripts.write_report import main
 
 WIDTH = 1200
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-MEASURE = """<script>addEventListener("load", () => {
+MEASURE = """(() => {
   const name = e => `${e.tagName} ${e.id} ${e.className} ${e.textContent.slice(0, 40)}`;
-  const found = {
-    window: innerWidth, page: document.documentElement.scrollWidth, tables: document.querySelectorAll("table").length,
+  return {
+    page: document.documentElement.scrollWidth, tables: document.querySelectorAll("table").length,
     beyond: [...document.querySelectorAll(".scroll, pre")].filter(e => e.scrollWidth > e.clientWidth)
       .map(e => `${name(e)}: ${e.scrollWidth} px in ${e.clientWidth}`),
     wide: [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().width > innerWidth).map(name),
   };
-  document.body.innerHTML = '<p id="measured"></p>';
-  document.getElementById("measured").textContent = JSON.stringify(found);
-})</script>"""
+})()"""
 
 
 def tcga(number: int) -> str:
@@ -36,27 +31,25 @@ def tcga(number: int) -> str:
     return f"TCGA-{number:02d}-4982-01Z-00-DX1.8C5A2F0E-41B7-{number:04d}-B"
 
 
-def measured(folder, html: str) -> dict | None:
-    """What the browser measures in a window of `WIDTH` px; None where it does not open files there."""
+def measured(folder, html: str) -> list[dict]:
+    """What the browser measures of each tab in a window of `WIDTH` px."""
     page = folder / "measured.html"
-    page.write_text(re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html) + MEASURE, encoding="utf-8")
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--window-size={WIDTH},900",
-        "--virtual-time-budget=5000",
-    ]
-    command = [str(BROWSER), *options, f"--user-data-dir={folder}/profile", "--dump-dom", page.as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    found = re.search(r'id="measured">(.*?)</p>', shown.stdout, re.DOTALL)
-    return json.loads(unescape(found[1])) if found else None
+    page.write_text(re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html), encoding="utf-8")
+    found = []
+    with open_tab() as tab:
+        tab.open(page.as_uri(), WIDTH, 900)
+        for name in ("headline", "cohort", "slides", "prototypes", "training", "settings"):
+            tab.run(f"location.hash = '#{name}'")
+            tab.wait(f"document.getElementById('{name}').offsetParent !== null")
+            found.append(tab.run(MEASURE))
+        assert not tab.problems
+    return found
 
 
 @pytest.fixture
 def browser(tmp_path):
     """Skips the test where no browser can measure a page."""
-    if BROWSER is None or measured(tmp_path, "<!doctype html><body>") is None:
+    if not usable(tmp_path):
         pytest.skip("no Chromium that opens files here")
 
 
@@ -83,6 +76,6 @@ def test_with_long_names_and_a_test_cohort_the_report_fits_its_window(
         return re.sub(r"\bs(\d\d)\b", lambda name: tcga(int(name[1])), text[0])
 
     found = measured(tmp_path, re.sub(r">[^<]*<", long, html))  # in the text alone: pictures stay as they are
-    assert found is not None and found["window"] == WIDTH and found["tables"] > 10
-    assert found["page"] <= WIDTH
-    assert found["wide"] == [] and found["beyond"] == []
+    for told in found:
+        assert told["tables"] > 10 and told["page"] <= WIDTH
+        assert told["wide"] == [] and told["beyond"] == []

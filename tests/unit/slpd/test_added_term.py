@@ -92,7 +92,7 @@ def test_a_term_takes_a_function_an_entry_and_a_weight(tmp_path, targets, reruns
         "needs_prototypes": targets != "crops",
         "dino": False,
         "reruns": reruns,
-        "label": "L same",
+        "label": "L same: cross-entropy (nats)",
     }
     states = {}
     for run, weight in (("with", 0.5), ("without", 0.0)):
