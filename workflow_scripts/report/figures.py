@@ -66,6 +66,28 @@ def _mark_parts(axes: Axes, curves: dict[str, dict[str, Any]]) -> None:
         axes.axvline(start, color="#c3cad2", lw=0.7, zorder=0)
 
 
+def _draw_panel(axes: Axes, panel: str, curves: dict[str, dict[str, Any]], styles: Styles) -> None:
+    """A line a run; a word where no run has any."""
+    _mark_parts(axes, curves)
+    drawn = False
+    for name, curve in curves.items():
+        y, style = curve[panel], styles[name]
+        # A part that is switched off is logged as 0 or null: no line tells that better than a line at 0.
+        if not len(y) or (panel in OF_TERMS and not np.nan_to_num(y).any()):
+            continue
+        shown = np.where(curve["step"] >= curve["starts"].get("round 1", np.inf), y, np.nan)
+        y = shown if panel in FROM_THE_ROUNDS else y
+        steps, line = thin(curve["step"], _POINTS), {"color": style["colour"], "ls": style["dash"], "lw": 1.4}
+        axes.plot(steps, thin(y, _POINTS), label=name, **line)
+        drawn = True
+    axes.set_title(PANELS[panel])
+    axes.margins(x=0.01)
+    if not drawn:
+        words = "in no run, or not recorded"
+        axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes, color="#6b7280")
+        axes.set_yticks([])
+
+
 def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> Plot:
     """Panels of `training.PANELS` over the steps, a line a run."""
     with matplotlib.rc_context(STYLE):
@@ -75,39 +97,8 @@ def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> Plot:
         grid = figure.subplots(lines, across, sharex=True, squeeze=False).flat
         for axes in grid[len(PANELS) :]:
             axes.remove()
-        for axes, (panel, title) in zip(grid, PANELS.items(), strict=False):
-            _mark_parts(axes, curves)
-            drawn = False
-            for name, curve in curves.items():
-                y = curve[panel]
-                # A part that is switched off is logged as 0 or null: no line tells that better than a line at 0.
-                if not len(y) or (panel in OF_TERMS and not np.nan_to_num(y).any()):
-                    continue
-                shown = np.where(curve["step"] >= curve["starts"].get("round 1", np.inf), y, np.nan)
-                y = shown if panel in FROM_THE_ROUNDS else y
-                style = styles[name]
-                axes.plot(
-                    thin(curve["step"], _POINTS),
-                    thin(y, _POINTS),
-                    color=style["colour"],
-                    ls=style["dash"],
-                    lw=1.4,
-                    label=name,
-                )
-                drawn = True
-            axes.set_title(title)
-            axes.margins(x=0.01)
-            if not drawn:
-                axes.text(
-                    0.5,
-                    0.5,
-                    "in no run, or not recorded",
-                    ha="center",
-                    va="center",
-                    transform=axes.transAxes,
-                    color="#6b7280",
-                )
-                axes.set_yticks([])
+        for axes, panel in zip(grid, PANELS, strict=False):
+            _draw_panel(axes, panel, curves, styles)
         for axes in figure.axes[-across:]:
             axes.set_xlabel("step")
             axes.tick_params(labelbottom=True)  # also above an empty place
