@@ -108,7 +108,7 @@ def _layers(places: pa.Table, assigned: pa.Table | None, groups: dict[int, int])
     prototype, similarity = assigned["prototype"].to_pylist(), assigned["similarity"].to_pylist()
     own = [None if row is None else prototype[row] for row in rows]
     layers: Row = {"prototype": own, "similarity": [None if row is None else round(similarity[row], 3) for row in rows]}
-    return layers | ({"group": [groups.get(value) for value in own]} if groups else {})
+    return layers | ({"group": [None if value is None else groups.get(value) for value in own]} if groups else {})
 
 
 def slide_layers(with_groups: bool) -> list[Row]:
