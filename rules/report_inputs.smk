@@ -15,12 +15,13 @@ TEMPLATES = [
 
 
 def report_tables(wildcards):
-    """Warm-up curves, and the prototypes, assignments and neighbours that the last round distils."""
+    """Warm-up curves; prototypes, assignments and neighbours that the last round distils, and groups of prototypes."""
     runs = {name: CFG.pretrain.run(name) for name in CFG.pretrain.runs}
     files = [f"<cohort>/pretrain/{stages.warm_up_folder(run)}/metrics.parquet" for run in runs.values()]
     for name, run in runs.items():
         if run.uses_prototypes:
             files += clustered_tables(name, run.rounds, "prototypes", "assignments", "neighbours")
+            files += [f"<cohort>/pretrain/{name}/{table}.parquet" for table in ("groups", "atlas")]
     return sorted(set(files))
 
 
