@@ -34,12 +34,16 @@ rule write_report:
     resources:
         mem_mb=4000,
         runtime=60,
+        manifest=MANIFEST,
+        test_manifest=TEST_MANIFEST or "",
     params:
+        colours=manifest_colours,
         cfg=settings("write_report"),
         code=code("write_report"),
         results=subpath(output.report, parent=True),
     shell:
         "python -m workflow_scripts.write_report --config {params.cfg:q} --results {params.results}"
+        " --manifest {resources.manifest:q} --test-manifest {resources.test_manifest:q}"
         " --output {output.report} --log {log}"
 
 

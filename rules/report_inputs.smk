@@ -1,5 +1,6 @@
 """Input functions of report.smk."""
 
+from workflow_scripts.report.manifest_columns import few_valued, label_columns_of
 from workflow_scripts.report.settings import pictures_apart
 
 # Larger pictures of slides, where there are many.
@@ -31,3 +32,8 @@ def texture_scores(wildcards):
         return []
     runs = [name for name in CFG.pretrain.runs if CFG.pretrain.run(name).uses_prototypes]
     return expand("<cohort>/benchmark/textures_{run}.parquet", run=runs)
+
+
+def manifest_colours(wildcards):
+    """Param: digest of the columns of the manifests that slides are coloured by; others write nothing again."""
+    return value_digest(few_valued([*ROWS, *TEST_ROWS], label_columns_of(CFG.benchmark.tasks.values())))

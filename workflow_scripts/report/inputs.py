@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from workflow_scripts.core.budgets import WHOLE
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.manifest import SlideRow, read_manifest
 from workflow_scripts.core.tables import read_meta, read_table
 
 Row = dict[str, Any]
@@ -42,9 +43,19 @@ class Splits(NamedTuple):
 
 @dataclass(frozen=True)
 class Results:
-    """A results folder; tables are read when asked for."""
+    """A results folder; tables are read when asked for.
+
+    Attributes:
+        root: the folder.
+        manifests: of the cohort, and of the test cohort where there is one; none where they are not told.
+    """
 
     root: Path
+    manifests: tuple[Path, ...] = ()
+
+    def manifest_rows(self) -> list[SlideRow]:
+        """Rows of the manifests."""
+        return [row for path in self.manifests for row in read_manifest(path)]
 
     def _needed(self, name: str) -> list[Row]:
         path = self.root / name

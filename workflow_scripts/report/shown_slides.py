@@ -9,7 +9,7 @@ from workflow_scripts.report.palette import NO_PROTOTYPE, PROTOTYPES
 from workflow_scripts.report.settings import ReportSettings
 from workflow_scripts.report.slide_map import slide_maps
 from workflow_scripts.report.slide_pages import nearest_slides, plan_pages, slide_layers, slide_page
-from workflow_scripts.report.slide_table import label_columns, slide_table
+from workflow_scripts.report.slide_table import label_columns, manifest_cells, slide_table
 from workflow_scripts.report.templates import json_block
 
 
@@ -43,7 +43,7 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
         tests: rows of test_slides.parquet.
         folder: name of the folder with larger pictures, beside the report.
     """
-    table = slide_table(slides, tests, label_columns(inputs, settings))
+    table = slide_table(slides, tests, label_columns(inputs, settings), manifest_cells(inputs, settings))
     order = [row[0] for row in table["rows"]]
     plan = plan_pages([*slides, *tests])
     run = shown_run(settings)

@@ -17,9 +17,9 @@
     return element("svg:polygon", { points, ...attributes });
   }
 
-  /** Look of each value, and the lines of the legend. */
-  function scale(index) {
-    const values = rows.map((row) => row[index]).filter((value) => value !== null && value !== "");
+  /** Look of each value, and the lines of the legend, over the slides on the map. */
+  function scale(index, drawn) {
+    const values = drawn.map((row) => rows[row][index]).filter((value) => value !== null && value !== "");
     if (columns[index].kind === "num") {
       const low = values.reduce((a, b) => Math.min(a, b), Infinity), high = values.reduce((a, b) => Math.max(a, b), -Infinity);
       const share = (value) => high > low ? (value - low) / (high - low) : 0.5;
@@ -35,12 +35,14 @@
     const looks = new Map(names.map((name, place) => [name, [Math.floor(place / COLOURS.length + place) % SHAPES, COLOURS[place % COLOURS.length]]]));
     const look = (value) => looks.get(value) || [0, NONE];
     const legend = names.map((name) => [`${name} (${counts.get(name)})`, looks.get(name)]);
-    const others = rows.length - names.reduce((sum, name) => sum + counts.get(name), 0);
-    return { look, legend: counts.size > names.length ? [...legend, [`others (${others})`, [0, NONE]]] : legend };
+    const others = values.length - names.reduce((sum, name) => sum + counts.get(name), 0);
+    if (others) { legend.push([`others (${others})`, [0, NONE]]); }
+    if (values.length < drawn.length) { legend.push([`not known (${drawn.length - values.length})`, [0, NONE]]); }
+    return { look, legend };
   }
 
   function draw() {
-    const map = report.data.maps[Number(of.value)], index = Number(by.value), { look, legend } = scale(index);
+    const map = report.data.maps[Number(of.value)], index = Number(by.value), { look, legend } = scale(index, map.rows);
     const reach = (values) => [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
     const [left, right] = reach(map.x), [low, high] = reach(map.y);
     const unit = Math.min((WIDTH - 2 * MARGIN) / (right - left || 1), (HEIGHT - 2 * MARGIN) / (high - low || 1));

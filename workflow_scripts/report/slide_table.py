@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from workflow_scripts.report.cohort import excluded_first
 from workflow_scripts.report.inputs import Results, Row
+from workflow_scripts.report.manifest_columns import few_valued, label_columns_of
 from workflow_scripts.report.settings import ReportSettings
 
 
@@ -80,20 +81,36 @@ def label_columns(inputs: Results, settings: ReportSettings) -> tuple[list[Colum
     return list(columns.values()), found
 
 
-def slide_table(slides: list[Row], tests: list[Row], labels: tuple[list[Column], dict[str, Row]]) -> Row:
+def manifest_cells(inputs: Results, settings: ReportSettings) -> tuple[list[Column], dict[str, Row]]:
+    """Columns of the manifest with few values that are no labels, told on the slides' pages, and each slide's cells."""
+    columns, found = [], dict[str, Row]()
+    taken = label_columns_of(settings.tasks.values())
+    for name, values in few_valued(inputs.manifest_rows(), taken).items():
+        columns.append(Column(f"manifest.{name}", name, chosen=True, detail=True))
+        for slide_id, value in values.items():
+            found.setdefault(slide_id, {})[f"manifest.{name}"] = value
+    return columns, found
+
+
+def slide_table(slides: list[Row], tests: list[Row], *more: tuple[list[Column], dict[str, Row]]) -> Row:
     """What the page's script is told of the table: `columns`, and `rows` with the values in their order.
 
     Args:
         slides: rows of slides.parquet.
         tests: rows of test_slides.parquet; they stand below the others.
-        labels: from `label_columns`.
+        more: from `label_columns` and `manifest_cells`.
     """
-    more, of_slide = labels
     first, behind = _COLUMNS[:6], _COLUMNS[6:]
-    columns = [column for column in (*first, *more, *behind) if column.key != "cohort" or tests]
+    columns = [
+        column
+        for column in (*first, *(one for own, _ in more for one in own), *behind)
+        if column.key != "cohort" or tests
+    ]
     rows = []
     for cohort, own in (("first", slides), ("test", tests)):
         for slide in excluded_first(own):
-            cells = _cells(slide) | {"cohort": cohort} | of_slide.get(slide["slide_id"], {})
+            cells = _cells(slide) | {"cohort": cohort}
+            for _, of_slide in more:
+                cells |= of_slide.get(slide["slide_id"], {})
             rows.append([_plain(cells.get(column.key)) for column in columns])
     return {"columns": [column._asdict() for column in columns], "rows": rows}
