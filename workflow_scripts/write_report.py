@@ -6,7 +6,7 @@ from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entr
 from workflow_scripts.core.files import write_text
 from workflow_scripts.report.inputs import Results
 from workflow_scripts.report.page import plan_pictures, render_report
-from workflow_scripts.report.prototypes import Pictures, Rectangle, wanted_pixels
+from workflow_scripts.report.prototypes import Pictures, Rectangle
 from workflow_scripts.report.settings import ReportSettings
 from workflow_scripts.report.slide_pages import write_pictures
 
@@ -48,12 +48,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="HTML file to write")
     args = parse_entry(parser, argv)
     results = Results(args.results, tuple(map(Path, filter(None, [args.manifest, args.test_manifest]))))
-    examples = plan_pictures(results, args.config)
+    planned = plan_pictures(results, args.config)
     path_of = {slide["slide_id"]: slide["path"] or "" for slide in results.slides()}
-    wanted = wanted_pixels(examples)
+    wanted = planned.wanted()
     pictures = read_pictures(path_of, wanted) if wanted else {}
     folder = args.output.with_name(f"{args.output.stem}_files")
-    html = render_report(results, args.config, examples, pictures, folder.name)
+    html = render_report(results, args.config, planned, pictures, folder.name)
     write_pictures(results, results.all_slides(args.config.test_cohort), folder)
     write_text(args.output, html)
     log.info("%s: %.1f MB", args.output, len(html.encode()) / 1e6)

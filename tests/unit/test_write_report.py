@@ -300,6 +300,20 @@ def test_pictures_come_from_the_slides_and_from_the_overlay_where_one_is_gone(ht
     assert page.text.count("not read") == 16 and html.count("<image ") == 3  # 4 prototypes x 4 regions of s03
 
 
+def test_each_group_has_its_counts_and_the_shares_of_the_classes(folder, page):
+    (row, *others) = read_table(folder / "pretrain/slpd/atlas.parquet").to_pylist()
+    text = " ".join(page.text.split())
+    count = f"{row['n_regions']:,}".replace(",", " ")
+    assert f"{count} regions of {row['n_slides']} slides, {row['n_prototypes']} prototypes" in text
+    assert len(others) == 2 and all(f"Group {other['group']}" in text for other in others)
+    for one in row["classes"]:
+        share = 100 * one["n_regions"] / one["group_regions"]
+        assert f"{one['class']} {share:.1f} % {one['n_regions']} of {one['group_regions']}" in text
+        assert f"{one['n_slides']} of {one['class_slides']}" in text
+    rows = [line.split() for line in page.rows if "clustering of round 3" in line or "another seed" in line]
+    assert [line[-2] for line in rows] == ["0.713", "0.914", "0.875"]
+
+
 def test_prototypes_are_scored_against_the_textures_of_each_run(folder, page):
     rows = read_table(folder / "benchmark/textures_slpd.parquet").to_pylist()
     median = statistics.median(row["ari"] for row in rows)

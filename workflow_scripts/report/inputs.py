@@ -146,6 +146,12 @@ class Results:
             found.setdefault(row["slide_id"], {})[row["prototype"]] = row["group"]
         return found
 
+    def atlas(self, run: str) -> tuple[list[Row], Row]:
+        """Rows of a run's atlas.parquet without the centres, and its metadata; nothing where there is none."""
+        path = self.root / "pretrain" / run / "atlas.parquet"
+        columns = ["group", "n_prototypes", "n_regions", "n_slides", "similarity", "nearest", "classes"]
+        return (read_table(path, columns).to_pylist(), read_meta(path)) if path.is_file() else ([], {})
+
     def overlay(self, slide_id: str) -> Path:
         """The tissue overlay of a slide."""
         return self.root / "tissue" / f"{slide_id}.png"

@@ -4,11 +4,12 @@ import base64
 import hashlib
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from markupsafe import Markup
 
 from workflow_scripts.core.loss_terms import TERMS
-from workflow_scripts.report import figures, prototypes, training
+from workflow_scripts.report import atlas, figures, prototypes, training
 from workflow_scripts.report.benchmark import benchmark_tables
 from workflow_scripts.report.cohort import cohort_summary, encoding_speed
 from workflow_scripts.report.inputs import Results, Row
@@ -24,14 +25,35 @@ SCRIPTS = ("report.js", "slide_table.js", "slide_view.js", "slide_pages.js", "sl
 """In the order in which they run, as one script."""
 
 
-def plan_pictures(inputs: Results, settings: ReportSettings) -> list[Row]:
-    """The example slides; `prototypes.wanted_pixels` says what has to be read for them."""
+class Planned(NamedTuple):
+    """What is shown with pictures of the slides.
+
+    Attributes:
+        examples: slides, of `prototypes.plan_examples`.
+        atlas: rows of `schemas.ATLAS` of the run that is shown.
+        facts: metadata of their table.
+    """
+
+    examples: list[Row]
+    atlas: list[Row]
+    facts: Row
+
+    def wanted(self) -> dict[str, list[prototypes.Rectangle]]:
+        """Rectangles to read, by slide_id."""
+        found = [prototypes.wanted_pixels(self.examples), atlas.wanted_crops(self.atlas)]
+        slides = sorted({slide for one in found for slide in one})
+        return {slide: sorted({place for one in found for place in one.get(slide, [])}) for slide in slides}
+
+
+def plan_pictures(inputs: Results, settings: ReportSettings) -> Planned:
+    """The example slides and the groups of the run that is shown."""
     run = shown_run(settings)
     if run is None or run not in settings.run_rounds:
-        return []
+        return Planned([], [], {})
     slides = [s for s in inputs.slides() if s["status"] == "ok"]
     clustered = settings.runs[run].clustered_in(settings.run_rounds[run])
-    return prototypes.plan_examples(inputs, run, clustered, slides, settings.report.example_slides)
+    examples = prototypes.plan_examples(inputs, run, clustered, slides, settings.report.example_slides)
+    return Planned(examples, *inputs.atlas(run))
 
 
 def _training(inputs: Results, settings: ReportSettings, styles: figures.Styles) -> Row:
@@ -54,7 +76,7 @@ def _training(inputs: Results, settings: ReportSettings, styles: figures.Styles)
     }
 
 
-def _prototypes(inputs: Results, settings: ReportSettings, examples: list[Row], pictures: prototypes.Pictures) -> Row:
+def _prototypes(inputs: Results, settings: ReportSettings, planned: Planned, pictures: prototypes.Pictures) -> Row:
     patient_of = {s["slide_id"]: s["patient_id"] for s in inputs.slides()}
     summaries = [
         prototypes.run_summary(inputs, name, run.clustered_in(settings.run_rounds[name]), patient_of)
@@ -66,7 +88,8 @@ def _prototypes(inputs: Results, settings: ReportSettings, examples: list[Row], 
     return {
         "run": shown_run(settings),
         "summaries": summaries,
-        "examples": prototypes.draw_examples(examples, pictures, inputs),
+        "examples": prototypes.draw_examples(planned.examples, pictures, inputs),
+        "atlas": atlas.draw_atlas(planned.atlas, planned.facts, pictures),
         "textures": [(run, summary, figures.texture_figure(summary["rows"])) for run, summary in textures],
     }
 
@@ -76,14 +99,14 @@ def _script() -> str:
 
 
 def render_report(
-    inputs: Results, settings: ReportSettings, examples: list[Row], pictures: prototypes.Pictures, folder: str
+    inputs: Results, settings: ReportSettings, planned: Planned, pictures: prototypes.Pictures, folder: str
 ) -> str:
     """The report as one HTML document that needs nothing else: no network, and of many slides a folder for pictures.
 
     Args:
         inputs: the results folder.
         settings: what the report is told.
-        examples: from `plan_pictures`.
+        planned: from `plan_pictures`.
         pictures: pixels by slide and rectangle; what is missing is replaced by the tissue overlay.
         folder: name of the folder beside the report in which larger pictures of slides lie, where there are many.
 
@@ -117,7 +140,7 @@ def render_report(
             data=json_block(paged.data),
             maps=paged.data["maps"],
             training=_training(inputs, settings, styles),
-            prototypes=_prototypes(inputs, settings, examples, pictures),
+            prototypes=_prototypes(inputs, settings, planned, pictures),
             tables=benchmark_tables(inputs, settings, styles),
             smaller=smaller_is_better(rows),
             styles=styles,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from workflow_scripts.config.embed import PATCHES, prototypes_of
-from workflow_scripts.core.colours import GROUP_COLOURS
+from workflow_scripts.core.colours import GROUP_COLOURS, group_colour
 
 _RUNS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#332288", "#882255")
 _BASELINES = {"mean": "#555555", "colour": "#9A9A9A", "max": "#7A6A53", "std": "#A89F91"}  # muted, as a background
@@ -12,13 +12,15 @@ _MARKERS = "osD^vPX*"
 
 PROTOTYPES = GROUP_COLOURS
 NO_PROTOTYPE = "#C8C8C8"
+SHARES = "#00224e #123570 #3b496c #575d6d #707173 #8a8678 #a59c74 #c3b369 #e1cc55 #fee838".split()
+"""Cividis (Nunez, Anderton and Renslow 2018), low to high, which readers of all kinds of colour vision see alike."""
 
 
 def prototype_colour(prototype: int | None) -> str:
     """Colour of a prototype; grey for a region without one (null or below 0)."""
     if prototype is None or prototype < 0:
         return NO_PROTOTYPE
-    return PROTOTYPES[prototype % len(PROTOTYPES)]
+    return group_colour(prototype)
 
 
 def text_on(colour: str) -> str:

@@ -2,15 +2,18 @@
 
 from typing import NamedTuple
 
+import pyarrow as pa
 from markupsafe import Markup
 
 from workflow_scripts.report.inputs import Results, Row
-from workflow_scripts.report.palette import NO_PROTOTYPE, PROTOTYPES
+from workflow_scripts.report.palette import NO_PROTOTYPE, PROTOTYPES, SHARES
 from workflow_scripts.report.settings import ReportSettings
 from workflow_scripts.report.slide_map import slide_maps
 from workflow_scripts.report.slide_pages import nearest_slides, plan_pages, slide_layers, slide_page
 from workflow_scripts.report.slide_table import label_columns, manifest_cells, slide_table
 from workflow_scripts.report.templates import json_block
+
+_OfRun = tuple[dict[str, pa.Table], dict[str, Row], dict[str, dict[int, int]]]
 
 
 class Shown(NamedTuple):
@@ -46,16 +49,13 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
     table = slide_table(slides, tests, label_columns(inputs, settings), manifest_cells(inputs, settings))
     order = [row[0] for row in table["rows"]]
     plan = plan_pages([*slides, *tests])
-    run = shown_run(settings)
-    assigned, nearest, groups = {}, {}, {}
-    if run is not None and run in settings.run_rounds:
-        number = settings.runs[run].clustered_in(settings.run_rounds[run])
-        assigned = inputs.assignments(run, number, [slide["slide_id"] for slide in plan.slides])
-        nearest, groups = nearest_slides(inputs, run, number), inputs.groups(run)
     ids = [slide["slide_id"] for slide in plan.slides]
+    run = shown_run(settings)
+    assigned, nearest, groups = _prototypes_of_slides(inputs, settings, run, ids)
     pages = [
-        json_block(
-            slide_page(inputs, slide, plan, assigned.get(name), nearest.get(name), groups.get(name, groups.get("")))
+        slide_page(
+            *(inputs, slide, plan, assigned.get(name), nearest.get(name)),
+            groups.get(name, groups.get("")),
         )
         for slide, name in zip(plan.slides, ids, strict=True)
     ]
@@ -64,10 +64,20 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
         "table": table,
         "pages": ids,
         "large": f"{folder}/slides/" if plan.apart else None,
-        "layers": slide_layers(bool(groups)),
+        "layers": slide_layers(1 + max((g for own in groups.values() for g in own.values()), default=-1)),
         "run": run,
         "colours": PROTOTYPES,
+        "shares": SHARES,
         "none": NO_PROTOTYPE,
         "maps": slide_maps(inputs, settings.representations, order),
     }
-    return Shown(data, pages, {"with_page": len(ids), "without_page": len(order) - len(ids), "apart": plan.apart})
+    facts = {"with_page": len(ids), "without_page": len(order) - len(ids), "apart": plan.apart}
+    return Shown(data, [json_block(page) for page in pages], facts)
+
+
+def _prototypes_of_slides(inputs: Results, settings: ReportSettings, run: str | None, slides: list[str]) -> _OfRun:
+    """Regions with prototype, nearest slide, and group of each prototype, by slide; of the run that is shown."""
+    if run is None or run not in settings.run_rounds:
+        return {}, {}, {}
+    number = settings.runs[run].clustered_in(settings.run_rounds[run])
+    return inputs.assignments(run, number, slides), nearest_slides(inputs, run, number), inputs.groups(run)

@@ -8,6 +8,7 @@
   const get = (id) => document.getElementById(id);
   const state = { page: 0, slide: null };
   const settings = { layer: "prototype", opacity: 0.55, outline: false, grey: true };
+  const grouping = report.data.layers.find((layer) => layer.key === "group");
   let views = [];
 
   function caption(row) {
@@ -47,7 +48,7 @@
 
   /** Regions of each prototype, with those of its match in the nearest slide. */
   function prototypes(page, near) {
-    const own = page.layers && page.layers.prototype, holder = get("slide-prototypes");
+    const own = page.layers && page.layers.prototype, groups = page.layers && page.layers.group, holder = get("slide-prototypes");
     if (!own) {
       holder.replaceChildren(element("p", { class: "note" }, report.data.run
         ? "This slide has no prototypes: it is not pretrained on, or has too few regions." : "No run uses prototypes."));
@@ -59,15 +60,17 @@
     const chip = (value) => element("i", { class: "swatch", style: `background: ${report.slideView.classColour(value)}` });
     const lines = numbers.map((value) => {
       const match = matching[value], theirs = near && near.layers && near.layers.prototype;
-      const known = match !== undefined && match >= 0;
+      const known = match !== undefined && match >= 0, group = groups ? groups[own.indexOf(value)] : undefined;
       return element("tr", {}, element("th", { scope: "row" }, chip(value), String(value)),
         element("td", { class: "num" }, String(count(own, value))),
+        ...(groups ? [element("td", {}, ...(group === undefined || group === null ? ["–"] : [chip(group),
+          element("a", { href: `#group-${group}` }, grouping.names[group])]))] : []),
         element("td", { class: "num" }, known ? String(match) : "–"),
         element("td", { class: "num" }, known && theirs ? String(count(theirs, match)) : "–"));
     });
-    const heads = ["Prototype", "Regions", "Matched in the nearest slide", "Regions there"];
+    const heads = ["Prototype", "Regions", ...(groups ? ["Group"] : []), "Matched in the nearest slide", "Regions there"];
     holder.replaceChildren(element("div", { class: "scroll fit" }, element("table", { "data-name": `${state.slide}-prototypes` },
-      element("thead", {}, element("tr", {}, heads.map((name, index) => element("th", { scope: "col", class: index ? "num" : "" }, name)))),
+      element("thead", {}, element("tr", {}, heads.map((name, index) => element("th", { scope: "col", class: index && name !== "Group" ? "num" : "" }, name)))),
       element("tbody", {}, lines))));
     report.offerTables(holder);
   }
@@ -87,7 +90,7 @@
     const view = report.slideView(holder, near.id, other, words);
     const own = new Map(near.matching.map((theirs, mine) => [theirs, mine]));
     views.push([view, { recolour: (value) => own.has(value) ? own.get(value) : -1 }]);
-    holder.querySelector("figcaption").append(". Prototypes have the colours of those that they are matched to. ",
+    holder.querySelector("figcaption").append(". Shown by its own prototypes, it has the colours of those that they are matched to. ",
       element("a", { href: report.address(near.id) }, "Open its page"));
     return other;
   }
@@ -105,7 +108,7 @@
     get("slide-place").textContent = row ? `slide ${index + 1} of ${rows.length}` : "";
     if (row) { facts(row); }
     const drawn = Boolean(page && (page.known || page.picture));
-    ["layer-controls", "slide-regions", "zoom-help"].forEach((name) => { get(name).hidden = !page || !page.layers; });
+    ["layer-controls", "layer-legend", "slide-regions", "zoom-help"].forEach((name) => { get(name).hidden = !page || !page.layers; });
     get("zoom-help").hidden = !page || !page.known;
     if (!drawn) { return; }
     // A slide of unknown size is shown as its picture alone.
@@ -114,11 +117,35 @@
     else { get("viewer-own").replaceChildren(element("img", { src: page.picture, alt: words })); }
     const near = excluded ? null : neighbour(page);
     if (!excluded) { prototypes(page, near); }
+    // A layer that this slide has not cannot be chosen.
+    Array.from(get("layer").options).forEach((one) => {
+      one.disabled = Boolean(one.value) && !(page.layers && page.layers[one.value]);
+      if (one.disabled && one.value === settings.layer) { settings.layer = "prototype"; }
+    });
+    get("layer").value = settings.layer;
     views.forEach(([view, more]) => view.show({ ...settings, ...more }));
+    legend();
+  }
+
+  /** What the colours of the layer mean on the page that is open. */
+  function legend() {
+    const layer = report.data.layers.find((one) => one.key === settings.layer), holder = get("layer-legend");
+    const page = report.page(state.slide), values = layer && page && page.layers && page.layers[layer.key];
+    const chip = (colour) => element("i", { class: "swatch", style: `background: ${colour}` });
+    if (!values) { holder.replaceChildren(); return; }
+    if (layer.kind === "classes") {
+      const counts = new Map();
+      values.forEach((value) => { if (value !== null && value >= 0) { counts.set(value, (counts.get(value) || 0) + 1); } });
+      holder.replaceChildren(...[...counts.keys()].sort((a, b) => a - b).map((value) => element("span", {},
+        chip(report.slideView.classColour(value)), `${report.slideView.className(layer, value)} (${counts.get(value)})`)));
+      return;
+    }
+    holder.replaceChildren(element("span", { class: "ramp" }, "0 or less", ...report.data.shares.map(chip), "1"));
   }
 
   function change(next) {
     Object.assign(settings, next);
+    if ("layer" in next) { legend(); }
     views.forEach(([view]) => view.show(next));
   }
 

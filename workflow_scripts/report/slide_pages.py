@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
+from workflow_scripts.core.colours import group_name
 from workflow_scripts.report.cohort import choose_slides
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.pictures import fitted_jpeg, jpeg_bytes, read_picture
@@ -111,23 +112,19 @@ def _layers(places: pa.Table, assigned: pa.Table | None, groups: dict[int, int])
     return layers | ({"group": [None if value is None else groups.get(value) for value in own]} if groups else {})
 
 
-def slide_layers(with_groups: bool) -> list[Row]:
+def slide_layers(groups: int) -> list[Row]:
     """Layers of regions that the pages know: `classes` have a colour each, `share` goes from 0 to 1.
 
     Numbers of prototypes belong to their slide, those of groups are the same in all, which is `shared`.
+
+    Args:
+        groups: into how many groups the prototypes were put; 0 where they were not.
     """
-    layers = [
-        {
-            "key": "prototype",
-            "title": "Prototype of the slide",
-            "kind": "classes",
-            "word": "prototype",
-            "shared": False,
-        },
-        {"key": "group", "title": "Group in the cohort", "kind": "classes", "word": "group", "shared": True},
-        {"key": "similarity", "title": "Cosine with its prototype", "kind": "share", "word": "", "shared": True},
-    ]
-    return [layer for layer in layers if with_groups or layer["key"] != "group"]
+    own = {"key": "prototype", "title": "Prototype of the slide", "kind": "classes", "shared": False, "names": None}
+    group = {"key": "group", "title": "Group in the cohort", "kind": "classes", "shared": True}
+    cosine = {"key": "similarity", "title": "Cosine with its prototype", "kind": "share", "shared": True, "names": None}
+    names = [group_name(number) for number in range(groups)]
+    return [own, *([group | {"names": names}] if groups else []), cosine]
 
 
 def slide_page(

@@ -3,8 +3,7 @@ report.slideView = (function () {
   "use strict";
   const { element } = report;
   const MOST = 40, MOST_NUMBERED = 800;
-  // Cividis (Nuñez, Anderton and Renslow 2018), which readers of all kinds of colour vision see alike.
-  const SHARES = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
+  const SHARES = report.data.shares;
 
   /** Colour of a share from 0 to 1. */
   function shareColour(share) {
@@ -14,6 +13,11 @@ report.slideView = (function () {
   function classColour(value) {
     const colours = report.data.colours;
     return value === null || value === undefined || value < 0 ? report.data.none : colours[value % colours.length];
+  }
+
+  /** A class of a layer in words: by its name in the whole cohort, or by its number. */
+  function className(layer, value) {
+    return layer.names ? layer.names[value] : `prototype ${value}`;
   }
 
   /** Black or white, whichever stands out on a colour (WCAG 2 relative luminance). */
@@ -99,16 +103,17 @@ report.slideView = (function () {
       const recolour = layer && !layer.shared && shown.recolour || ((value) => value);
       if ("layer" in next || "recolour" in next) {
         regions.replaceChildren(...(values ? values : []).map((value, index) => {
-          const own = layer.kind === "classes" ? classColour(value === null ? null : recolour(value)) : shareColour(value);
-          const text = value === null ? "in no class" : layer.kind === "classes" ? `${layer.word} ${value}` : value.toFixed(3);
+          const classes = layer.kind === "classes";
+          const own = classes ? classColour(value === null ? null : recolour(value)) : shareColour(value);
+          const text = value === null ? (classes ? "in no class" : "not known") : classes ? className(layer, value) : value.toFixed(3);
           const rect = element("svg:rect", {
             x: page.x[index], y: page.y[index], width: at(page.w, index), height: at(page.h, index),
             fill: value === null ? report.data.none : own, stroke: "#fff", "stroke-width": 0.5, "vector-effect": "non-scaling-stroke" });
           const similarity = page.layers.similarity && page.layers.similarity[index];
-          const more = layer.kind === "classes" && similarity != null ? `, cosine ${similarity.toFixed(3)}` : "";
+          const more = classes && similarity != null ? `, cosine ${similarity.toFixed(3)}` : "";
           rect.append(element("svg:title", {}, `${layer.title}: ${text}${more}; at ${page.x[index]}, ${page.y[index]} px`));
           const size = Math.min(at(page.w, index), at(page.h, index)) * 0.4;
-          const numbered = layer.kind === "classes" && value !== null && value >= 0 && values.length <= MOST_NUMBERED;
+          const numbered = classes && value !== null && value >= 0 && values.length <= MOST_NUMBERED;
           return element("svg:g", {}, rect, numbered ? element("svg:text", {
             x: page.x[index] + at(page.w, index) / 2, y: page.y[index] + at(page.h, index) / 2, dy: ".35em", "font-size": size,
             "text-anchor": "middle", "font-weight": 700, fill: ink(own) }, String(value)) : null);
@@ -123,5 +128,5 @@ report.slideView = (function () {
     whole();
     return { show, svg };
   }
-  return Object.assign(slideView, { shareColour, classColour });
+  return Object.assign(slideView, { shareColour, classColour, className });
 })();

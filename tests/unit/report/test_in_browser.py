@@ -12,8 +12,10 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.browser import open_tab, usable
+from tests.unit.report.atlas_tables import GROUP_OF, SITES
 from tests.unit.report.many_slides import make_many
 from tests.unit.report.results_folder import EXCLUDED, config_json
+from workflow_scripts.core.colours import group_colour, group_name
 from workflow_scripts.core.tables import read_table
 from workflow_scripts.write_report import main
 
@@ -36,7 +38,8 @@ def tab(tmp_path_factory):
 def report(results_folder, tmp_path_factory):
     """Address of the report of the small folder."""
     page = tmp_path_factory.mktemp("report") / "report.html"
-    main(["--config", config_json(), "--results", str(results_folder), "--output", str(page)])
+    options = ["--config", config_json(), "--results", str(results_folder), "--output", str(page)]
+    main([*options, "--manifest", str(results_folder / "slides.csv")])
     return page.as_uri()
 
 
@@ -224,6 +227,47 @@ def test_the_nearest_slide_stands_beside_in_the_colours_of_the_match(page, resul
     page.wait(f"document.getElementById('slide-name').textContent === '{near['neighbour_id']}'")
     click(page, "#slide-before")
     page.wait("document.getElementById('slide-name').textContent === 's01'")
+
+
+def rgb(colour):
+    return "rgb({}, {}, {})".format(*bytes.fromhex(colour.removeprefix("#")))
+
+
+def test_groups_have_one_name_and_colour_in_the_atlas_and_on_every_page(page, results_folder):
+    go(page, "prototypes")
+    swatch = "getComputedStyle(one.querySelector('.swatch')).backgroundColor"
+    blocks = page.run(
+        f"[...document.querySelectorAll('.group')].map(one => [one.querySelector('h4').textContent, {swatch}])"
+    )
+    assert blocks == [[group_name(number), rgb(group_colour(number))] for number in range(3)]
+    pictures = "[...document.querySelectorAll('.group img')].map(one => (one.loading = 'eager', one.decode()))"
+    assert page.run(f"Promise.all({pictures}).then(all => all.length)") == 3 * 8
+    go(page, "slide/s01")
+    choose(page, "#layer", "group", "change")
+    told = page.run("""[...document.querySelectorAll('#viewer-own svg g g')].map(one =>
+        [one.querySelector('title').textContent, one.querySelector('rect').getAttribute('fill')])""")
+    assigned = read_table(results_folder / "pretrain/slpd/round_04/assignments.parquet").to_pylist()
+    groups = [GROUP_OF[row["prototype"]] for row in assigned if row["slide_id"] == "s01"]
+    assert len(told) == len(groups) and [fill for _, fill in told] == [group_colour(group) for group in groups]
+    assert all(f": {group_name(group)}," in text for (text, _), group in zip(told, groups, strict=True))
+    legend = f"[...document.querySelectorAll('#layer-legend span')].map(one => [one.textContent, {swatch}])"
+    assert page.run(legend) == [
+        [f"{group_name(group)} ({groups.count(group)})", rgb(group_colour(group))] for group in sorted(set(groups))
+    ]
+    click(page, "#slide-prototypes td a")
+    page.wait(f"location.hash === '#group-{GROUP_OF[0]}' && {VISIBLE}[0].id === 'prototypes'")
+
+
+def test_slides_are_coloured_and_chosen_by_a_column_of_the_manifest(page):
+    go(page, "cohort")
+    choose(page, "select[data-key='manifest.site']", SITES[1], "change")
+    assert page.run(COUNT) == "8 of 24 slides"
+    go(page, "map")
+    choose(page, "#map-by", str(page.run("report.place['manifest.site']")), "change")
+    legend = page.run(
+        "[...document.querySelectorAll('#map-view svg > text:not([text-anchor])')].map(one => one.textContent)"
+    )
+    assert legend == ["north (7)", "south (7)", "west (6)"]  # of the 20 slides on the map
 
 
 def test_an_excluded_slide_and_one_that_is_not_there_are_told(page):

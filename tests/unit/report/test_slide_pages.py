@@ -63,7 +63,7 @@ def test_a_page_has_each_region_with_its_prototype(results_folder):
     assert page["x"] == [r["x"] for r in regions] and page["w"] == 70
     assert page["layers"]["prototype"] == [of[r["region_id"]]["prototype"] for r in regions]
     assert page["layers"]["similarity"] == pytest.approx([of[r["region_id"]]["similarity"] for r in regions], abs=6e-4)
-    assert "group" not in page["layers"] and "group" not in [layer["key"] for layer in slide_layers(False)]
+    assert "group" not in page["layers"] and "group" not in [layer["key"] for layer in slide_layers(0)]
     groups = {0: 5, 1: 2, 2: 2, 3: 0}
     grouped = slide_page(results, slides["s01"], plan, assigned["s01"], None, groups)
     assert grouped["layers"]["group"] == [groups[prototype] for prototype in page["layers"]["prototype"]]
