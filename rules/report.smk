@@ -23,6 +23,7 @@ rule write_report:
         results="<cohort>/benchmark/results.parquet",
         comparisons="<cohort>/benchmark/comparisons.parquet",
         textures=texture_scores,
+        attention=attention_there,
     output:
         **PICTURES,
         report=report("<cohort>/report.html", caption="captions/report.rst", category="Report"),

@@ -30,6 +30,12 @@ def texture_scores(wildcards):
     return expand("<cohort>/benchmark/textures_{run}.parquet", run=runs)
 
 
+def attention_there(wildcards):
+    """Where the region encoders look, of the runs of which it was asked for: the report shows it, and asks for none."""
+    paths = [f"{COHORT}/pretrain/{run}/attention.parquet" for run in CFG.pretrain.runs]
+    return [path.replace(COHORT, "<cohort>", 1) for path in paths if os.path.exists(path)]
+
+
 def manifest_colours(wildcards):
     """Param: digest of the columns of the manifests that slides are coloured by; others write nothing again."""
     return value_digest(few_valued([*ROWS, *TEST_ROWS], label_columns_of(CFG.benchmark.tasks.values())))

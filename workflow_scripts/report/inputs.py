@@ -13,6 +13,7 @@ from workflow_scripts.core.budgets import WHOLE
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import SlideRow, read_manifest
 from workflow_scripts.core.tables import read_meta, read_table
+from workflow_scripts.core.tensors import from_column
 
 Row = dict[str, Any]
 
@@ -151,6 +152,19 @@ class Results:
         path = self.root / "pretrain" / run / "atlas.parquet"
         columns = ["group", "n_prototypes", "n_regions", "n_slides", "similarity", "nearest", "classes"]
         return (read_table(path, columns).to_pylist(), read_meta(path)) if path.is_file() else ([], {})
+
+    def attention_path(self, run: str) -> Path:
+        """Table of where a run's region encoder looks; it is there only where it was asked for."""
+        return self.root / "pretrain" / run / "attention.parquet"
+
+    def slides_with_attention(self, run: str) -> list[str]:
+        """slide_ids in that table."""
+        return read_table(self.attention_path(run), ["slide_id"])["slide_id"].unique().to_pylist()
+
+    def attention(self, run: str, slide_id: str) -> tuple[list[str], np.ndarray]:
+        """region_ids of a slide and attention of their patches, float32 `[n, heads, g, g]`."""
+        table = pq.read_table(self.attention_path(run), filters=[("slide_id", "==", slide_id)])
+        return table["region_id"].to_pylist(), from_column(table, "attention")
 
     def overlay(self, slide_id: str) -> Path:
         """The tissue overlay of a slide."""

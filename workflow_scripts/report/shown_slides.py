@@ -5,6 +5,7 @@ from typing import NamedTuple
 import pyarrow as pa
 from markupsafe import Markup
 
+from workflow_scripts.report.attention_layer import attention_layers
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import NO_PROTOTYPE, PROTOTYPES, SHARES
 from workflow_scripts.report.settings import ReportSettings
@@ -22,7 +23,8 @@ class Shown(NamedTuple):
     Attributes:
         data: of the whole cohort, for the page's script.
         pages: JSON of each slide's page.
-        facts: how many slides have a page, `with_page` and `without_page`, and whether larger pictures lie `apart`.
+        facts: how many slides have a page, `with_page` and `without_page`, how many of them `with_attention`, and
+            whether larger pictures lie `apart`.
     """
 
     data: Row
@@ -52,10 +54,13 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
     ids = [slide["slide_id"] for slide in plan.slides]
     run = shown_run(settings)
     assigned, nearest, groups = _prototypes_of_slides(inputs, settings, run, ids)
+    runs = [*([run] if run else []), *settings.runs]
+    attention_of, attention = attention_layers(inputs, runs, ids)
     pages = [
         slide_page(
             *(inputs, slide, plan, assigned.get(name), nearest.get(name)),
             groups.get(name, groups.get("")),
+            attention.get(name),
         )
         for slide, name in zip(plan.slides, ids, strict=True)
     ]
@@ -64,7 +69,7 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
         "table": table,
         "pages": ids,
         "large": f"{folder}/slides/" if plan.apart else None,
-        "layers": slide_layers(1 + max((g for own in groups.values() for g in own.values()), default=-1)),
+        "layers": slide_layers(1 + max((g for own in groups.values() for g in own.values()), default=-1), attention_of),
         "run": run,
         "colours": PROTOTYPES,
         "shares": SHARES,
@@ -72,7 +77,7 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
         "maps": slide_maps(inputs, settings.representations, order),
     }
     facts = {"with_page": len(ids), "without_page": len(order) - len(ids), "apart": plan.apart}
-    return Shown(data, [json_block(page) for page in pages], facts)
+    return Shown(data, [json_block(page) for page in pages], facts | {"with_attention": len(attention)})
 
 
 def _prototypes_of_slides(inputs: Results, settings: ReportSettings, run: str | None, slides: list[str]) -> _OfRun:

@@ -112,19 +112,22 @@ def _layers(places: pa.Table, assigned: pa.Table | None, groups: dict[int, int])
     return layers | ({"group": [None if value is None else groups.get(value) for value in own]} if groups else {})
 
 
-def slide_layers(groups: int) -> list[Row]:
-    """Layers of regions that the pages know: `classes` have a colour each, `share` goes from 0 to 1.
+def slide_layers(groups: int, attention_of: str | None = None) -> list[Row]:
+    """Layers of regions that the pages know: `classes` have a colour each, `share` goes from 0 to 1, `picture` is one.
 
     Numbers of prototypes belong to their slide, those of groups are the same in all, which is `shared`.
 
     Args:
         groups: into how many groups the prototypes were put; 0 where they were not.
+        attention_of: the run whose attention is known of some slides, where there is one.
     """
     own = {"key": "prototype", "title": "Prototype of the slide", "kind": "classes", "shared": False, "names": None}
     group = {"key": "group", "title": "Group in the cohort", "kind": "classes", "shared": True}
     cosine = {"key": "similarity", "title": "Cosine with its prototype", "kind": "share", "shared": True, "names": None}
     names = [group_name(number) for number in range(groups)]
-    return [own, *([group | {"names": names}] if groups else []), cosine]
+    title = f"Attention of the region encoder, run {attention_of}"
+    looks = {"key": "attention", "title": title, "kind": "picture", "shared": True, "names": None}
+    return [own, *([group | {"names": names}] if groups else []), cosine, *([looks] if attention_of else [])]
 
 
 def slide_page(
@@ -134,6 +137,7 @@ def slide_page(
     assigned: pa.Table | None,
     neighbour: Row | None,
     groups: dict[int, int] | None = None,
+    attention: Row | None = None,
 ) -> Row:
     """What the page of one slide is made of, as JSON has it; the facts stand in the table of slides.
 
@@ -144,6 +148,7 @@ def slide_page(
         assigned: its rows of assignments.parquet.
         neighbour: its nearest slide, as `nearest_slides` gives it.
         groups: group of each of its prototypes, where they are in any.
+        attention: what `attention_layer` gives of it.
     """
     slide_id = slide["slide_id"]
     pixels = read_picture(inputs.overlay(slide_id), plan.longest)
@@ -161,8 +166,10 @@ def slide_page(
         page |= {
             "x": places["x"].to_pylist(),
             "y": places["y"].to_pylist(),
-            "layers": _layers(places, assigned, groups or {}),
+            "layers": _layers(places, assigned, groups or {})
+            | ({"attention": attention["peaks"]} if attention else {}),
         }
+        page |= {"attention": {key: attention[key] for key in ("picture", "box", "low", "top")}} if attention else {}
     return page
 
 

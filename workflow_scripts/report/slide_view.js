@@ -103,12 +103,13 @@ report.slideView = (function () {
       const recolour = layer && !layer.shared && shown.recolour || ((value) => value);
       if ("layer" in next || "recolour" in next) {
         regions.replaceChildren(...(values ? values : []).map((value, index) => {
-          const classes = layer.kind === "classes";
+          const classes = layer.kind === "classes", drawn = layer.kind === "picture";
           const own = classes ? classColour(value === null ? null : recolour(value)) : shareColour(value);
-          const text = value === null ? (classes ? "in no class" : "not known") : classes ? className(layer, value) : value.toFixed(3);
+          const text = value === null ? (classes ? "in no class" : "not known") : classes ? className(layer, value)
+            : drawn ? `up to ${value.toFixed(1)} times an even share` : value.toFixed(3);
           const rect = element("svg:rect", {
             x: page.x[index], y: page.y[index], width: at(page.w, index), height: at(page.h, index),
-            fill: value === null ? report.data.none : own, stroke: "#fff", "stroke-width": 0.5, "vector-effect": "non-scaling-stroke" });
+            fill: drawn ? "#fff0" : value === null ? report.data.none : own, stroke: "#fff", "stroke-width": 0.5, "vector-effect": "non-scaling-stroke" });
           const similarity = page.layers.similarity && page.layers.similarity[index];
           const more = classes && similarity != null ? `, cosine ${similarity.toFixed(3)}` : "";
           rect.append(element("svg:title", {}, `${layer.title}: ${text}${more}; at ${page.x[index]}, ${page.y[index]} px`));
@@ -119,6 +120,13 @@ report.slideView = (function () {
             "text-anchor": "middle", "font-weight": 700, fill: ink(own) }, String(value)) : null);
         }));
       }
+      const laid = layer && layer.kind === "picture" && page[layer.key];
+      if (laid && ("layer" in next)) {
+        const [x, y, wide, high] = laid.box;
+        regions.prepend(element("svg:image", { href: laid.picture, x, y, width: wide, height: high,
+          preserveAspectRatio: "none", "image-rendering": "pixelated" }));
+      }
+      regions.querySelectorAll("image").forEach((one) => one.setAttribute("opacity", shown.opacity));
       regions.setAttribute("fill-opacity", shown.opacity);
       regions.setAttribute("stroke-opacity", shown.opacity);
       regions.style.setProperty("--ink-opacity", Math.min(1, 2 * shown.opacity));

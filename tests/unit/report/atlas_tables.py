@@ -1,14 +1,20 @@
-"""Groups, atlas and manifest of a results folder that `results_folder.make_results` made before."""
+"""Groups, atlas, attention and manifest of a results folder that `results_folder.make_results` made before."""
 
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+
 from workflow_scripts.core import schemas
 from workflow_scripts.core.tables import read_table, write_table
+from workflow_scripts.core.tensors import to_column
+from workflow_scripts.slpd.attention_maps import attention_schema
 
 GROUP_OF = [2, 0, 1, 0]
 """Group of each prototype, the same in all slides."""
 SITES = ("north", "south", "west")
+WITH_ATTENTION = ["s01", "s05"]
+HEADS, GRID = 2, 4
 
 
 def _classes(slides: list[str], mine: Counter, all_of: Counter) -> list[dict]:
@@ -46,7 +52,7 @@ def _atlas(root: Path, run: Path) -> None:
 
 
 def add_atlas(root: Path) -> None:
-    """Write groups.parquet and atlas.parquet of run slpd, and the manifest `slides.csv`."""
+    """Write groups.parquet, atlas.parquet and attention.parquet of run slpd, and the manifest `slides.csv`."""
     run = root / "pretrain/slpd"
     prototypes = read_table(run / "round_04/prototypes.parquet").to_pylist()
     rows = [row | {"group": GROUP_OF[row["prototype"]], "similarity": 0.9} for row in prototypes]
@@ -54,6 +60,13 @@ def add_atlas(root: Path) -> None:
         row.pop("vector")
     write_table(run / "groups.parquet", rows, schemas.GROUPS)
     _atlas(root, run)
+    of_slide = {s: read_table(root / f"regions/{s}.parquet")["region_id"].to_pylist() for s in WITH_ATTENTION}
+    regions = [(slide, region) for slide, own in of_slide.items() for region in own]
+    schema = attention_schema(HEADS, GRID)
+    values = np.random.default_rng(0).dirichlet(np.ones(GRID**2), (len(regions), HEADS)).astype(np.float32)
+    columns = {"slide_id": [s for s, _ in regions], "region_id": [r for _, r in regions]}
+    columns["attention"] = to_column(values.reshape(-1, HEADS, GRID, GRID), schema.field("attention"))
+    write_table(run / "attention.parquet", columns, schema)
     slides = [row["slide_id"] for row in read_table(root / "slides.parquet").to_pylist()]
     lines = [f"{slide},{slide}.png,{SITES[number % 3]}" for number, slide in enumerate(slides)]
     (root / "slides.csv").write_text("\n".join(["slide_id,path,site", *lines, ""]))

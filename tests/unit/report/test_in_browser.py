@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.browser import open_tab, usable
-from tests.unit.report.atlas_tables import GROUP_OF, SITES
+from tests.unit.report.atlas_tables import GROUP_OF, SITES, WITH_ATTENTION
 from tests.unit.report.many_slides import make_many
 from tests.unit.report.results_folder import EXCLUDED, config_json
 from workflow_scripts.core.colours import group_colour, group_name
@@ -256,6 +256,25 @@ def test_groups_have_one_name_and_colour_in_the_atlas_and_on_every_page(page, re
     ]
     click(page, "#slide-prototypes td a")
     page.wait(f"location.hash === '#group-{GROUP_OF[0]}' && {VISIBLE}[0].id === 'prototypes'")
+
+
+def test_attention_is_laid_over_the_slides_that_have_it(page):
+    shown, other = WITH_ATTENTION[0], "s02"
+    go(page, f"slide/{shown}")
+    choose(page, "#layer", "attention", "change")
+    picture = "document.querySelector('#viewer-own svg g image')"
+    assert page.run(f"{picture}.getAttribute('href').startsWith('data:image/png')")
+    box = [page.run(f"Number({picture}.getAttribute('{name}'))") for name in ("x", "y", "width", "height")]
+    rects = page.run("""[...document.querySelectorAll('#viewer-own svg g rect')].map(one =>
+        ['x', 'y', 'width', 'height'].map(name => Number(one.getAttribute(name))))""")
+    left, top = min(r[0] for r in rects), min(r[1] for r in rects)
+    assert box == [left, top, max(r[0] + r[2] for r in rects) - left, max(r[1] + r[3] for r in rects) - top]
+    choose(page, "#opacity", "30")
+    assert page.run(f"{picture}.getAttribute('opacity')") == "0.3"
+    assert "times an even share" in page.run("document.getElementById('layer-legend').textContent")
+    go(page, f"slide/{other}")
+    assert page.run(f"{picture} === null") and page.run("document.getElementById('layer').value") == "prototype"
+    assert page.run("document.querySelector('#layer option[value=attention]').disabled")
 
 
 def test_slides_are_coloured_and_chosen_by_a_column_of_the_manifest(page):
