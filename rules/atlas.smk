@@ -7,7 +7,7 @@ include: "atlas_inputs.smk"
 # Puts the prototypes of the last clustering of all slides into groups.
 rule group_prototypes:
     input:
-        tables=last_clustering,
+        tables=clustering_to_group,
         before=clustering_before,
     output:
         groups="<cohort>/pretrain/{run}/groups.parquet",

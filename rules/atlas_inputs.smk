@@ -3,7 +3,7 @@
 GROUPED_RUNS = [name for name in CFG.pretrain.runs if CFG.pretrain.run(name).uses_prototypes]
 
 
-def last_clustering(wildcards):
+def clustering_to_group(wildcards):
     """Prototypes and assignments that the last round distils."""
     return clustered_tables(wildcards.run, run_of(wildcards).rounds, "prototypes", "assignments")
 

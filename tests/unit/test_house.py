@@ -165,6 +165,13 @@ def test_planning_imports_nothing_heavy() -> None:
     assert not HEAVY & set(done.stdout.split())
 
 
+def test_no_function_of_the_rules_hides_another_of_the_same_name() -> None:
+    """All files of rules share one namespace, and the last definition would be taken in silence."""
+    texts = [file.read_text(encoding="utf-8") for file in [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]]
+    names = [name for text in texts for name in re.findall(r"^def (\w+)\(", text, re.MULTILINE)]
+    assert len(names) > 50 and sorted(set(names)) == sorted(names)
+
+
 def test_a_dry_run_imports_nothing_heavy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In functions that it calls, too."""
     (tmp_path / "slides.csv").write_text("slide_id,path\na,a.svs\n")
