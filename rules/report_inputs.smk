@@ -32,8 +32,8 @@ def texture_scores(wildcards):
 
 def attention_there(wildcards):
     """Where the region encoders look, of the runs of which it was asked for: the report shows it, and asks for none."""
-    paths = [f"{COHORT}/pretrain/{run}/attention.parquet" for run in CFG.pretrain.runs]
-    return [path.replace(COHORT, "<cohort>", 1) for path in paths if os.path.exists(path)]
+    runs = [run for run in CFG.pretrain.runs if os.path.exists(f"{COHORT}/pretrain/{run}/attention.parquet")]
+    return expand("<cohort>/pretrain/{run}/attention.parquet", run=runs)
 
 
 def manifest_colours(wildcards):

@@ -8,7 +8,7 @@ from workflow_scripts.report.prototypes import Pictures, Rectangle
 CROPS = 8
 """Nearest regions of a group that are shown, at most; `schemas.ATLAS` has those of several slides first."""
 CROP_PX = 160
-_BYTES, _MOST = 1_500_000, 12_000  # JPEG, of all pictures together and of one
+_BYTES, _MOST = 800_000, 12_000  # JPEG, of all pictures together and of one
 
 
 def shown_regions(row: Row) -> list[Row]:

@@ -14,7 +14,7 @@ from workflow_scripts.report.palette import SHARES
 from workflow_scripts.report.pictures import data_uri
 
 MOST_SLIDES = 24
-_BYTES = 3_000_000  # PNG, of all slides together
+_BYTES = 800_000  # PNG, of all slides together
 _ENDS = (1, 99)  # percentiles of a slide's values beyond which colours stay the same
 
 

@@ -17,7 +17,7 @@ from workflow_scripts.report.settings import pictures_apart
 PAGES = 2000
 """Slides that have a page, at most."""
 _LARGE_PX, _SMALL_PX = 1000, 512
-_LARGE_BYTES = 11_000_000  # of all pictures together: a third more as text
+_LARGE_BYTES = 9_500_000  # of all pictures together: a third more as text
 _SMALL_BYTES, _MOST = 24_000_000, 110_000
 _OUTLINE_POINTS = 700  # px of the thumbnail to which outlines are true
 
