@@ -2,24 +2,19 @@
 
 import shutil
 from argparse import Namespace
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workflow_scripts.config import Regions
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.files import write_text
-from workflow_scripts.core.model_facts import cohort_facts
-from workflow_scripts.core.status import excluded
 from workflow_scripts.core.tables import read_table, write_table
 from workflow_scripts.mil.fitted import load_fitted, predictions
 from workflow_scripts.report.pictures import fit
 from workflow_scripts.report.slide_page import THUMBNAIL_PX, render_slide_page
 from workflow_scripts.wsi.pixels import read_overview
-from workflow_scripts.wsi.regions import too_coarse
 from workflow_scripts.wsi.slide import open_slide
 
 if TYPE_CHECKING:
@@ -75,15 +70,12 @@ def main(argv: list[str] | None = None) -> None:
         parser.add_argument(f"--{name}-folder", type=Path, required=True, help=f"tables of {stage}")
     parser.add_argument("--output", type=Path, required=True, help="table of slides; their files go to slides/ beside")
     args = parse_entry(parser, argv)
-    scale = Regions.model_validate(cohort_facts(args.model)["stages"]["regions"])
     from workflow_scripts.slpd.slide_index import SlideIndex
     from workflow_scripts.slpd.slide_view import SlideEncoder
 
     encoder, index, rows = SlideEncoder.load(args.model), SlideIndex.load(args.model), []
     for row in read_table(args.index, schemas.APPLIED.names[:4]).to_pylist():
         check = read_table(args.check_folder / f"{(slide_id := row['slide_id'])}.parquet").to_pylist()[0]
-        if row["status"] == "ok" and (why := too_coarse(check["mpp_x"], check["mpp_y"], scale)):
-            row |= asdict(excluded(slide_id, "scale_mismatch", why))
         if row["status"] == "ok":
             row |= apply_to(slide_id, encoder, index, check, args)
             log.info("slide %s: %d regions, nearest %s", slide_id, row["n_regions"], row.get("nearest_id"))

@@ -14,6 +14,7 @@ from workflow_scripts.core.status import Reason, SlideStatus, ended_by, excluded
 from workflow_scripts.core.tables import status_meta, write_table
 from workflow_scripts.wsi.fetch import local_slide
 from workflow_scripts.wsi.pixels import probe
+from workflow_scripts.wsi.regions import refuse_enlarged
 from workflow_scripts.wsi.scale import resolve_scale
 from workflow_scripts.wsi.slide import open_slide
 from workflow_scripts.wsi.unchanged import file_bytes, unchanged
@@ -36,6 +37,7 @@ def check(slide_id: str, path: str, mpp: float | tuple[float, float] | None, set
             }
             scale = resolve_scale(slide.properties, mpp, settings)
             row |= {"mpp_x": scale.mpp_x, "mpp_y": scale.mpp_y, "mpp_source": scale.source}
+            refuse_enlarged(scale.mpp_x, scale.mpp_y, settings)
             note = slide.properties.get("reader.note", "")
             probe(slide)
     except Exception as error:  # whatever a decoder does with one file, the other slides go on

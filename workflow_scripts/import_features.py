@@ -13,6 +13,7 @@ from workflow_scripts.core.status import Reason, SlideError, SlideStatus, exclud
 from workflow_scripts.core.tables import read_table, status_meta, write_table
 from workflow_scripts.interchange.places import SourceFiles, find_files
 from workflow_scripts.interchange.slide import ImportedSlide, import_slide, write_features
+from workflow_scripts.wsi.regions import refuse_enlarged
 
 ENDED: Reason = "bad_features"
 
@@ -69,17 +70,19 @@ def files(args: Namespace) -> Files:
 
 
 def run(args: Namespace, ended: SlideStatus | None = None) -> None:
-    slide_id, check = args.row["slide_id"], read_table(args.check).to_pylist()[0]
-    slide, status = None, ended or SlideStatus(slide_id)
+    slide_id, check, slide = args.row["slide_id"], read_table(args.check).to_pylist()[0], None
+    status = ended or SlideStatus(slide_id)
     if check["status"] != "ok":
         log.info("slide %s itself: %s, %s", slide_id, check["reason"], check["detail"])
     try:
         if status.ok:
             found, mpp = _source(args), args.row.get("mpp")
             slide = import_slide(slide_id, found, check, mpp, args.config, args.slides_config, args.regions_config)
+            told = slide.facts()
+            refuse_enlarged(told["mpp_x"], told["mpp_y"], args.slides_config)
             log.info("slide %s: %d patches, %d regions", slide_id, len(slide.patches.coords), len(slide.regions.rows))
     except SlideError as error:
-        status = excluded(slide_id, error.reason, error.detail)
+        slide, status = None, excluded(slide_id, error.reason, error.detail)
     if not status.ok:
         log.info("slide %s: %s, %s", slide_id, status.reason, status.detail)
     meta = feature_meta(status, slide, args.config, args.regions_config, args.encoder)

@@ -78,7 +78,8 @@ def judge_cohort(rows: list[dict[str, Any]], max_failed_fraction: float, check_f
     (reason, count) = Counter(row["reason"] for row in lost).most_common(1)[0]
     share = f"{len(lost)} of {len(rows)} slides are excluded, most often as {reason} ({count})"
     if len(lost) == len(rows):
-        raise UserError(f"{share}, so none is left; {check_folder} and this log say what is wrong with each")
+        first = f"{lost[0]['slide_id']}: {lost[0]['detail']}"
+        raise UserError(f"{share}, so none is left ({first}); {check_folder} and this log say what is wrong with each")
     if len(lost) > max_failed_fraction * len(rows):
         raise UserError(
             f"{share}, more than cohort.max_failed_fraction ({max_failed_fraction:g}) allows; {check_folder} and this "

@@ -21,18 +21,17 @@ from workflow_scripts.slpd.slide_index import SlideIndex
 from workflow_scripts.slpd.slide_view import SlideEncoder
 
 META = {"dim": DIM, "grid": GRID, "mpp": 0.5, "patch_px": 64, "encoder": {"name": "enc", "weights_sha256": "0a" * 32}}
-EXTRA = {"coarse": 2.0, "broken": None}
+EXTRA = {"coarse": ("scale_mismatch", "2 um/px"), "broken": ("no_mpp", "no scale")}
 
 
 def write_slides(folder: Path, meta: dict) -> None:
-    """Check, regions and features of the slides of `cohort`, of one that is coarse and of one that is excluded."""
+    """Check, regions and features of the slides of `cohort`, and of two that earlier stages have excluded."""
     schema, rows = feature_schema(GRID, DIM), []
     starts = [*(np.cumsum(COUNTS) - COUNTS), 0, 0]
-    for name, start, n in zip([*NAMES, *EXTRA], starts, [*COUNTS, 9, 0], strict=True):
+    for name, start, n in zip([*NAMES, *EXTRA], starts, [*COUNTS, 0, 0], strict=True):
         tokens, read_ok, tissue = (values[start : start + n] for values in cohort())
-        scale = EXTRA.get(name, 0.5)
         check = {field.name: None for field in schemas.CHECK} | {"slide_id": name, "path": f"{name}.svs"}
-        check |= {"width": 900, "height": 700, "mpp_x": scale, "mpp_y": scale, "status": "ok"}
+        check |= {"width": 900, "height": 700, "mpp_x": 0.5, "mpp_y": 0.5, "status": "ok"}
         write_table(folder / f"check/{name}.parquet", [check], schemas.CHECK)
         ids = [f"{name}_{i}" for i in range(n)]
         places = [
@@ -45,9 +44,8 @@ def write_slides(folder: Path, meta: dict) -> None:
         columns = {"slide_id": [name] * n, "region_id": ids}
         columns |= {key: to_column(value, schema.field(key)) for key, value in arrays.items()}
         write_table(folder / f"features/slides/{name}.parquet", columns, schema, meta)
-        lost = name == "broken"
-        status = {"status": "excluded" if lost else "ok", "reason": "no_mpp" if lost else "", "detail": "no scale"}
-        rows.append({"slide_id": name, **status})
+        reason, detail = EXTRA.get(name, ("", ""))
+        rows.append({"slide_id": name, "status": "excluded" if reason else "ok", "reason": reason, "detail": detail})
     write_table(folder / "features/shard_0.parquet", rows, schemas.FEATURE_INDEX)
 
 
@@ -114,9 +112,7 @@ def test_a_slide_with_few_regions_has_neither_prototypes_nor_neighbours(folder):
 def test_a_slide_that_cannot_be_used_says_why_and_leaves_no_files_of_before(folder):
     (folder / "applied/slides/coarse").mkdir(parents=True)
     rows = {row["slide_id"]: row for row in apply(folder)}
-    assert rows["coarse"]["reason"] == "scale_mismatch"
-    assert re.search(r"2 um/px, so its pixels are enlarged 4 times.*the model knows no such", rows["coarse"]["detail"])
-    assert (rows["broken"]["reason"], rows["broken"]["detail"]) == ("no_mpp", "no scale")
+    assert {name: (rows[name]["reason"], rows[name]["detail"]) for name in EXTRA} == EXTRA
     assert sorted(path.name for path in (folder / "applied/slides").iterdir()) == sorted(NAMES)
 
 

@@ -16,6 +16,15 @@ def _check(path, tmp_path, mpp=None, config="{}"):
     return found
 
 
+def test_a_slide_that_a_model_would_see_enlarged_is_refused_here(data, tmp_path):
+    path = data / "slides" / "CMU-1-Small-Region.svs"
+    row = _check(path, tmp_path, config='{"mpp_of_regions": 0.25}')
+    assert (row["status"], row["reason"], row["mpp_x"]) == ("excluded", "scale_mismatch", 0.499)
+    assert "0.499 um/px, so its pixels are enlarged 2 times for regions.mpp 0.25" in row["detail"]
+    assert _check(path, tmp_path, config='{"mpp_of_regions": 0.5}')["status"] == "ok"
+    assert _check(path, tmp_path, 0.25, '{"mpp_of_regions": 0.25}')["status"] == "ok"  # the manifest knows better
+
+
 def test_a_good_slide(data, tmp_path):
     row = _check(data / "slides" / "CMU-1-Small-Region.svs", tmp_path)
     assert (row["status"], row["reason"], row["detail"]) == ("ok", "", "")

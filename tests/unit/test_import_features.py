@@ -153,6 +153,17 @@ def test_the_slides_own_scale_counts_before_the_manifest(cohort):
     assert (row["status"], row["mpp_source"], row["width"]) == ("ok", "vendor", 7000)
 
 
+def test_features_of_a_slide_that_was_enlarged_for_them_are_refused_where_that_is_asked_for(cohort):
+    for name, mpp in (("coarse", 0.25), ("fine", 0.24)):
+        given(cohort, name)
+        cohort.add(name, mpp)
+    assert {row["status"] for row in cohort.run().values()} == {"ok"}
+    rows = cohort.run(slides={"mpp_of_regions": 0.225})
+    assert {name: row["reason"] for name, row in rows.items()} == {"coarse": "scale_mismatch", "fine": ""}
+    assert "0.25 um/px, so its pixels are enlarged" in rows["coarse"]["detail"]
+    assert len(read_table(cohort.folder / "regions/coarse.parquet")) == 0
+
+
 def test_a_bad_slide_leaves_the_others(cohort):
     given(cohort, "good")
     given(cohort, "far", patch_size_level0=1024)

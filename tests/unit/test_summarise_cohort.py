@@ -93,7 +93,7 @@ def test_the_commonest_reason_and_the_folder_are_named(tmp_path):
 
 def test_no_slide_left_is_refused_whatever_the_limit(tmp_path):
     _cohort(tmp_path, {"a": "no_mpp", "b": "missing_file"})
-    assert "none is left" in _message(tmp_path, 1.0)
+    assert "so none is left (a: " in _message(tmp_path, 1.0)
 
 
 def test_all_files_missing_points_to_the_paths(tmp_path):

@@ -52,10 +52,13 @@ def with_model(raw: dict[str, Any]) -> dict[str, Any]:
 def brought_along(folder: str) -> dict[str, dict[str, Any]]:
     """Sections that a model brings along: how its cohort was treated, and the digest of its encoder's weights.
 
+    And the scale of its regions, coarser slides than which are no slides for it.
+
     Raises:
         UserError: see `cohort_facts`.
     """
     stages, features = dict(cohort_facts(folder)["stages"]), read_facts(folder).get("features", {})
+    stages["slides"] = stages["slides"] | {"mpp_of_regions": stages["regions"]["mpp"]}
     if "source" not in stages:
         digest = features.get("encoder", {}).get("weights_sha256")
         stages["features"] = stages["features"] | ({"weights_sha256": digest} if digest else {})

@@ -26,6 +26,8 @@ class Slides(Section):
     """Coarsest plausible scale in um/px."""
     mpp_from_objective: bool = False
     """Where no scale is recorded, guess it as 10 / objective power (20x: 0.5 um/px); recorded as a guess."""
+    mpp_of_regions: Positive | None = None
+    """Exclude slides that would be enlarged to this scale, um/px; null takes them. `apply` sets that of the model."""
     keep_fetched: bool = free(True)
     """Keep remote slides; false removes each after its features, and fetches it again only if it is needed again."""
     per_job: Count | None = None

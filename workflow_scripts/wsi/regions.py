@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workflow_scripts.config import Regions
+from workflow_scripts.config import Regions, Slides
 from workflow_scripts.core.seeds import derive_seed
+from workflow_scripts.core.status import SlideError
 
 _NO_TISSUE = 1e-6  # below it a fraction is the rounding error of sums of areas, not tissue
 _COARSE_FACTOR = 1.1  # slides scanned for one scale differ by less: 0.22 to 0.27 um/px are all called 40x
@@ -182,16 +183,35 @@ def region_rows(
 
 def enlargement_note(mpp_x: float, mpp_y: float, settings: Regions) -> str:
     """A sentence where the slide is much coarser than the scale at which regions are read, else empty."""
+    return _enlarged(mpp_x, mpp_y, settings.mpp)
+
+
+def _enlarged(mpp_x: float, mpp_y: float, mpp: float) -> str:
     coarsest = max(mpp_x, mpp_y)
-    if coarsest <= _COARSE_FACTOR * settings.mpp:
+    if coarsest <= _COARSE_FACTOR * mpp:
         return ""
     return (
-        f"the slide has {coarsest:.4g} um/px, so its pixels are enlarged {coarsest / settings.mpp:.2g} times for "
-        f"regions.mpp {settings.mpp:g} and show no more detail"
+        f"the slide has {coarsest:.4g} um/px, so its pixels are enlarged {coarsest / mpp:.2g} times for regions.mpp "
+        f"{mpp:g} and show no more detail"
     )
 
 
-def too_coarse(mpp_x: float | None, mpp_y: float | None, settings: Regions) -> str:
-    """Why a slide cannot be shown to a model of such regions; empty where it can, or where its scale is not known."""
-    note = enlargement_note(mpp_x, mpp_y, settings) if mpp_x and mpp_y else ""
-    return f"{note}; the model knows no such regions: take a scan at a finer scale" if note else ""
+def refuse_enlarged(mpp_x: float | None, mpp_y: float | None, settings: Slides) -> None:
+    """Refuse a slide that is much coarser than regions at `slides.mpp_of_regions`; not one whose scale is not known.
+
+    Args:
+        mpp_x: scale of level 0 along x, um/px.
+        mpp_y: the same along y.
+        settings: config section `slides`.
+
+    Raises:
+        SlideError: `scale_mismatch`.
+    """
+    if not (settings.mpp_of_regions and mpp_x and mpp_y):
+        return
+    if note := _enlarged(mpp_x, mpp_y, settings.mpp_of_regions):
+        raise SlideError(
+            "scale_mismatch",
+            f"{note}; a model of such regions has seen nothing like it: take a scan at a finer scale, or, if this "
+            "scale is wrong, give the true value in the column mpp of the manifest",
+        )

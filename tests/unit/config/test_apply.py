@@ -42,8 +42,9 @@ def raw(model: str, **sections: object) -> dict:
 
 def test_new_slides_are_treated_as_the_models_cohort_was(model):
     old, new = Config.model_validate(COHORT), load_config(raw(model))
-    for section in ("slides", "tissue", "regions"):
+    for section in ("tissue", "regions"):
         assert section_settings(new, section) == section_settings(old, section)
+    assert section_settings(new, "slides") == section_settings(old, "slides") | {"mpp_of_regions": 1.0}
     assert treatment_settings(new)["features"] == treatment_settings(old)["features"] | {"weights_sha256": DIGEST}
     assert (new.cohort.name, new.cohort.manifest, new.apply.neighbours) == ("applied", "new.csv", 5)
     assert new.pretrain.run("slpd").crops == old.pretrain.run("slpd").crops and "slpd2" not in new.pretrain.runs
@@ -67,6 +68,7 @@ def test_keys_of_this_machine_and_of_this_run_are_the_users(model):
             "features.weights_sha256 is '000.*; leave features.weights_sha256",
         ),
         ({"tissue": {"method": "saturation"}}, "tissue.method is 'saturation'"),
+        ({"slides": {"mpp_of_regions": 2.0}}, "slides.mpp_of_regions is 2.0"),
         ({"slides": {"mpp_from_objective": True}}, "slides.mpp_from_objective is True"),
         ({"pretrain": {"defaults": {}}}, "pretrain is set, and apply trains and tests nothing"),
         ({"benchmark": {"folds": 2}}, "benchmark is set"),

@@ -43,7 +43,7 @@ def test_how_slides_are_treated_names_what_decides_and_nothing_of_one_machine():
     config = Config.model_validate({"features": features, "slides": {"give_up_s": 5, "per_job": 3}})
     found = stages.treatment_settings(config)
     assert list(found) == ["slides", "tissue", "regions", "features"]
-    assert {"mpp_min", "mpp_max", "mpp_from_objective"} == set(found["slides"])
+    assert {"mpp_min", "mpp_max", "mpp_from_objective", "mpp_of_regions"} == set(found["slides"])
     assert found["regions"] == config.regions.model_dump(mode="json")
     assert "masks" not in found["tissue"] and found["tissue"]["threshold"] == "otsu"
     assert not {"weights", "shards", "batch_size", "hub_folder", "allow_network"} & set(found["features"])

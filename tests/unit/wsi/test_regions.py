@@ -5,8 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.config import Regions
-from workflow_scripts.wsi.regions import TissueArea, enlargement_note, patch_edges, region_grid, region_rows
+from workflow_scripts.config import Regions, Slides
+from workflow_scripts.core.status import SlideError
+from workflow_scripts.wsi.regions import (
+    TissueArea,
+    enlargement_note,
+    patch_edges,
+    refuse_enlarged,
+    region_grid,
+    region_rows,
+)
 
 DEFAULT = Regions()
 SMALL = Regions(grid=4, patch_px=32)
@@ -200,6 +208,16 @@ def test_any_size_of_region_gives_whole_rows(grid, patch_px, mpp):
     rows = region_rows("s", np.ones((5, 5), bool), 9, 11, 1.0, 1.0, plan)
     assert rows and all(row["size_x"] >= 1 and row["patch_tissue"].shape == (grid * grid,) for row in rows)
     assert all(np.isfinite(row["patch_tissue"]).all() and 0 < row["tissue_fraction"] <= 1 for row in rows)
+
+
+def test_a_slide_is_refused_where_it_would_be_enlarged_to_the_scale_that_is_asked_for():
+    asked = Slides(mpp_of_regions=0.5)
+    for scale in ((0.5, 0.5), (0.25, 0.54), (None, None)):
+        refuse_enlarged(*scale, asked)
+    refuse_enlarged(2.0, 2.0, Slides())
+    for scale in ((1.0, 1.0), (0.5, 1.0), (0.56, 0.5)):
+        with pytest.raises(SlideError, match=rf"scale_mismatch: the slide has {max(scale):g} um/px.*a finer scale"):
+            refuse_enlarged(*scale, asked)
 
 
 def test_a_slide_coarser_than_its_regions_is_told():
