@@ -24,6 +24,7 @@ from workflow_scripts.core.gpu import may_have_gpu
 from workflow_scripts.core.manifest import SLIDE_ID
 from workflow_scripts.core.run_lock import JOIN, lock_file, require_unlocked, take
 from workflow_scripts.core.series import slide_exists, split_series
+from workflow_scripts.encoders.as_trained import require_same_encoder
 from workflow_scripts.encoders.hub import require_cached
 from workflow_scripts.interchange.places import find_files
 from workflow_scripts.representations.slide_table import without_vectors
@@ -75,6 +76,8 @@ try:
     if workflow.is_main_process and "--unlock" not in sys.argv:  # its jobs need not be checked again
         for NOTE in refuse(CFG, ROWS, source_files, require_cached, without_vectors, TEST_ROWS):
             logger.warning(NOTE)
+    if CFG.apply.model and workflow.is_main_process and not CFG.source.kind:
+        require_same_encoder(CFG.features, CFG.apply.model)
     if runs_jobs() and take(COHORT) and "--unlock" not in sys.argv:
         require_unlocked(COHORT, shlex.join(["snakemake", *sys.argv[1:]]))
     MASKS, ORPHANS = find_masks(CFG.tissue.masks, SLIDES)

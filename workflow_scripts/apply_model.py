@@ -19,6 +19,7 @@ from workflow_scripts.core.manifest import SlideRow, write_manifest
 from workflow_scripts.core.slide_work import SlideWork, start_stage
 from workflow_scripts.core.tables import read_table
 from workflow_scripts.core.worker import Worker
+from workflow_scripts.encoders.as_trained import require_same_encoder
 from workflow_scripts.for_slides import run_chunk
 
 _THREADS = min(8, len(os.sched_getaffinity(0)))  # as many as the rule extract_features has
@@ -68,6 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     config = load_config(raw | ({"features": {"weights": args.weights}} if args.weights else {}))
     if config.source.kind:
         raise UserError(f"the model in {args.model} takes features of another tool; use the target apply")
+    require_same_encoder(config.features, args.model)
     rows = write_manifest(args.output / "slides.csv", args.slides, args.mpp)
     for stage, section in _STAGES.items():
         run_stage(stage, section, rows, config, args.output)

@@ -38,7 +38,7 @@ class EncoderFacts:
         timm: name of the architecture, which timm builds with `options`.
         options: further arguments of `timm.create_model`; a class of timm's layers is given by its name.
         module: file of `encoders/` that builds it.
-        packaged: whether a package brings the weights.
+        packaged_sha256: digest of the weights that a package brings; None where none does.
         published: where weights are to be had that neither a package nor the hub has.
     """
 
@@ -60,5 +60,10 @@ class EncoderFacts:
     timm: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     module: str | None = None
-    packaged: bool = False
+    packaged_sha256: str | None = None
     published: str | None = None
+
+    @property
+    def packaged(self) -> bool:
+        """Whether a package brings the weights."""
+        return self.packaged_sha256 is not None

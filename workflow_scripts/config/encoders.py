@@ -59,7 +59,7 @@ ENCODERS: dict[str, EncoderFacts] = {
         dim=1280,
         pooling="mean over the map",
         module="efficientnet",
-        packaged=True,
+        packaged_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
     "hipt_vits16_256": EncoderFacts(
         "TCGA (pan-cancer slides, DINO)",

@@ -73,6 +73,5 @@ def recipe(name: str) -> Recipe:
         create=_create,
         facts=ENCODERS[name],
         packaged_weights=_packaged_weights,
-        packaged_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         adapt=_adapt,
     )

@@ -75,6 +75,24 @@ def cached_folder(settings: Features) -> Path | None:
     return config.parent if config and weights and config.parent == weights.parent else None
 
 
+def weights_here(settings: Features) -> Path | None:
+    """The checkpoint where it is a file of the user's or in the hub's cache; None where it is neither, or not yet.
+
+    Raises:
+        UserError: a model's folder holds no checkpoint, or the name is no name of the hub.
+    """
+    model = parse_model(settings.model)
+    if model.random or settings.weights or model.kind not in ("hub", "registry"):
+        return own_weights(settings)
+    if find_spec("huggingface_hub") is None:
+        return None
+    if model.kind == "hub":
+        folder = cached_folder(settings)
+        return weights_in_folder(folder) if folder else None
+    hub = model.facts.hub if model.facts else None
+    return _cached(hub, model.revision, settings, WEIGHTS_FILES) if hub else None
+
+
 def fetch_refusal(settings: Features) -> UserError:
     """A model that is built by timm would have to be fetched, and no network is allowed."""
     return UserError(

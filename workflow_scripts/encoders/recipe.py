@@ -24,7 +24,6 @@ class Recipe:
             Where the features are pooled by a module around the model, the model is its attribute `body`.
         facts: what is published about it.
         packaged_weights: gives the path of weights that come with an installed package; None where there are none.
-        packaged_sha256: digest of that file.
         adapt: renames a checkpoint's entries to the names of the module, or of its `body`.
         loads_itself: the module has its weights once it is created.
     """
@@ -32,6 +31,5 @@ class Recipe:
     create: Callable[[int], torch.nn.Module]
     facts: EncoderFacts
     packaged_weights: Callable[[], Path] | None = None
-    packaged_sha256: str | None = None
     adapt: Callable[[State, torch.nn.Module], State] = _as_it_is
     loads_itself: bool = False

@@ -117,7 +117,7 @@ def _fill(module: torch.nn.Module, settings: Features, recipe: Recipe, file: Pat
     """Load the weights in `file` into `module`; facts about them."""
     digest = file_digest(file)
     packaged = recipe.packaged_weights is not None and not settings.weights
-    check_digest(file, digest, settings.weights_sha256 or (recipe.packaged_sha256 if packaged else None))
+    check_digest(file, digest, settings.weights_sha256 or (recipe.facts.packaged_sha256 if packaged else None))
     body = module.body if isinstance(module, Pooled) else module
     load_weights(body, recipe.adapt(read_state(file), body), file, settings.model)
     return {"weights": file.name, "weights_sha256": digest}
