@@ -12,6 +12,7 @@ include: "package.smk"
 
 
 from workflow_scripts.config import load_config, stages
+from workflow_scripts.config.apply import NO_TRAINING, require_no_training
 from workflow_scripts.config.files import require_config_file
 from workflow_scripts.config.refusals import refuse
 from workflow_scripts.core.chunks import chunk_count, chunk_of
@@ -76,8 +77,10 @@ try:
     if workflow.is_main_process and "--unlock" not in sys.argv:  # its jobs need not be checked again
         for NOTE in refuse(CFG, ROWS, source_files, require_cached, without_vectors, TEST_ROWS):
             logger.warning(NOTE)
-    if CFG.apply.model and workflow.is_main_process and not CFG.source.kind:
-        require_same_encoder(CFG.features, CFG.apply.model)
+    if CFG.apply.model and workflow.is_main_process:
+        require_no_training(sys.argv[1:])
+        if not CFG.source.kind:
+            require_same_encoder(CFG.features, CFG.apply.model)
     if runs_jobs() and take(COHORT) and "--unlock" not in sys.argv:
         require_unlocked(COHORT, shlex.join(["snakemake", *sys.argv[1:]]))
     MASKS, ORPHANS = find_masks(CFG.tissue.masks, SLIDES)

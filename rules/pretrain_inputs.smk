@@ -25,6 +25,8 @@ def pretrain_slides(wildcards):
 
 def start_file(wildcards):
     """File that a warm-up starts from; none where it starts from scratch."""
+    if CFG.apply.model:
+        raise WorkflowError(f"{NO_TRAINING}; ask for apply, or leave the section apply out")
     return json.loads(warm_up_settings(wildcards))["init"] or []
 
 

@@ -1,5 +1,6 @@
 """New slides by a trained model: which model and which slides, and the settings that the model brings along."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,13 @@ from workflow_scripts.config.base import Count, Section
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.model_facts import cohort_facts, read_facts
 
+NO_TRAINING = "where apply.model is set nothing is trained"
 _NAME = "applied"  # of the new slides' results, where the configuration gives none
 _NOT_DONE = ("pretrain", "embed", "benchmark")
+TRAINED = (
+    *("pretrain", "atlas", "attention", "qupath", "figures", "embed", "anndata", "search_index", "benchmark", "report"),
+)
+"""Targets that train, or need what is trained."""
 # of a run's settings: what asks for other trainings, or for files of another machine
 _OF_TRAINING = {"train_only": None, "fold": None, "init": None, "seeds": 1}
 
@@ -81,6 +87,24 @@ def _as_the_model(name: str, given: dict[str, Any], own: dict[str, Any], folder:
                 f"{value!r}; leave {name}.{key} out"
             )
     return {**given, **own}
+
+
+def require_no_training(words: Iterable[str]) -> None:
+    """Refuse a target that trains, where a model is applied.
+
+    Args:
+        words: of the command. A target among them is not told from a folder of its name, so such a word goes through
+            where there is one: the first training is refused all the same, in the words of Snakemake.
+
+    Raises:
+        UserError: the first such target.
+    """
+    for word in words:
+        if word in TRAINED and not Path(word).exists():
+            raise UserError(
+                f"the target {word} trains or needs what is trained here, and {NO_TRAINING}; ask for apply, or leave "
+                "the section apply out"
+            )
 
 
 def require_own_results(name: str) -> None:

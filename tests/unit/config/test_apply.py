@@ -1,11 +1,13 @@
 """Configurations of new slides: what the model brings along, and what may not be said beside it."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from workflow_scripts.config import Config, load_config
-from workflow_scripts.config.apply import require_own_results, with_model
+from workflow_scripts.config.apply import TRAINED, require_no_training, require_own_results, with_model
 from workflow_scripts.config.stages import section_settings, treatment_settings
 from workflow_scripts.core.errors import UserError
 
@@ -89,6 +91,20 @@ def test_what_is_said_otherwise_is_refused_by_its_key(model, sections, told):
 def test_a_configuration_without_a_model_is_as_it_was():
     for given in ({}, {"apply": None}, {"apply": {"model": None, "manifest": None, "neighbours": 3}}):
         assert with_model(given) is given
+
+
+def test_a_target_that_trains_is_refused_and_all_others_are_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    snakefile = (Path(__file__).resolve().parents[3] / "Snakefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^rule (\w+):", snakefile, flags=re.MULTILINE)
+    others = {"all", "apply", "cohort", "tissue", "regions", "features", "export"}
+    assert {*targets} == {*TRAINED} | others  # of a new target it is to be said whether it trains
+    require_no_training(["-n", "--configfile", "new.yaml", *others, "results/new/slides.parquet"])
+    for name in TRAINED:
+        with pytest.raises(UserError, match=f"the target {name} trains or .* ask for apply"):
+            require_no_training(["--cores", "1", name, "--configfile", "new.yaml"])
+    (tmp_path / "report").mkdir()
+    require_no_training(["--directory", "report"])
 
 
 def test_new_slides_are_not_put_among_the_results_of_a_trained_cohort(model, tmp_path):
