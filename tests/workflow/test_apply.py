@@ -17,6 +17,7 @@ from tests.workflow.tiny import (
     SEED,
     changed,
     copy_project,
+    copy_slide,
     job_counts,
     planned,
     snakemake,
@@ -30,13 +31,13 @@ from workflow_scripts.slpd.slide_index import SlideIndex
 from workflow_scripts.slpd.slide_view import SlideEncoder
 
 APPLY = {"model": "model", "manifest": "new.csv", "neighbours": 3}
-NEW = {"cohort": {"name": "new"}, "apply": APPLY, "features": {"shards": 1}}
+NEW = {"cohort": {"name": "new", "max_failed_fraction": 0.9}, "apply": APPLY, "features": {"shards": 1}}
 TABLES = ("regions", "prototypes", "neighbours")
 
 
 @pytest.fixture(scope="module")
 def project(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished project, its model copied to a folder of its own, and two new slides, of which one has no scale."""
+    """A finished project, its model in a folder of its own, and three new slides: one without a scale, one coarse."""
     folder = copy_project(finished, tmp_path_factory.mktemp("apply") / "tiny")
     copy_project(folder / "results/tiny/pretrain/slpd/model", folder / "model")
     known = (folder / "slides.csv").read_text()
@@ -45,8 +46,10 @@ def project(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     bare = next(plan for plan in cohort_plan(SEED) if not plan.mpp_in_file)
     make_slide(fine._replace(size_px=(1536, 1536)), SEED, folder / f"slides/new.{fine.suffix}")
     make_slide(bare._replace(size_px=(1536, 1536)), SEED, folder / f"slides/bare.{bare.suffix}")
-    rows = [f"new,slides/new.{fine.suffix}", f"bare,slides/bare.{bare.suffix}"]
-    (folder / "new.csv").write_text("\n".join(["slide_id,path", *rows, ""]))
+    copy_slide(folder / f"slides/new.{fine.suffix}", folder / f"slides/coarse.{fine.suffix}")
+    rows = [f"new,slides/new.{fine.suffix},", f"bare,slides/bare.{bare.suffix},"]
+    rows += [f"coarse,slides/coarse.{fine.suffix},1.5"]
+    (folder / "new.csv").write_text("\n".join(["slide_id,path,mpp", *rows, ""]))
     (folder / "new.yaml").write_text(yaml.safe_dump(NEW))
     return folder
 
@@ -108,15 +111,55 @@ def test_three_doors_give_the_same_bits_and_change_nothing_of_the_cohort(project
     assert [row["similarity"] for row in found] == [np.float32(match.similarity) for match in matches]
 
     assert (rows["bare"]["status"], rows["bare"]["reason"]) == ("excluded", "no_mpp")
+    assert (rows["coarse"]["status"], rows["coarse"]["reason"]) == ("excluded", "scale_mismatch")
+    for name in ("bare", "coarse"):  # excluded by the check, so that nothing of them was encoded
+        assert read_table(project / f"results/new/check/{name}.parquet")["reason"].to_pylist() == [rows[name]["reason"]]
+        assert len(read_table(project / f"results/new/regions/{name}.parquet")) == 0
     again = snakemake(project, "-n", "apply", "--configfile", str(project / "new.yaml"))
     assert job_counts(again.stdout) == {}
 
 
-def test_a_slide_without_a_scale_is_refused_in_a_sentence(project: Path) -> None:
-    bare = str(next((project / "slides").glob("bare.*")).relative_to(project))
-    told = command(project, "model", bare, "--output", "refused", "--gpu", "0")
-    assert told.returncode == 1 and "Traceback" not in told.stdout
-    assert "error: 1 of 1 slides cannot be used: bare: no_mpp" in told.stdout
+@pytest.mark.parametrize(
+    ("name", "more", "told"),
+    [("bare", [], "no_mpp, the file records no scale"), ("new", ["--mpp", "1.5"], "scale_mismatch, the slide has 1.5")],
+)
+def test_a_slide_that_does_not_fit_is_refused_in_a_sentence(project: Path, name: str, more: list, told: str) -> None:
+    slide = str(next((project / "slides").glob(f"{name}.*")).relative_to(project))
+    done = command(project, "model", slide, "--output", "refused", "--gpu", "0", *more)
+    assert done.returncode == 1 and "Traceback" not in done.stdout
+    assert f"error: 1 of 1 slides cannot be used: {name}: {told}" in done.stdout
+    assert not list((project / "refused/slides").glob("*"))
+
+
+def test_a_manifest_of_slides_that_do_not_fit_is_refused_in_a_sentence(project: Path) -> None:
+    lines = (project / "new.csv").read_text().splitlines()
+    (project / "coarse.csv").write_text("\n".join([lines[0], lines[3], ""]))
+    config = NEW | {"cohort": {"name": "coarse"}, "apply": APPLY | {"manifest": "coarse.csv"}}
+    (project / "coarse.yaml").write_text(yaml.safe_dump(config))
+    done = snakemake(project, "apply", "--configfile", str(project / "coarse.yaml"))
+    assert done.returncode == 1 and "Traceback" not in done.stdout
+    assert "so none is left (coarse: the slide has 1.5 um/px, so its pixels are enlarged 3 times" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        *((name, f"error: the target {name} trains") for name in ("pretrain", "embed", "benchmark", "report")),
+        ("results/fresh/pretrain/slpd/model/model.safetensors", "where apply.model is set nothing is trained"),
+    ],
+)
+def test_a_target_that_trains_is_refused_before_anything_runs(project: Path, target: str, told: str) -> None:
+    (project / "fresh.yaml").write_text(yaml.safe_dump(NEW | {"cohort": {"name": "fresh"}}))
+    done = snakemake(project, target, "--configfile", str(project / "fresh.yaml"))
+    assert done.returncode == 1 and told in done.stdout and "rule check_slide" not in done.stdout
+    assert not (project / "results/fresh/check").exists()
+
+
+def test_everything_is_what_is_applied(project: Path) -> None:
+    (project / "fresh.yaml").write_text(yaml.safe_dump(NEW | {"cohort": {"name": "fresh"}}))
+    jobs = [planned(project, *target, "--configfile", str(project / "fresh.yaml")) for target in ((), ("apply",))]
+    rules = {"check_slide", "segment_tissue", "tile_regions", "extract_features", "summarise_cohort", "apply_slides"}
+    assert set(jobs[0]) == rules == set(jobs[1]) - {"apply"}
 
 
 def test_an_encoder_with_other_weights_is_refused_by_both_doors(project: Path) -> None:
@@ -128,12 +171,16 @@ def test_an_encoder_with_other_weights_is_refused_by_both_doors(project: Path) -
     (project / "other.yaml").write_text(
         yaml.safe_dump(NEW | {"cohort": {"name": "other"}, "apply": APPLY | {"model": "other"}})
     )
+    (project / "own.pth").write_bytes(b"other weights")
+    digest = json.loads((project / "model/config.json").read_text())["features"]["encoder"]["weights_sha256"]
     ways = (
-        command(project, "other", new, "--output", "o", "--gpu", "0"),
-        snakemake(project, "apply", "--configfile", str(project / "other.yaml")),
+        (command(project, "other", new, "--output", "o", "--gpu", "0"), "0" * 64),
+        (command(project, "model", new, "--output", "o", "--gpu", "0", "--weights", "own.pth"), digest),
+        (snakemake(project, "apply", "--configfile", str(project / "other.yaml")), "0" * 64),
     )
-    for done in ways:
-        assert done.returncode == 1 and f"instead of {'0' * 64}" in done.stdout and "Traceback" not in done.stdout
+    for done, wanted in ways:
+        assert done.returncode == 1 and f"instead of {wanted}" in done.stdout and "Traceback" not in done.stdout
+    assert not (project / "o").exists() and not (project / "results/other").exists()  # before anything ran
 
 
 @pytest.mark.parametrize(
