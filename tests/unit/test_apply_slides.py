@@ -32,6 +32,7 @@ def write_slides(folder: Path, meta: dict) -> None:
         tokens, read_ok, tissue = (values[start : start + n] for values in cohort())
         check = {field.name: None for field in schemas.CHECK} | {"slide_id": name, "path": f"{name}.svs"}
         check |= {"width": 900, "height": 700, "mpp_x": 0.5, "mpp_y": 0.5, "status": "ok"}
+        check |= {"detail": "the objective power 40 suggests 0.25 um/px" if name == "b" else ""}
         write_table(folder / f"check/{name}.parquet", [check], schemas.CHECK)
         ids = [f"{name}_{i}" for i in range(n)]
         places = [
@@ -119,6 +120,8 @@ def test_a_slide_that_cannot_be_used_says_why_and_leaves_no_files_of_before(fold
 def test_the_page_needs_nothing_else_and_names_what_it_shows(folder):
     apply(folder)
     html = (folder / "applied/slides/b/page.html").read_text()
+    assert "the objective power 40 suggests 0.25 um/px" in html
+    assert "To be looked at" not in (folder / "applied/slides/a/page.html").read_text()
     assert html.count("<rect ") == 12 and "could not be read" in html and "cohort old" in html
     assert not re.search(r"""(?:src|href)=["'](?!data:)""", html)
     assert f"{4 * 3 / 4:.4f}" in html  # of the slide and itself: three cosines of 1
