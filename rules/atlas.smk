@@ -77,7 +77,7 @@ rule export_qupath:
     params:
         cfg=settings("export_qupath"),
         code=code("export_qupath"),
-        results=COHORT,
+        results=result_folder,
     shell:
         "python -m workflow_scripts.export_qupath --config {params.cfg:q} --results {params.results}"
         " --groups {input.groups} --assignments {input.assignments} --predictions {input.predictions}"
@@ -139,7 +139,7 @@ rule draw_figures:
     params:
         cfg=settings("draw_figures"),
         code=code("draw_figures"),
-        results=COHORT,
+        results=result_folder,
     shell:
         "python -m workflow_scripts.draw_figures --config {params.cfg:q} --results {params.results}"
         " --output {output.captions} --log {log}"

@@ -179,6 +179,10 @@ def code(module):
     return code_digest(f"workflow_scripts.{module}")
 
 
+def result_folder(wildcards):
+    return COHORT
+
+
 def check_folder(wildcards):
     return f"{COHORT}/check"
 
