@@ -51,7 +51,7 @@ def _atlas(root: Path, run: Path) -> None:
     write_table(run / "atlas.parquet", rows, schemas.ATLAS, meta)
 
 
-def add_atlas(root: Path) -> None:
+def add_atlas(root: Path, with_attention: list[str] = WITH_ATTENTION) -> None:
     """Write groups.parquet, atlas.parquet and attention.parquet of run slpd, and the manifest `slides.csv`."""
     run = root / "pretrain/slpd"
     prototypes = read_table(run / "round_04/prototypes.parquet").to_pylist()
@@ -60,7 +60,7 @@ def add_atlas(root: Path) -> None:
         row.pop("vector")
     write_table(run / "groups.parquet", rows, schemas.GROUPS)
     _atlas(root, run)
-    of_slide = {s: read_table(root / f"regions/{s}.parquet")["region_id"].to_pylist() for s in WITH_ATTENTION}
+    of_slide = {s: read_table(root / f"regions/{s}.parquet")["region_id"].to_pylist() for s in with_attention}
     regions = [(slide, region) for slide, own in of_slide.items() for region in own]
     schema = attention_schema(HEADS, GRID)
     values = np.random.default_rng(0).dirichlet(np.ones(GRID**2), (len(regions), HEADS)).astype(np.float32)
