@@ -2,6 +2,8 @@
 
 from glob import escape, glob
 
+from workflow_scripts.config.model_folder import FOR_NEW_SLIDES
+
 # Fitted heads that are in the model's folder, as there may be.
 MODEL_HEADS = sorted(glob(f"{escape(CFG.apply.model)}/heads/*.*"))
 
@@ -10,7 +12,7 @@ MODEL_HEADS = sorted(glob(f"{escape(CFG.apply.model)}/heads/*.*"))
 rule apply_slides:
     input:
         index=f"<cohort>/features/{ENCODER}/shard_{{shard}}.parquet",
-        model=multiext(f"{CFG.apply.model}/", *MODEL_FILES),
+        model=multiext(f"{CFG.apply.model}/", *FOR_NEW_SLIDES),
         heads=MODEL_HEADS,
     output:
         index="<cohort>/applied/shard_{shard}.parquet",

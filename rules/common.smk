@@ -130,9 +130,8 @@ if TEST_MANIFEST:
     ALL_SLIDES.append("<cohort>/test_slides.parquet")
     ALL_SHARD_FILES += TEST_SHARD_FILES
 
-# New slides by a trained model, and the files of its folder that this needs.
+# New slides by a trained model.
 APPLIED = [*ALL_SLIDES, *(f"<cohort>/applied/shard_{shard}.parquet" for shard in SHARDS)]
-MODEL_FILES = ("model.safetensors", "config.json", "clustering.safetensors", "prototypes.parquet")
 
 # Names of all folders of embeddings.
 EMBEDDED = [name for representation in CFG.representations for name in CFG.embeddings_of(representation)]

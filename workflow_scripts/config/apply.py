@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.config.base import Count, Section
+from workflow_scripts.config.model_folder import require_files
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.model_facts import cohort_facts, read_facts
 
@@ -35,8 +36,8 @@ def with_model(raw: dict[str, Any]) -> dict[str, Any]:
         raw: sections with their keys, not validated.
 
     Raises:
-        UserError: the model does not say how its cohort was treated, or the configuration says otherwise, or names no
-            slides, or something that is not done with new slides.
+        UserError: the model lacks files or does not say how its cohort was treated, or the configuration says
+            otherwise, or names no slides, or something that is not done with new slides.
     """
     section = raw.get("apply") if isinstance(raw, dict) else None
     folder, manifest = (section.get(key) if isinstance(section, dict) else None for key in ("model", "manifest"))
@@ -48,6 +49,7 @@ def with_model(raw: dict[str, Any]) -> dict[str, Any]:
     for name in _NOT_DONE:
         if raw.get(name):
             raise UserError(f"configuration: {name} is set, and apply trains and tests nothing; leave {name} out")
+    require_files(folder)
     merged = {**raw, "cohort": _cohort(raw.get("cohort") or {}, manifest)}
     for name, settings in brought_along(folder).items():
         merged[name] = _as_the_model(name, raw.get(name) or {}, settings, folder)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workflow_scripts.config import Neighbours, PretrainRun
+from workflow_scripts.config import Neighbours
+from workflow_scripts.config.model_folder import PROTOTYPES, require_files
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.matching import optimal_matchings
 from workflow_scripts.core.model_facts import read_facts
@@ -18,7 +19,7 @@ from workflow_scripts.core.tables import read_table
 from workflow_scripts.slpd.neighbours import unit_prototypes
 from workflow_scripts.slpd.round_tables import read_prototypes
 
-PROTOTYPES, SLIDES = "prototypes.parquet", "slides.parquet"
+SLIDES = "slides.parquet"
 _BYTES = 2**24  # cosines and prototypes in float64 of the slides that are compared at once
 _DECIMALS = 12  # to which cosines are compared, as in core.matching
 
@@ -78,8 +79,8 @@ class SlideIndex:
         Raises:
             UserError: the model has no prototypes of slides, or was exported before they were stored with it.
         """
-        path = require_prototypes(folder)
-        table = read_table(path)
+        require_files(folder, [PROTOTYPES])
+        table = read_table(Path(folder) / PROTOTYPES)
         slide_ids = list(dict.fromkeys(table["slide_id"].to_pylist()))
         sets = read_prototypes(table, None, slide_ids, []).vectors
         settings = Neighbours.model_validate(read_facts(folder)["settings"]["neighbours"])
@@ -150,24 +151,6 @@ class SlideIndex:
         if self.matching == "argmax":
             matching = np.round(cosines, _DECIMALS).argmax(axis=2)
         return similarity, matching
-
-
-def require_prototypes(folder: str | Path) -> Path:
-    """The table of a model's prototypes.
-
-    Raises:
-        UserError: there is none.
-    """
-    path = Path(folder) / PROTOTYPES
-    if path.is_file():
-        return path
-    settings = read_facts(folder).get("settings")
-    if settings and not PretrainRun.model_validate(settings).has_slide_sets:
-        raise UserError(f"the model in {folder} was trained without prototypes of slides, so there are none to search")
-    raise UserError(
-        f"{path} is missing: the model was exported by an earlier version, or not all of its folder was copied; run "
-        "the workflow of its cohort again (target embed), which adds it without training"
-    )
 
 
 def _read_vectors(path: Path, slide_ids: list[str]) -> np.ndarray | None:

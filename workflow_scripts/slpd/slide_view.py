@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from workflow_scripts.config import PretrainRun
+from workflow_scripts.config.model_folder import CLUSTERING, require_files
 from workflow_scripts.core.embeddings import slide_means
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_store import load_features, slide_file
@@ -23,13 +24,10 @@ from workflow_scripts.slpd.glass import without_glass
 from workflow_scripts.slpd.model import RegionEncoder
 from workflow_scripts.slpd.network import Network
 from workflow_scripts.slpd.prototypes import cluster_slides
-from workflow_scripts.slpd.slide_index import require_prototypes
 from workflow_scripts.slpd.tensor_file import write_tensors
 from workflow_scripts.slpd.tokens import TokenData
 from workflow_scripts.slpd.trainer import embed_regions
 
-CLUSTERING = "clustering.safetensors"
-"""The teacher by whose features the cohort was last clustered, a round behind the model itself."""
 _LAST = "head.last_layer"  # takes no part in clustering, and is the largest tensor of all
 
 
@@ -78,7 +76,7 @@ class SlideEncoder:
             UserError: see `RegionEncoder.load`; it has no prototypes of slides, or its files do not fit together.
         """
         regions = RegionEncoder.load(folder)
-        require_prototypes(folder)
+        require_files(folder)
         settings = PretrainRun.model_validate(regions.facts["settings"])
         teacher, number = _read_teacher(Path(folder) / CLUSTERING, settings, regions.facts["architecture"]["in_dim"])
         return cls(regions, teacher, number)

@@ -8,6 +8,7 @@ import pytest
 
 from workflow_scripts.config import Config, load_config
 from workflow_scripts.config.apply import TRAINED, require_no_training, require_own_results, with_model
+from workflow_scripts.config.model_folder import FOR_NEW_SLIDES
 from workflow_scripts.config.stages import section_settings, treatment_settings
 from workflow_scripts.core.errors import UserError
 
@@ -34,6 +35,8 @@ def model(tmp_path, monkeypatch) -> str:
         "features": {"encoder": {"weights_sha256": DIGEST}},
         "cohort": {"name": "old", "stages": treatment_settings(config)},
     }
+    for name in FOR_NEW_SLIDES:
+        (tmp_path / "model" / name).touch()
     (tmp_path / "model/config.json").write_text(json.dumps(facts))
     return "model"
 
@@ -86,6 +89,22 @@ def test_keys_of_this_machine_and_of_this_run_are_the_users(model):
 def test_what_is_said_otherwise_is_refused_by_its_key(model, sections, told):
     with pytest.raises(UserError, match=told):
         load_config(raw(model, **sections))
+
+
+@pytest.mark.parametrize("name", [name for name in FOR_NEW_SLIDES if name != "config.json"])
+def test_a_folder_that_lacks_a_file_is_refused_before_anything_is_encoded(model, name):
+    Path(model, name).unlink()
+    with pytest.raises(UserError, match=f"model/{name} is missing: .* run the workflow of its cohort again"):
+        load_config(raw(model))
+
+
+def test_a_model_without_prototypes_is_refused_before_anything_is_encoded(model):
+    facts = json.loads(Path(model, "config.json").read_text())
+    facts["settings"]["loss"] |= {"intra_weight": 0, "inter_weight": 0}
+    Path(model, "config.json").write_text(json.dumps(facts))
+    Path(model, "prototypes.parquet").unlink()
+    with pytest.raises(UserError, match="the model in model was trained without prototypes of slides"):
+        load_config(raw(model))
 
 
 def test_a_configuration_without_a_model_is_as_it_was():
