@@ -78,7 +78,7 @@ try:
         for NOTE in refuse(CFG, ROWS, source_files, require_cached, without_vectors, TEST_ROWS):
             logger.warning(NOTE)
     if CFG.apply.model and workflow.is_main_process:
-        require_no_training(sys.argv[1:])
+        require_no_training(sys.argv[1:], COHORT)
         if not CFG.source.kind:
             require_same_encoder(CFG.features, CFG.apply.model)
     if runs_jobs() and take(COHORT) and "--unlock" not in sys.argv:

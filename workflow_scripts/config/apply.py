@@ -1,5 +1,6 @@
 """New slides by a trained model: which model and which slides, and the settings that the model brings along."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ TRAINED = (
     *("pretrain", "atlas", "attention", "qupath", "figures", "embed", "anndata", "search_index", "benchmark", "report"),
 )
 """Targets that train, or need what is trained."""
+_TRAINED_FILES = ("pretrain", "embeddings", "benchmark", "report", "qupath", "figures", "export/anndata")
 # of a run's settings: what asks for other trainings, or for files of another machine
 _OF_TRAINING = {"train_only": None, "fold": None, "init": None, "seeds": 1}
 
@@ -91,21 +93,23 @@ def _as_the_model(name: str, given: dict[str, Any], own: dict[str, Any], folder:
     return {**given, **own}
 
 
-def require_no_training(words: Iterable[str]) -> None:
-    """Refuse a target that trains, where a model is applied.
+def require_no_training(words: Iterable[str], cohort: str) -> None:
+    """Refuse a target or file that is trained or needs what is, where a model is applied.
 
     Args:
         words: of the command. A target among them is not told from a folder of its name, so such a word goes through
             where there is one: the first training is refused all the same, in the words of Snakemake.
+        cohort: folder of its results.
 
     Raises:
-        UserError: the first such target.
+        UserError: the first such target or file.
     """
     for word in words:
-        if word in TRAINED and not Path(word).exists():
+        file = os.path.normpath(word).startswith(tuple(f"{cohort}/{name}" for name in _TRAINED_FILES))
+        if (word in TRAINED or file) and not Path(word).exists():
             raise UserError(
-                f"the target {word} trains or needs what is trained here, and {NO_TRAINING}; ask for apply, or leave "
-                "the section apply out"
+                f"the {'file' if file else 'target'} {word} trains or needs what is trained here, and {NO_TRAINING}; "
+                "ask for apply, or leave the section apply out"
             )
 
 

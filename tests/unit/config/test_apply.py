@@ -118,12 +118,20 @@ def test_a_target_that_trains_is_refused_and_all_others_are_not(tmp_path, monkey
     targets = re.findall(r"^rule (\w+):", snakefile, flags=re.MULTILINE)
     others = {"all", "apply", "cohort", "tissue", "regions", "features", "export"}
     assert {*targets} == {*TRAINED} | others  # of a new target it is to be said whether it trains
-    require_no_training(["-n", "--configfile", "new.yaml", *others, "results/new/slides.parquet"])
+    require_no_training(["-n", "--configfile", "new.yaml", *others, "results/new/slides.parquet"], "results/new")
     for name in TRAINED:
         with pytest.raises(UserError, match=f"the target {name} trains or .* ask for apply"):
-            require_no_training(["--cores", "1", name, "--configfile", "new.yaml"])
+            require_no_training(["--cores", "1", name, "--configfile", "new.yaml"], "results/new")
     (tmp_path / "report").mkdir()
-    require_no_training(["--directory", "report"])
+    require_no_training(["--directory", "report"], "results/new")
+
+
+def test_a_file_that_needs_training_is_refused_and_all_others_are_not(model):
+    others = ("slides.parquet", "applied/shard_0.parquet", "export/lite0/index.parquet")
+    require_no_training([f"results/new/{name}" for name in others] + ["results/old/report.html"], "results/new")
+    for name in ("report.html", "benchmark/results.parquet", "pretrain/slpd/model/config.json", "qupath/index.parquet"):
+        with pytest.raises(UserError, match=f"the file ./results/new/{name} trains or needs what is trained"):
+            require_no_training(["-n", f"./results/new/{name}"], "results/new")
 
 
 def test_new_slides_are_not_put_among_the_results_of_a_trained_cohort(model, tmp_path):
