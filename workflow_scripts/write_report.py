@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config", type=ReportSettings.model_validate_json, required=True, help="settings as JSON")
     parser.add_argument("--results", type=Path, required=True, help="results folder of the cohort")
     parser.add_argument("--manifest", default="", help="slides.csv, for columns to colour slides by")
-    parser.add_argument("--test-manifest", default="", help="the same of the test cohort")
+    parser.add_argument("--test-manifest", nargs="?", help="the same of the test cohort")
     parser.add_argument("--output", type=Path, required=True, help="HTML file to write")
     args = parse_entry(parser, argv)
     results = Results(args.results, tuple(map(Path, filter(None, [args.manifest, args.test_manifest]))))
