@@ -34,7 +34,7 @@ def _dry_run(project: Path, profile: Path, text: str) -> tuple[int, str]:
     """Exit status and output of a dry run with a profile of that text."""
     profile.mkdir()
     (profile / "profile.v9+.yaml").write_text(text, encoding="utf-8")
-    done = snakemake(project, "-n", "--workflow-profile", str(profile))
+    done = snakemake(project, "-n", "all", "attention", "--workflow-profile", str(profile))
     return done.returncode, done.stdout
 
 
