@@ -29,7 +29,8 @@ _CHOOSE = "choose_slides and pretraining of runs that are trained by folds"
 # Keys that change which jobs there are, or what they read, and not their settings; by the longest matching start.
 _WIRING = {
     "cohort": "all rules, into a new folder",
-    "cohort.manifest": "by its rows, its name alone runs nothing: extract_features, summarise_cohort, split_patients; "
+    "cohort.manifest": "by its rows, its name alone runs nothing: extract_features, summarise_cohort, split_patients, "
+    "write_report; "
     f"{_INDEX}; {_CHOOSE}",
     "cohort.test_manifest": "extract_features and summarise_cohort of its slides, embeddings, fit_head, "
     "measure_retrieval; split_patients of tasks that test it",
