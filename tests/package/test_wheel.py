@@ -104,8 +104,9 @@ def test_wheel_holds_the_whole_package_and_nothing_else(wheel):
     package = {name for name in names(wheel) if not name.startswith(f"slpd_workflow-{__version__}.dist-info/")}
     assert package == {path.relative_to(ROOT).as_posix() for path in files}
     others = {path.name for path in files if path.suffix != ".py"}
-    pages = {"report", "findings", "results", "cohort", "slides", "prototypes", "training", "settings"}
+    pages = {"report", "findings", "results", "cohort", "slides", "prototypes", "training", "settings", "atlas"}
     scripts = {"report", "slide_table", "slide_view", "slide_pages", "slide_map", "downloads"}
+    pages |= {"slide"}  # of a new slide alone
     assert others == {"report.css", *(f"{name}.html" for name in pages), *(f"{name}.js" for name in scripts)}
 
 

@@ -123,7 +123,10 @@ def test_nothing_is_loaded_from_outside(html, page):
 
 def test_anchors_lead_somewhere_and_ids_are_unique(page):
     assert len(page.ids) == len(set(page.ids))
-    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    anchors = {link[1:] for link in page.links if link.startswith("#")}
+    slides = {anchor for anchor in anchors if anchor.startswith("slide/")}  # pages, which the script shows
+    assert anchors - slides <= set(page.ids)
+    assert slides and {anchor.removeprefix("slide/") for anchor in slides} <= {row["slide_id"] for row in page.slides}
 
 
 def test_every_excluded_slide_is_told_with_its_reason_and_detail(page):
