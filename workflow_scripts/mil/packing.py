@@ -1,5 +1,6 @@
 """Bags of several jobs side by side, as networks take them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,3 +120,19 @@ def deal_parts(counts: np.ndarray, parts: int, width: int, random: np.random.Gen
     if not width:
         return np.concatenate(slots)
     return np.concatenate([np.pad(slot, (0, width - len(slot))) for slot in slots])
+
+
+def deal_to_jobs(
+    counts: np.ndarray, parts: int, padded: bool, random: Sequence[np.random.Generator | None]
+) -> np.ndarray:
+    """Parts of the slots of several jobs, int64 `[J, T]`.
+
+    Args:
+        counts: instances of each bag `[J, B]`.
+        parts: number of parts.
+        padded: whether each bag has as many slots as the largest has instances, as in `pack`.
+        random: of each job, as in `deal_parts`.
+    """
+    width = int(counts.max()) if padded else 0
+    dealt = [deal_parts(own, parts, width, one) for own, one in zip(counts, random, strict=True)]
+    return np.stack([np.pad(own, (0, max(map(len, dealt)) - len(own))) for own in dealt])

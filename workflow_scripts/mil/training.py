@@ -19,14 +19,14 @@ from torch import Tensor
 
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.mil.bags import Bags
+from workflow_scripts.mil.forward import Plan, predict
 from workflow_scripts.mil.head import Job
-from workflow_scripts.mil.nets.batch import Batch, Net, Sizes, draw_weights
+from workflow_scripts.mil.nets.batch import Batch, Net, draw_weights
 from workflow_scripts.mil.objectives import Objective
-from workflow_scripts.mil.packing import Cohort, deal_parts, pack
+from workflow_scripts.mil.packing import Cohort, deal_to_jobs, pack
 
 STACK = {"cpu": 2048, "cuda": 400_000}  # instances of a step of all jobs of a stack together, about
 PAIRED = 64  # instances in a bag from which on the pairs of self-attention take more room than all else
-PREDICTED = 4096  # instances predicted together
 AHEAD = 16  # steps for which dropout is drawn together
 
 
@@ -38,25 +38,6 @@ class Schedule:
     batch: int
     lr: float
     check: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is trained.
-
-    Attributes:
-        net: class of the network.
-        sizes: its sizes; the number of jobs is set for each stack.
-        dropout: share of the embedding's values.
-        weight_decay: of Adam.
-        objective: of the kind of task.
-    """
-
-    net: type[Net]
-    sizes: Sizes
-    dropout: float
-    weight_decay: float
-    objective: Objective
 
 
 @contextmanager
@@ -118,7 +99,7 @@ class _Stack:
     ) -> None:
         self.plan, self.cohort, self.jobs, self.schedules = plan, cohort, jobs, schedules
         self.device = cohort.x.device
-        self.net = _net(plan, len(jobs), self.device)
+        self.net = plan.network(len(jobs), self.device)
         draw_weights(self.net, [derive_seed(job.seed, "weights") for job in jobs])
         scales = [cohort.scaling(job.train, bags.weights[job.train]) for job in jobs]
         self.scale = (torch.stack([s[0] for s in scales]), torch.stack([s[1] for s in scales]))
@@ -150,7 +131,8 @@ class _Stack:
     def _batch(self, chosen: np.ndarray) -> Batch:
         plan, parts = self.plan, None
         if self.net.parts:
-            parts = _dealt(self.cohort, chosen, self.net, [stream.parts for stream in self.streams])
+            random = [stream.parts for stream in self.streams]
+            parts = deal_to_jobs(self.cohort.counts[chosen], self.net.parts, self.net.padded, random)
         batch = pack(self.cohort, chosen, self.scale, self.net.padded, parts)
         keep = labels = None
         if plan.dropout:
@@ -212,52 +194,12 @@ def batch_loss(net: Net, objective: Objective, batch: Batch, targets: Tensor, we
     return loss
 
 
-def _dealt(cohort: Cohort, chosen: np.ndarray, net: Net, random: Sequence[np.random.Generator | None]) -> np.ndarray:
-    """Parts of all jobs' slots, int64 `[J, T]`."""
-    counts = cohort.counts[chosen]
-    width = int(counts.max()) if net.padded else 0
-    dealt = [deal_parts(own, net.parts, width, one) for own, one in zip(counts, random, strict=True)]
-    return np.stack([np.pad(own, (0, max(map(len, dealt)) - len(own))) for own in dealt])
-
-
-def _net(plan: Plan, jobs: int, device: torch.device) -> Net:
-    sizes = Sizes(jobs, plan.sizes.inputs, plan.sizes.outputs, plan.sizes.hidden, plan.sizes.attention, plan.sizes.own)
-    return plan.net(sizes).to(device)
-
-
 def _check_weights(plan: Plan, bags: Bags, job: Job) -> np.ndarray:
     """Weights of the validation bags, whose sum is 1."""
     if not len(job.validation):
         return np.empty(0)
     weights = plan.objective.targets(bags, job.validation)[1]
     return weights / weights.sum()
-
-
-def predict(
-    plan: Plan, cohort: Cohort, weights: dict[str, Tensor], scale: tuple[Tensor, Tensor], chosen: np.ndarray
-) -> np.ndarray:
-    """Logits float64 `[n, C]` of the chosen bags `[n]` by one job's weights; every instance of a bag is used."""
-    net = _net(plan, 1, cohort.x.device)
-    for name, value in net.named_parameters():
-        value.data = weights[name]
-    order = np.argsort(-cohort.counts[chosen], kind="stable")  # bags of like size side by side
-    found: np.ndarray = np.empty((len(chosen), plan.objective.outputs))
-    with torch.no_grad():
-        for part in _shares(cohort.counts[chosen][order]):
-            own = chosen[order[part]][None]
-            parts = _dealt(cohort, own, net, [None]) if net.parts else None
-            logits = net(pack(cohort, own, scale, net.padded, parts)).logits[0]
-            found[order[part]] = logits.double().cpu().numpy()
-    return found
-
-
-def _shares(counts: np.ndarray) -> Iterator[slice]:
-    """Slices of bags, largest first, that have about `PREDICTED` slots when padded to the first of them."""
-    start = 0
-    while start < len(counts):
-        stop = start + max(1, PREDICTED // int(counts[start]))
-        yield slice(start, min(stop, len(counts)))
-        start = stop
 
 
 def train_jobs(

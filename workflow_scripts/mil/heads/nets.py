@@ -63,10 +63,11 @@ class NetHead:
     def predict(self, bags: Bags, jobs: Sequence[Job]) -> list[np.ndarray]:
         import torch
 
+        from workflow_scripts.mil.forward import Plan
         from workflow_scripts.mil.nets.batch import Sizes
         from workflow_scripts.mil.objectives import objective_of
         from workflow_scripts.mil.packing import cohort_of
-        from workflow_scripts.mil.training import Plan, Schedule, repeatable, train_jobs
+        from workflow_scripts.mil.training import Schedule, repeatable, train_jobs
 
         own = self.settings
         objective = objective_of(self.kind, bags.n_classes, own["survival_loss"])
