@@ -24,6 +24,7 @@ class HeadEntry:
         by_default: whether tasks of its kinds have it unless they name their heads.
         prototypes: whether it compares sets of prototypes, and is fitted on representations that are sets alone.
         affine: whether its scores are an affine map of the vector, so that a fitted one can be handed on.
+        attends: whether it pools a bag's instances by weights of its own, which are then told for tested bags.
         settings: its sections of `benchmark.head_settings`, the later ones completing the earlier; empty means its own
             name, if there is a section of that name.
     """
@@ -39,13 +40,22 @@ class HeadEntry:
     by_default: bool = True
     prototypes: bool = False
     affine: bool = False
+    attends: bool = False
     settings: tuple[str, ...] = ()
 
 
-def _mil(name: str, *own: str, kinds: tuple[str, ...] = _EVERY, by_default: bool = False) -> HeadEntry:
+def _mil(name: str, *own: str, attends: bool = False, by_default: bool = False) -> HeadEntry:
     """A network on the regions: the settings that all of them have in common, then its own."""
-    settings = ("mil", *own)
-    return HeadEntry("nets", name, kinds, wants_gpu=True, seeded=True, by_default=by_default, settings=settings)
+    return HeadEntry(
+        "nets",
+        name,
+        _EVERY,
+        wants_gpu=True,
+        seeded=True,
+        by_default=by_default,
+        attends=attends,
+        settings=("mil", *own),
+    )
 
 
 HEADS: dict[str, HeadEntry] = {
@@ -67,16 +77,16 @@ HEADS: dict[str, HeadEntry] = {
     "ridge": HeadEntry(
         "ridge", "RidgeHead", ("regression",), common_scale=True, to_optimum=True, light=True, affine=True
     ),
-    "abmil": _mil("Abmil", by_default=True),
-    "abmil_plain": _mil("PlainAbmil"),
+    "abmil": _mil("Abmil", attends=True, by_default=True),
+    "abmil_plain": _mil("PlainAbmil", attends=True),
     "mean_mil": _mil("MeanMil"),
     "max_mil": _mil("MaxMil"),
-    "clam_sb": _mil("ClamSb", "clam"),
-    "clam_mb": _mil("ClamMb", "clam"),
-    "dsmil": _mil("Dsmil"),
+    "clam_sb": _mil("ClamSb", "clam", attends=True),
+    "clam_mb": _mil("ClamMb", "clam", attends=True),
+    "dsmil": _mil("Dsmil", attends=True),
     "transmil": _mil("Transmil", "transmil"),
-    "dtfd": _mil("Dtfd", "dtfd"),
-    "hipt": _mil("Hipt", "hipt"),
+    "dtfd": _mil("Dtfd", "dtfd", attends=True),
+    "hipt": _mil("Hipt", "hipt", attends=True),
 }
 
 

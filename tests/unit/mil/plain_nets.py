@@ -28,8 +28,12 @@ def scores(h, p, name, gated=True):
     return linear(torch.tanh(content) * torch.sigmoid(gate), p, f"{name}.weigh")
 
 
+def weighed(h, p, name="score", gated=True):
+    return torch.softmax(scores(h, p, name, gated)[:, 0], dim=0)
+
+
 def attended(h, p, name="score", gated=True):
-    return (torch.softmax(scores(h, p, name, gated)[:, 0], dim=0)[:, None] * h).sum(dim=0)
+    return (weighed(h, p, name, gated)[:, None] * h).sum(dim=0)
 
 
 def one(logits):
@@ -81,14 +85,20 @@ def clam_mb(x, p, keep, label, own):
     return clam(x, p, keep, label, own, branches=p["classify.weight"].shape[1])
 
 
-def dsmil(x, p, keep, label, own):
-    h = embed(x, p, keep)
+def dsmil_weights(h, p):
     of_instances = linear(h, p, "classify_instances")
     query = torch.tanh(linear(F.relu(linear(h, p, "query.0")), p, "query.1"))
-    pooled = []
+    weights = []
     for c in range(of_instances.shape[1]):
         critical = query[of_instances[:, c].argmax()]
-        pooled.append(torch.softmax(query @ critical / math.sqrt(query.shape[1]), dim=0) @ h)
+        weights.append(torch.softmax(query @ critical / math.sqrt(query.shape[1]), dim=0))
+    return of_instances, weights
+
+
+def dsmil(x, p, keep, label, own):
+    h = embed(x, p, keep)
+    of_instances, weights = dsmil_weights(h, p)
+    pooled = [of_class @ h for of_class in weights]
     bag, largest = linear(torch.cat(pooled), p, "classify"), of_instances.max(dim=0).values
     return (bag + largest) / 2, [(0.5, bag), (0.5, largest)], None
 
@@ -104,7 +114,7 @@ def dtfd(x, p, keep, label, own):
     return bag, [(1.0, bag), *tier], None
 
 
-def hipt(x, p, keep, label, own):
+def hipt_tokens(x, p, keep, own):
     h, width = embed(x, p, keep), p["embedding.weight"].shape[1]
     for depth in range(own["depth"]):
         layer = nn.TransformerEncoderLayer(width, own["attention_heads"], 4 * width, dropout=0.0, dtype=x.dtype)
@@ -118,7 +128,11 @@ def hipt(x, p, keep, label, own):
         for norm in ("norm1", "norm2"):
             names |= {f"{norm}.weight": p[f"{start}.{norm}.gain"], f"{norm}.bias": p[f"{start}.{norm}.shift"]}
         h = torch.func.functional_call(layer, names, (h[:, None],))[:, 0]
-    return one(linear(attended(h, p), p, "classify"))
+    return h
+
+
+def hipt(x, p, keep, label, own):
+    return one(linear(attended(hipt_tokens(x, p, keep, own), p), p, "classify"))
 
 
 def transmil(x, p, keep, label, own):
@@ -155,4 +169,34 @@ def transmil(x, p, keep, label, own):
 PLAIN = {
     "mean_mil": mean_mil, "max_mil": max_mil, "abmil": abmil, "abmil_plain": abmil_plain, "clam_sb": clam_sb,
     "clam_mb": clam_mb, "dsmil": dsmil, "dtfd": dtfd, "hipt": hipt, "transmil": transmil,
+}  # fmt: skip
+
+
+def clam_attention(x, p, keep, own):
+    branches = scores(embed(x, p, keep), p, "score")
+    return sum(torch.softmax(branches[:, c], dim=0) for c in range(branches.shape[1])) / branches.shape[1]
+
+
+def dsmil_attention(x, p, keep, own):
+    _, weights = dsmil_weights(embed(x, p, keep), p)
+    return sum(weights) / len(weights)
+
+
+def dtfd_attention(x, p, keep, own):
+    h = embed(x, p, keep)
+    inside = [torch.nonzero(own["parts"] == part)[:, 0] for part in range(own["pseudo_bags"])]
+    inside = [places for places in inside if len(places)]
+    of_parts = weighed(torch.stack([attended(h[places], p) for places in inside]), p, "score_parts")
+    found = torch.zeros(len(x), dtype=x.dtype)
+    for share, places in zip(of_parts, inside, strict=True):
+        found[places] = share * weighed(h[places], p)
+    return found
+
+
+# weights of a bag's instances, of the networks that pool by some
+ATTENTION = {
+    "abmil": lambda x, p, keep, own: weighed(embed(x, p, keep), p),
+    "abmil_plain": lambda x, p, keep, own: weighed(embed(x, p, keep), p, gated=False),
+    "clam_sb": clam_attention, "clam_mb": clam_attention, "dsmil": dsmil_attention, "dtfd": dtfd_attention,
+    "hipt": lambda x, p, keep, own: weighed(hipt_tokens(x, p, keep, own), p),
 }  # fmt: skip

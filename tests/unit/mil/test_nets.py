@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.unit.mil.plain_nets import PLAIN
+from tests.unit.mil.plain_nets import ATTENTION, PLAIN
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.mil.bags import Bags
 from workflow_scripts.mil.heads import nets as heads
@@ -98,6 +98,30 @@ def test_networks_equal_plain_loops(name, labelled):
 
 def test_every_network_has_a_plain_loop():
     assert set(PLAIN) == set(NETS)
+    assert set(ATTENTION) == {name for name in NETS if HEADS[name].attends}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_attention_is_what_a_plain_loop_weighs_instances_by(name):
+    """It sums to 1 over the instances of each bag, and is nothing for those of others; other networks tell none."""
+    bags, cohort = _cohort()
+    chosen = np.array([[0, 1, 2, 5], [3, 3, 4, 6], [5, 0, 6, 1]])
+    net = _net(name)
+    batch = _batch(net, bags, cohort, chosen, None, labels=False)
+    found = net(batch).attention
+    if not HEADS[name].attends:
+        assert found is None
+        return
+    for job, places in enumerate(chosen):
+        p = {parameter: value.detach()[job] for parameter, value in net.named_parameters()}
+        for place, bag in enumerate(places):
+            inside, own = batch.block[job, place], dict(OWN.get(name, {}))
+            if batch.parts is not None:
+                own["parts"] = batch.parts[job][inside]
+            expected = ATTENTION[name](torch.from_numpy(bags.regions[bag]).double(), p, 1.0, own)
+            torch.testing.assert_close(found[job, place][inside], expected, rtol=1e-9, atol=1e-12)
+            assert expected.sum().item() == pytest.approx(1) and (len(expected) == 1 or expected.std() > 1e-4)
+            assert not found[job, place][~inside].any()
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -18,7 +18,7 @@ class Abmil(Net):
     def forward(self, batch: Batch) -> Output:
         hidden = self.embed(batch)
         attention = attend(self.score(hidden).squeeze(-1), batch.block)
-        return only(self.classify(torch.bmm(attention, hidden)))
+        return only(self.classify(torch.bmm(attention, hidden)), attention)
 
 
 class PlainAbmil(Abmil):

@@ -48,16 +48,25 @@ class Stream(NamedTuple):
 
 
 class Output(NamedTuple):
-    """Logits `[J, B, C]` to predict with, what is trained, and a loss `[J, B]` of the network's own with its share."""
+    """What a network gives.
+
+    Attributes:
+        logits: `[J, B, C]`, to predict with.
+        streams: what is trained.
+        own: a loss `[J, B]` of the network's own with its share.
+        attention: weights `[J, B, T]` by which each bag's instances are pooled, which sum to 1 in a bag and are zero
+            for those of other bags; None of networks that pool otherwise.
+    """
 
     logits: Tensor
     streams: tuple[Stream, ...]
     own: tuple[float, Tensor] | None = None
+    attention: Tensor | None = None
 
 
-def only(logits: Tensor) -> Output:
+def only(logits: Tensor, attention: Tensor | None = None) -> Output:
     """Output of a network that is trained on what it predicts, logits `[J, B, C]`."""
-    return Output(logits, (Stream(1.0, logits.unsqueeze(2)),))
+    return Output(logits, (Stream(1.0, logits.unsqueeze(2)),), attention=attention)
 
 
 class Linear(nn.Module):

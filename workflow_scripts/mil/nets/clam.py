@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from workflow_scripts.mil.nets.batch import Batch, GatedScores, Linear, Net, Output, Sizes, Stream, attend
+from workflow_scripts.mil.nets.batch import Batch, GatedScores, Linear, Net, Output, Sizes, Stream, attend, only
 
 
 class ClamSb(Net):
@@ -26,15 +26,18 @@ class ClamSb(Net):
     def forward(self, batch: Batch) -> Output:
         hidden = self.embed(batch)
         scores = self.score(hidden)
-        logits = self.bag_logits(hidden, scores, batch.block)
+        branches = [attend(scores[..., branch], batch.block) for branch in range(self.branches)]
+        logits = self.bag_logits([torch.bmm(weights, hidden) for weights in branches])
+        attention = torch.stack(branches).mean(dim=0)
         weight = float(self.sizes.own["instance_weight"])
         if batch.labels is None:
-            return Output(logits, (Stream(1.0, logits.unsqueeze(2)),))
+            return only(logits, attention)
         own = (weight, self.instance_loss(hidden, scores, batch.block, batch.labels))
-        return Output(logits, (Stream(1.0 - weight, logits.unsqueeze(2)),), own)
+        return Output(logits, (Stream(1.0 - weight, logits.unsqueeze(2)),), own, attention)
 
-    def bag_logits(self, hidden: Tensor, scores: Tensor, block: Tensor) -> Tensor:
-        return self.classify(torch.bmm(attend(scores[..., 0], block), hidden))
+    def bag_logits(self, pooled: list[Tensor]) -> Tensor:
+        """Logits `[J, B, C]` of what each branch has pooled, `[J, B, H]`."""
+        return self.classify(pooled[0])
 
     def instance_loss(self, hidden: Tensor, scores: Tensor, block: Tensor, labels: Tensor) -> Tensor:
         """Mean over classes of their cross-entropies, `[J, B]`."""
@@ -60,14 +63,13 @@ class ClamSb(Net):
 
 
 class ClamMb(ClamSb):
-    """CLAM with an attention branch and a classifier of its own for every class."""
+    """CLAM with an attention branch and a classifier of its own for every class; the mean of branches is told."""
 
     def __init__(self, sizes: Sizes) -> None:
         self.branches = sizes.outputs
         super().__init__(sizes)
 
-    def bag_logits(self, hidden: Tensor, scores: Tensor, block: Tensor) -> Tensor:
-        pooled = [torch.bmm(attend(scores[..., c], block), hidden) for c in range(self.branches)]
+    def bag_logits(self, pooled: list[Tensor]) -> Tensor:
         weight, bias = self.classify.weight, self.classify.bias
         assert bias is not None
         logits = [torch.bmm(own, weight[..., c : c + 1]) for c, own in enumerate(pooled)]

@@ -13,7 +13,7 @@ class Dsmil(Net):
 
     For each class, instances are weighed by the likeness of their query to that of the instance with the class's
     largest logit; a bag's classifier sees the means of all classes. The prediction is the mean of both streams'
-    logits, each of which is trained with half of the loss.
+    logits, each of which is trained with half of the loss. Of the classes' weights the mean is told as attention.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -35,7 +35,8 @@ class Dsmil(Net):
         critical = query[torch.arange(jobs, device=query.device)[:, None], largest.indices.flatten(1)]  # [J, B C, A]
         likeness = torch.bmm(critical, query.transpose(1, 2)) / math.sqrt(self.sizes.attention)
         likeness = likeness.view(jobs, bags, classes, length).masked_fill(~block.unsqueeze(2), -torch.inf)
-        pooled = torch.bmm(likeness.softmax(dim=-1).flatten(1, 2), hidden)
+        weights = likeness.softmax(dim=-1)
+        pooled = torch.bmm(weights.flatten(1, 2), hidden)
         of_bag = self.classify(pooled.view(jobs, bags, -1))
         streams = tuple(Stream(0.5, of.unsqueeze(2)) for of in (of_bag, largest.values))
-        return Output((of_bag + largest.values) / 2, streams)
+        return Output((of_bag + largest.values) / 2, streams, attention=weights.mean(dim=2))

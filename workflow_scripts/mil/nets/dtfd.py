@@ -9,7 +9,8 @@ class Dtfd(Net):
     """Double-tier feature distillation (Zhang et al. 2022, arXiv 2203.12081), its form AFS.
 
     A bag's instances are dealt to `pseudo_bags`, at random in training and in turn elsewhere. Gated attention pools
-    each, and a second one pools what they give. Both tiers are trained on the bag's target.
+    each, and a second one pools what they give. Both tiers are trained on the bag's target. An instance's attention is
+    its weight in its pseudo-bag times that of the pseudo-bag.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -30,7 +31,9 @@ class Dtfd(Net):
         attention = attend(self.score(hidden).squeeze(-1), flat | ~valid.flatten(1).unsqueeze(-1))
         pooled = torch.bmm(attention, hidden)  # [J, B P, H]
         scores = self.score_parts(pooled).view(valid.shape).masked_fill(~valid, -torch.inf)
-        bag = (scores.softmax(dim=-1).unsqueeze(-1) * pooled.view(*valid.shape, -1)).sum(dim=2)
+        of_part = scores.softmax(dim=-1)
+        bag = (of_part.unsqueeze(-1) * pooled.view(*valid.shape, -1)).sum(dim=2)
         logits = self.classify(bag)
         of_parts = self.classify_parts(pooled).view(*valid.shape, -1)
-        return Output(logits, (Stream(1.0, logits.unsqueeze(2)), Stream(1.0, of_parts, valid)))
+        of_instance = torch.einsum("jbp,jbpt->jbt", of_part, attention.view(*valid.shape, -1))
+        return Output(logits, (Stream(1.0, logits.unsqueeze(2)), Stream(1.0, of_parts, valid)), attention=of_instance)

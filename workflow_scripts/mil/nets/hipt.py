@@ -29,4 +29,4 @@ class Hipt(Net):
             tokens = block(tokens, valid)
         hidden = tokens.flatten(1, 2)
         attention = attend(self.score(hidden).squeeze(-1), batch.block)
-        return only(self.classify(torch.bmm(attention, hidden)))
+        return only(self.classify(torch.bmm(attention, hidden)), attention)
