@@ -42,6 +42,7 @@ rule fit_head:
         slides=embeddings_of("slides.parquet"),
     output:
         predictions="<cohort>/benchmark/{task}/{representation}/{cell}/predictions.parquet",
+        attention="<cohort>/benchmark/{task}/{representation}/{cell}/attention.parquet",
     log:
         "<cohort>/logs/benchmark/{task}/{representation}/{cell}.log",
     conda:
@@ -58,7 +59,8 @@ rule fit_head:
     shell:
         "python -m workflow_scripts.fit_head --config {params.cfg:q} --labels {input.labels} --splits {input.splits}"
         " --representation {wildcards.representation} --embeddings {params.embeddings}"
-        " --output {output.predictions} --gpu {resources.gpu} --memory-mb {resources.mem_mb} --log {log}"
+        " --output {output.predictions} --attention {output.attention}"
+        " --gpu {resources.gpu} --memory-mb {resources.mem_mb} --log {log}"
 
 
 # Ranks the slides of a task by their likeness to each of them, and measures whether those in front have its class.

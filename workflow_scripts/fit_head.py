@@ -15,8 +15,9 @@ from workflow_scripts.core.gpu import lease_devices
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.core.tasks import KINDS
+from workflow_scripts.mil.attention import ATTENTION
 from workflow_scripts.mil.bags import pair_embeddings, slide_vectors
-from workflow_scripts.mil.crossval import by_fold, fits_in_words, predict_heads
+from workflow_scripts.mil.crossval import by_fold, fits_in_words, predict_heads, results_in_words
 from workflow_scripts.mil.jobs import budget_facts, require_unseen, seen_in_tests
 from workflow_scripts.mil.predictions import PREDICTIONS
 from workflow_scripts.mil.units import Units, make_units
@@ -33,21 +34,21 @@ class Settings(Section):
 
 def _embeddings(
     folder: Path, slide_ids: list[str], bags: bool, memory_mb: int | None
-) -> tuple[np.ndarray, Sequence[np.ndarray]]:
-    """Vectors and bags of the slides; bags of patches are read from the features where they are, if heads want bags."""
+) -> tuple[np.ndarray, Sequence[np.ndarray], pa.Table | None]:
+    """Vectors and bags of the slides, those of patches only if heads want bags, and the regions that instances are."""
     slides, regions = (read_table(folder / f"{name}.parquet") for name in ("slides", "regions"))
     features = read_meta(folder / "regions.parquet").get("features")
     if features is None:
         return pair_embeddings(slide_ids, slides, regions, str(folder))
     vectors = slide_vectors(slide_ids, slides, str(folder))
-    return vectors, bags_with_room(folder / features, slide_ids, memory_mb) if bags else list(vectors[:, None])
+    return vectors, bags_with_room(folder / features, slide_ids, memory_mb) if bags else list(vectors[:, None]), None
 
 
 def _units(folder: Path, labels: pa.Table, facts: dict[str, Any], bags: bool, memory_mb: int | None) -> Units:
     """Bags of the labelled slides by the embeddings of a folder."""
-    embedded = _embeddings(folder, labels["slide_id"].to_pylist(), bags, memory_mb)
+    vectors, matrices, regions = _embeddings(folder, labels["slide_id"].to_pylist(), bags, memory_mb)
     kind, by_patient = KINDS[facts["kind"]], facts["slides_of_patient"] == "bag"
-    return make_units(labels, kind, facts["classes"], by_patient, *embedded, facts["times"])
+    return make_units(labels, kind, facts["classes"], by_patient, vectors, matrices, facts["times"], regions)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -58,6 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--representation", required=True, help="its name")
     parser.add_argument("--embeddings", type=Path, nargs="+", required=True, help="its folder, or one for each fold")
     parser.add_argument("--output", type=Path, required=True, help="predictions.parquet")
+    parser.add_argument("--attention", type=Path, required=True, help="attention.parquet, of heads that attend")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs granted to this job; 0 runs on the CPU")
     parser.add_argument("--memory-mb", type=int, help="of this job, for bags held without a GPU; else no limit")
     args = parse_entry(parser, argv)
@@ -70,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     bags, room = not all(HEADS[head].light for head in settings.heads), None if args.gpu else args.memory_mb
     parts = by_fold([_units(folder, labels, facts, bags, room) for folder in args.embeddings], splits)
     log.info(fits_in_words(settings.heads, splits, settings.seeds))
-    tables, failures = predict_heads(settings.heads, facts["kind"], parts, settings.seed, settings.seeds)
+    found, failures = predict_heads(settings.heads, facts["kind"], parts, settings.seed, settings.seeds)
     patient_of = dict(zip(labels["slide_id"].to_pylist(), labels["patient_id"].to_pylist(), strict=True))
     copied = ("task", "kind", "family", "level", "classes", "counts", "n_excluded", "excluded", "times", "balanced")
     meta = {name: facts[name] for name in copied} | {
@@ -85,14 +87,9 @@ def main(argv: list[str] | None = None) -> None:
         "budgets": budget_facts(splits, patient_of, facts["design"]),
         "settings": settings.model_dump(mode="json"),
     }
-    write_table(args.output, pa.concat_tables(tables) if tables else PREDICTIONS.empty_table(), PREDICTIONS, meta)
-    log.info("task %s on %s: %s", meta["task"], meta["representation"], _told(tables, failures))
-
-
-def _told(tables: list[pa.Table], failures: dict[str, dict[str, str]]) -> str:
-    heads = {head for table in tables for head in table["head"].unique().to_pylist()}
-    failed = [f"; {head} failed in {name}: {why}" for head, own in failures.items() for name, why in own.items()]
-    return f"{sum(map(len, tables))} predictions of {len(heads)} heads" + "".join(failed)
+    write_table(args.output, found.predictions, PREDICTIONS, meta)
+    write_table(args.attention, found.attention, ATTENTION, {name: meta[name] for name in ("task", "representation")})
+    log.info("task %s on %s: %s", meta["task"], meta["representation"], results_in_words(found, failures))
 
 
 if __name__ == "__main__":

@@ -135,7 +135,8 @@ def predictions(package, cohort) -> list[Path]:
     for name in ("slpd", "mean"):
         written.append(cohort / f"{name}.parquet")
         embedded = ["--representation", name, "--embeddings", cohort / name]
-        run(package, *fit, "--splits", splits, *embedded, "--output", written[-1])
+        outputs = ["--output", written[-1], "--attention", cohort / f"{name}-attention.parquet"]
+        run(package, *fit, "--splits", splits, *embedded, *outputs)
     return written
 
 

@@ -1,7 +1,7 @@
 """Columns of every Parquet table between stages. One name, one schema, one place.
 
-Those of the features are in `core/feature_store.py`, of tissue in `tissue/polygons.py`, and of predictions, which
-follow the kinds of task, in `mil/predictions.py`.
+Those of the features are in `core/feature_store.py`, of tissue in `tissue/polygons.py`, of predictions, which follow
+the kinds of task, in `mil/predictions.py`, and of the heads' attention in `mil/attention.py`.
 """
 
 import pyarrow as pa

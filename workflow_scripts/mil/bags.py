@@ -42,6 +42,12 @@ class JoinedBags(LazyBags[list[int]]):
         lengths = bag_lengths(self.parts)
         return np.array([lengths[rows].sum() for rows in self.keys], dtype=np.int64)
 
+    def rows(self) -> np.ndarray:
+        """Row of each instance, bags one after another, among the rows of all parts one after another, int64."""
+        lengths = bag_lengths(self.parts)
+        starts = np.cumsum(lengths) - lengths
+        return np.concatenate([np.arange(starts[p], starts[p] + lengths[p]) for key in self.keys for p in key])
+
 
 @dataclass(frozen=True)
 class Bags:
@@ -129,8 +135,8 @@ def vector_matrix(table: pa.Table, source: str) -> np.ndarray:
 
 def pair_embeddings(
     slide_ids: list[str], slides: pa.Table, regions: pa.Table, source: str
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Slide vectors and region matrices of the wanted slides, in their order.
+) -> tuple[np.ndarray, list[np.ndarray], pa.Table]:
+    """Slide vectors and region matrices of the wanted slides, in their order, and which regions those are.
 
     Args:
         slide_ids: S wanted slides.
@@ -139,7 +145,8 @@ def pair_embeddings(
         source: folder of both tables, for messages.
 
     Returns:
-        float32 `[S, D]` and S matrices float32 `[m_i, R]`, regions in the table's order.
+        float32 `[S, D]`, S matrices float32 `[m_i, R]`, regions in the table's order, and slide_id and region_id of
+        their rows, one after another.
 
     Raises:
         UserError: a wanted slide has no vector or no region.
@@ -153,7 +160,9 @@ def pair_embeddings(
         if name not in rows_of:
             raise UserError(_NO_EMBEDDING.format(source, name))
     matrix = vector_matrix(regions, f"{source}/regions.parquet")
-    return vectors, [_rows(matrix, rows_of[name]) for name in slide_ids]
+    wanted = np.concatenate([np.array(rows_of[name], np.int64) for name in slide_ids])
+    named = regions.select(["slide_id", "region_id"]).take(pa.array(wanted))
+    return vectors, [_rows(matrix, rows_of[name]) for name in slide_ids], named
 
 
 def _rows(matrix: np.ndarray, rows: list[int]) -> np.ndarray:

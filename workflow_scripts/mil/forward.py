@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workflow_scripts.mil.attention import Watched
 from workflow_scripts.mil.nets.batch import Net, Sizes
 from workflow_scripts.mil.objectives import Objective
 from workflow_scripts.mil.packing import Cohort, deal_to_jobs, pack
@@ -38,9 +39,23 @@ class Plan:
 
 
 def predict(
-    plan: Plan, cohort: Cohort, weights: dict[str, Tensor], scale: tuple[Tensor, Tensor], chosen: np.ndarray
+    plan: Plan,
+    cohort: Cohort,
+    weights: dict[str, Tensor],
+    scale: tuple[Tensor, Tensor],
+    chosen: np.ndarray,
+    watched: Watched | None = None,
 ) -> np.ndarray:
-    """Logits float64 `[n, C]` of the chosen bags `[n]` by one job's weights; every instance of a bag is used."""
+    """Logits float64 `[n, C]` of bags by one job's weights; every instance of a bag is used.
+
+    Args:
+        plan: the network.
+        cohort: all bags.
+        weights: of the job, by name.
+        scale: mean and inverse deviation, each `[1, D]`.
+        chosen: bags to predict, int64 `[n]`, each once.
+        watched: where the attention to their instances is added up, of a network that has some.
+    """
     net = plan.network(1, cohort.x.device)
     for name, value in net.named_parameters():
         value.data = weights[name]
@@ -50,9 +65,19 @@ def predict(
         for part in _shares(cohort.counts[chosen][order]):
             own = chosen[order[part]][None]
             parts = deal_to_jobs(cohort.counts[own], net.parts, net.padded, [None]) if net.parts else None
-            logits = net(pack(cohort, own, scale, net.padded, parts)).logits[0]
-            found[order[part]] = logits.double().cpu().numpy()
+            batch = pack(cohort, own, scale, net.padded, parts)
+            output = net(batch)
+            found[order[part]] = output.logits[0].double().cpu().numpy()
+            if watched and output.attention is not None:
+                _watch(watched, own[0], output.attention[0], batch.block[0])
     return found
+
+
+def _watch(watched: Watched, bags: np.ndarray, attention: Tensor, block: Tensor) -> None:
+    """Add the attention of bags `[B]`, `[B, T]`, to the instances that are theirs, bool `[B, T]`."""
+    weights, inside = attention.cpu().numpy(), block.cpu().numpy()
+    for place in np.flatnonzero(np.isin(bags, watched.bags)):
+        watched.sums.add(int(bags[place]), weights[place][inside[place]])
 
 
 def _shares(counts: np.ndarray) -> Iterator[slice]:

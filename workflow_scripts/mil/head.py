@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
+from workflow_scripts.mil.attention import Watched
 from workflow_scripts.mil.bags import Bags
 from workflow_scripts.mil.inner import Losses, choose
 
@@ -14,12 +15,16 @@ Settings = Mapping[str, Any]
 
 
 class Job(NamedTuple):
-    """One fit: int64 indices of bags to learn from, to choose by (may be empty) and to predict, and a seed."""
+    """One fit: int64 indices of bags to learn from, to choose by (may be empty) and to predict, and a seed.
+
+    `attention` is where a head that has some adds it, of which bags; None where it is not wanted.
+    """
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
     seed: int
+    attention: Watched | None = None
 
 
 class Head(Protocol):

@@ -147,12 +147,12 @@ class _Stack:
             labels = self._targets(chosen).squeeze(-1).long()
         return replace(batch, keep=keep, labels=labels)
 
-    def logits(self, job: int, chosen: np.ndarray) -> np.ndarray:
-        """Logits float64 `[n, C]` of bags by one job's network as it is."""
-        own = self.best[job]
-        weights = own[1] if own else self.weights_of(job)
-        scale = (self.scale[0][job : job + 1], self.scale[1][job : job + 1])
-        return predict(self.plan, self.cohort, weights, scale, chosen)
+    def logits(self, number: int) -> np.ndarray:
+        """Logits float64 `[n_test, C]` of a job's test bags by its network as it is."""
+        own, job = self.best[number], self.jobs[number]
+        weights = own[1] if own else self.weights_of(number)
+        scale = (self.scale[0][number : number + 1], self.scale[1][number : number + 1])
+        return predict(self.plan, self.cohort, weights, scale, job.test, job.attention)
 
     def weights_of(self, job: int) -> dict[str, Tensor]:
         return {name: value.detach()[job : job + 1] for name, value in self.net.named_parameters()}
@@ -205,7 +205,10 @@ def _check_weights(plan: Plan, bags: Bags, job: Job) -> np.ndarray:
 def train_jobs(
     plan: Plan, cohort: Cohort, bags: Bags, jobs: Sequence[Job], schedules: Sequence[Schedule]
 ) -> list[np.ndarray]:
-    """Train a network for every job and predict its test bags: logits float64 `[n_test, C]` of each job."""
+    """Train a network for every job and predict its test bags: logits float64 `[n_test, C]` of each job.
+
+    Of a network that has attention, that to the test bags is added up where a job wants it.
+    """
     found: list[np.ndarray] = [np.empty(0)] * len(jobs)
     for members in _stacks(plan.net.padded, cohort, jobs, schedules):
         stack = _Stack(plan, cohort, bags, [jobs[i] for i in members], [schedules[i] for i in members])
@@ -215,7 +218,7 @@ def train_jobs(
             stack.step(adam)
             stack.check(step)
         for number, i in enumerate(members):
-            found[i] = stack.logits(number, jobs[i].test)
+            found[i] = stack.logits(number)
     return found
 
 

@@ -32,11 +32,13 @@ class Units(NamedTuple):
         bags: n bags.
         truth: a row of `LABELS` a bag; without slide_id where it is all slides of a patient.
         bag_of: number of the bag of each slide.
+        regions: slide_id and region_id of the instances, bags one after another; None where they are no regions.
     """
 
     bags: Bags
     truth: pa.Table
     bag_of: dict[str, int]
+    regions: pa.Table | None = None
 
 
 def make_units(
@@ -47,6 +49,7 @@ def make_units(
     vectors: np.ndarray,
     matrices: Sequence[np.ndarray],
     times: Sequence[float] = (),
+    regions: pa.Table | None = None,
 ) -> Units:
     """Bags of a task's slides.
 
@@ -60,6 +63,7 @@ def make_units(
         vectors: of the slides of `labels`, float32 `[S, D]`.
         matrices: regions of each, S matrices `[m_i, R]`, which are not read here.
         times: at which survival probabilities are asked for.
+        regions: slide_id and region_id of the rows of the matrices, one after another; None where they are no regions.
     """
     slide_ids, patients = (labels[name].to_pylist() for name in ("slide_id", "patient_id"))
     owners = patients if by_patient else slide_ids
@@ -72,14 +76,15 @@ def make_units(
         truth = truth.set_column(0, "slide_id", pa.nulls(len(truth), pa.string()))
     columns = [truth[column.name].to_pylist() for column in kind.truth]
     values = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-    owner = truth["patient_id"].to_pylist()
+    owner, joined = truth["patient_id"].to_pylist(), JoinedBags(matrices, members)
     bags = Bags(
         np.stack([vectors[rows].mean(axis=0) for rows in members]),
-        JoinedBags(matrices, members),
+        joined,
         target_array(kind, values, classes),
         len(classes),
         patient_weights(owner),
         owner,
         np.asarray(times, dtype=np.float64),
     )
-    return Units(bags, truth, dict(zip(slide_ids, bag.tolist(), strict=True)))
+    ordered = None if regions is None else regions.take(pa.array(joined.rows()))
+    return Units(bags, truth, dict(zip(slide_ids, bag.tolist(), strict=True)), ordered)

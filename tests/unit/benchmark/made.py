@@ -59,6 +59,11 @@ def _settings(head):
     return HeadSettings().of(head) | ({} if HEADS[head].light or head == "abmil" else {"batch_size": 5})
 
 
+def attention_of(predictions):
+    """The table that is written with one of predictions."""
+    return predictions.with_name(f"{predictions.stem}-attention.parquet")
+
+
 def fit_heads(folder, *heads, representation="good", output=None, folders=None, memory_mb=None, **settings):
     output = output or folder / f"{representation}-{heads[0]}.parquet"
     known = {head: _settings(head) for head in heads}
@@ -66,6 +71,7 @@ def fit_heads(folder, *heads, representation="good", output=None, folders=None, 
     files = ["--labels", f"{folder}/labels.parquet", "--splits", f"{folder}/splits.parquet"]
     embeddings = [f"{folder}/{name}" for name in folders or [representation]]
     options = ["--representation", representation, "--embeddings", *embeddings, "--output", str(output), "--gpu", "0"]
+    options += ["--attention", str(attention_of(output))]
     options += [] if memory_mb is None else ["--memory-mb", str(memory_mb)]
     fit_head.main(["--config", config, *files, *options])
     return output

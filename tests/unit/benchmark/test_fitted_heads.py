@@ -4,11 +4,20 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from tests.unit.benchmark.made import N_PATIENTS, SUBTYPE, collect, copy_embeddings, fit_heads, split_cohort
+from tests.unit.benchmark.made import (
+    N_PATIENTS,
+    SUBTYPE,
+    attention_of,
+    collect,
+    copy_embeddings,
+    fit_heads,
+    split_cohort,
+)
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import HEADS, heads_for
 from workflow_scripts.core.tables import read_meta, read_table, write_table
+from workflow_scripts.mil.attention import ATTENTION
 from workflow_scripts.mil.predictions import PREDICTIONS
 
 
@@ -33,6 +42,17 @@ def test_every_labelled_slide_is_predicted_once(cohort, head):
     assert meta["failures"] == {}
     found = sum(meta["classes"][int(np.argmax(row["probabilities"]))] == row["label"] for row in rows)
     assert found >= 27
+    attended = read_table(attention_of(path))
+    regions = read_table(cohort / "good/regions.parquet")
+    owners = dict(zip(regions["region_id"].to_pylist(), regions["slide_id"].to_pylist(), strict=True))
+    assert attended.schema.equals(ATTENTION)
+    assert read_meta(attention_of(path)).items() >= {"task": "t", "representation": "good"}.items()
+    rows = attended.to_pylist()
+    assert len(rows) == (4 * 30 if HEADS[head].attends else 0) == len({row["region_id"] for row in rows})
+    for slide in {row["slide_id"] for row in rows}:
+        own = [row for row in rows if row["slide_id"] == slide]
+        assert {owners[row["region_id"]] for row in own} == {slide} and {row["n_fits"] for row in own} == {1}
+        assert np.mean([row["attention"] for row in own]) == pytest.approx(1, rel=1e-5)
 
 
 @pytest.mark.parametrize("head", ["knn", "logistic", "mean_mil"])  # networks have the same bits in `test_training.py`
@@ -93,6 +113,15 @@ def test_a_patient_is_one_bag_where_the_task_says_so(cohort):
     rows = read_table(fit_heads(cohort, "logistic")).to_pylist()
     assert len(rows) == N_PATIENTS == len({row["patient_id"] for row in rows})
     assert {row["slide_id"] for row in rows} == {None}
+    told = read_table(attention_of(fit_heads(cohort, "abmil", "logistic"))).to_pylist()
+    regions = read_table(cohort / "good/regions.parquet").to_pylist()
+    labels = read_table(cohort / "labels.parquet").to_pylist()
+    patient_of = {row["slide_id"]: row["patient_id"] for row in labels}
+    wanted = {(row["slide_id"], row["region_id"]) for row in regions if row["slide_id"] in patient_of}
+    assert {(row["slide_id"], row["region_id"]) for row in told} == wanted and len(told) == len(wanted)
+    for patient in set(patient_of.values()):  # the even share is among all regions of the patient
+        own = [row["attention"] for row in told if patient_of[row["slide_id"]] == patient]
+        assert np.mean(own) == pytest.approx(1, rel=1e-5)
 
 
 def test_slides_have_labels_of_their_own_at_level_slide(cohort):

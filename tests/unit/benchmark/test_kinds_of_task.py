@@ -36,6 +36,7 @@ def test_networks_predict_survival_probabilities_too(cohort, loss, slides_of_pat
     settings = json.dumps({"heads": {"mean_mil": {"survival_loss": loss}}, "seed": 0})
     files = ["--labels", f"{cohort}/labels.parquet", "--splits", f"{cohort}/splits.parquet", "--gpu", "0"]
     files += ["--representation", "good", "--embeddings", f"{cohort}/good", "--output", f"{cohort}/mil.parquet"]
+    files += ["--attention", f"{cohort}/attention.parquet"]
     fit_head.main(["--config", settings, *files])
     curves = np.array(read_table(cohort / "mil.parquet")["survival"].to_pylist())
     assert ((curves >= 0) & (curves <= 1)).all() and (np.diff(curves, axis=1) <= 0).all() and curves[:, -1].min() < 0.9

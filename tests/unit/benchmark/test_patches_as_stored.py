@@ -1,9 +1,11 @@
 """Heads on bags of all patches, which are read as they are stored."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from tests.unit.benchmark.made import SUBTYPE, fit_heads, split_cohort
+from tests.unit.benchmark.made import SUBTYPE, attention_of, fit_heads, split_cohort
 from tests.unit.representations.features import write_features
 from workflow_scripts import embed_patches
 from workflow_scripts.core import schemas
@@ -36,7 +38,9 @@ def test_patches_as_stored_give_what_their_copies_give(cohort, slides_of_patient
     split_cohort(cohort, SUBTYPE | {"slides_of_patient": slides_of_patient})
     _with_patches(cohort)
     for head in ("abmil", "dsmil"):
-        found = [read_table(fit_heads(cohort, head, representation=name)) for name in ("patches", "copies")]
+        files = [fit_heads(cohort, head, representation=name) for name in ("patches", "copies")]
+        found, attended = ([read_table(of(file)) for file in files] for of in (Path, attention_of))
+        assert not len(attended[0]) and len(attended[1])  # patches have no names
         assert found[0].equals(found[1]) and len(found[0]) == (24 if slides_of_patient == "bag" else 30), head
 
 

@@ -28,7 +28,8 @@ def _regions(*rows):
 def test_order_is_that_of_the_wanted_slides():
     slides = _slides(a=[1.0, 1.0], b=[2.0, 2.0], c=[3.0, 3.0])
     regions = _regions(("b", [4.0]), ("a", [5.0]), ("b", [6.0]), ("c", [7.0]))
-    vectors, bags = pair_embeddings(["c", "b"], slides, regions, "emb")
+    vectors, bags, named = pair_embeddings(["c", "b"], slides, regions, "emb")
+    assert named.to_pylist() == [{"slide_id": s, "region_id": r} for s, r in (("c", "r3"), ("b", "r0"), ("b", "r2"))]
     np.testing.assert_array_equal(vectors, [[3, 3], [2, 2]])
     assert [bag.tolist() for bag in bags] == [[[7.0]], [[4.0], [6.0]]]
     assert vectors.dtype == bags[0].dtype == np.float32
