@@ -3,12 +3,17 @@
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.hipt_splits import hipt_files
 
-PREDICTIONS = [
-    f"<cohort>/benchmark/{task}/{representation}/{cell}/predictions.parquet"
+CELLS = [
+    (f"<cohort>/benchmark/{task}/{representation}/{cell}", cell)
     for task in CFG.benchmark.tasks
     for representation in CFG.representations_of(task)
     for cell in stages.cells_of(CFG, task, representation)
 ]
+
+PREDICTIONS = [f"{folder}/predictions.parquet" for folder, _ in CELLS]
+
+# Where heads that attend look in tested slides.
+ATTENTION = [f"{folder}/attention.parquet" for folder, cell in CELLS if cell in HEADS and HEADS[cell].attends]
 
 RETRIEVAL = [
     f"<cohort>/benchmark/{task}/{representation}/retrieval.parquet"

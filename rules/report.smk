@@ -19,6 +19,7 @@ rule write_report:
         tables=report_tables,
         embeddings=expand("<cohort>/embeddings/{name}/slides.parquet", name=EMBEDDED),
         predictions=PREDICTIONS,
+        attention_of_heads=ATTENTION,
         splits=expand("<cohort>/benchmark/{task}/splits.parquet", task=CFG.benchmark.tasks),
         results="<cohort>/benchmark/results.parquet",
         comparisons="<cohort>/benchmark/comparisons.parquet",

@@ -42,6 +42,15 @@ class Splits(NamedTuple):
     tests: list[tuple[int, int]]
 
 
+def _by_slide(table: pa.Table, slides: list[str]) -> dict[str, pa.Table]:
+    """Rows of some slides, by slide."""
+    table = table.filter(pc.is_in(table["slide_id"], pa.array(slides, pa.string()))).sort_by("slide_id")
+    ids = table["slide_id"].to_numpy(zero_copy_only=False)
+    starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1])) if len(ids) else np.empty(0, int)
+    ends = np.append(starts[1:], len(ids))[: len(starts)]
+    return {str(ids[a]): table.slice(a, b - a) for a, b in zip(starts, ends, strict=True)}
+
+
 @dataclass(frozen=True)
 class Results:
     """A results folder; tables are read when asked for.
@@ -130,14 +139,17 @@ class Results:
     def assignments(self, run: str, number: int, slides: list[str]) -> dict[str, pa.Table]:
         """Regions with prototype and similarity of a round, by slide."""
         path = self.round_folder(run, number) / "assignments.parquet"
+        return _by_slide(read_table(path), slides) if path.is_file() else {}
+
+    def head_attention(
+        self, task: str, representation: str, cell: str, head: str, slides: list[str]
+    ) -> dict[str, pa.Table]:
+        """Regions with the attention of a head, which `cell` fits, by slide; none of a head that has none."""
+        path = self.root / "benchmark" / task / representation / cell / "attention.parquet"
         if not path.is_file():
             return {}
-        table = read_table(path)
-        table = table.filter(pc.is_in(table["slide_id"], pa.array(slides, pa.string()))).sort_by("slide_id")
-        ids = table["slide_id"].to_numpy(zero_copy_only=False)
-        starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1])) if len(ids) else np.empty(0, int)
-        ends = np.append(starts[1:], len(ids))
-        return {str(ids[a]): table.slice(a, b - a) for a, b in zip(starts, ends, strict=True)}
+        table = read_table(path, ["slide_id", "region_id", "head", "attention"])
+        return _by_slide(table.filter(pc.equal(table["head"], head)), slides)
 
     def groups(self, run: str) -> dict[str, dict[int, int]]:
         """Group of each prototype of a run's last clustering, by slide; none where prototypes are in no groups."""

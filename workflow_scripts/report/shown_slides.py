@@ -6,6 +6,7 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from workflow_scripts.report.attention_layer import attention_layers
+from workflow_scripts.report.head_attention import head_layers
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import NO_PROTOTYPE, PROTOTYPES, SHARES
 from workflow_scripts.report.settings import ReportSettings
@@ -56,11 +57,13 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
     assigned, nearest, groups = _prototypes_of_slides(inputs, settings, run, ids)
     runs = [*([run] if run else []), *settings.runs]
     attention_of, attention = attention_layers(inputs, runs, ids)
+    of_heads = head_layers(inputs, settings, run, ids)
     pages = [
         slide_page(
             *(inputs, slide, plan, assigned.get(name), nearest.get(name)),
             groups.get(name, groups.get("")),
             attention.get(name),
+            of_heads,
         )
         for slide, name in zip(plan.slides, ids, strict=True)
     ]
@@ -69,7 +72,7 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
         "table": table,
         "pages": ids,
         "large": f"{folder}/slides/" if plan.apart else None,
-        "layers": slide_layers(1 + max((g for own in groups.values() for g in own.values()), default=-1), attention_of),
+        "layers": slide_layers(_count(groups), attention_of, of_heads),
         "run": run,
         "colours": PROTOTYPES,
         "shares": SHARES,
@@ -78,6 +81,11 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
     }
     facts = {"with_page": len(ids), "without_page": len(order) - len(ids), "apart": plan.apart}
     return Shown(data, [json_block(page) for page in pages], facts | {"with_attention": len(attention)})
+
+
+def _count(groups: dict[str, dict[int, int]]) -> int:
+    """How many groups there are."""
+    return 1 + max((group for own in groups.values() for group in own.values()), default=-1)
 
 
 def _prototypes_of_slides(inputs: Results, settings: ReportSettings, run: str | None, slides: list[str]) -> _OfRun:

@@ -141,9 +141,10 @@
       return;
     }
     const drawn = layer.kind === "picture", [low, high] = drawn ? [page[layer.key].low, page[layer.key].top] : [0, 1];
-    const ends = [`${number(low, drawn ? 2 : 0)} or less`, drawn ? `${number(high, 2)} or more` : "1"];
+    const ends = layer.note ? ["0", "1"] : [`${number(low, drawn ? 2 : 0)} or less`, drawn ? `${number(high, 2)} or more` : "1"];
     holder.replaceChildren(element("span", { class: "ramp" }, ends[0], ...report.data.shares.map(chip), ends[1]), ...(drawn ? [
-      element("span", {}, "times an even share of its region's patches, mean over the heads; a hint, not a patch's weight in the embedding")] : []));
+      element("span", {}, "times an even share of its region's patches, mean over the heads; a hint, not a patch's weight in the embedding")]
+      : layer.note ? [element("span", {}, layer.note)] : []));
   }
 
   function change(next) {

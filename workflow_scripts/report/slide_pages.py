@@ -1,6 +1,7 @@
 """The page of each slide: thumbnail, tissue, its regions with what is known of each, and the nearest slide."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import shapely
 
 from workflow_scripts.core.colours import group_name
 from workflow_scripts.report.cohort import choose_slides
+from workflow_scripts.report.head_attention import HeadLayer, region_values
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.pictures import fitted_jpeg, jpeg_bytes, read_picture
 from workflow_scripts.report.settings import pictures_apart
@@ -112,14 +114,16 @@ def _layers(places: pa.Table, assigned: pa.Table | None, groups: dict[int, int])
     return layers | ({"group": [None if value is None else groups.get(value) for value in own]} if groups else {})
 
 
-def slide_layers(groups: int, attention_of: str | None = None) -> list[Row]:
+def slide_layers(groups: int, attention_of: str | None = None, of_heads: Sequence[HeadLayer] = ()) -> list[Row]:
     """Layers of regions that the pages know: `classes` have a colour each, `share` goes from 0 to 1, `picture` is one.
 
-    Numbers of prototypes belong to their slide, those of groups are the same in all, which is `shared`.
+    Numbers of prototypes belong to their slide, those of groups are the same in all, which is `shared`. A `note` stands
+    beside the colours.
 
     Args:
         groups: into how many groups the prototypes were put; 0 where they were not.
         attention_of: the run whose attention is known of some slides, where there is one.
+        of_heads: where heads of the benchmark look.
     """
     own = {"key": "prototype", "title": "Prototype of the slide", "kind": "classes", "shared": False, "names": None}
     group = {"key": "group", "title": "Group in the cohort", "kind": "classes", "shared": True}
@@ -127,7 +131,8 @@ def slide_layers(groups: int, attention_of: str | None = None) -> list[Row]:
     names = [group_name(number) for number in range(groups)]
     title = f"Attention of the region encoder, run {attention_of}"
     looks = {"key": "attention", "title": title, "kind": "picture", "shared": True, "names": None}
-    return [own, *([group | {"names": names}] if groups else []), cosine, *([looks] if attention_of else [])]
+    shown = [own, *([group | {"names": names}] if groups else []), cosine, *([looks] if attention_of else [])]
+    return [*shown, *(layer.facts for layer in of_heads)]
 
 
 def slide_page(
@@ -138,6 +143,7 @@ def slide_page(
     neighbour: Row | None,
     groups: dict[int, int] | None = None,
     attention: Row | None = None,
+    of_heads: Sequence[HeadLayer] = (),
 ) -> Row:
     """What the page of one slide is made of, as JSON has it; the facts stand in the table of slides.
 
@@ -149,6 +155,7 @@ def slide_page(
         neighbour: its nearest slide, as `nearest_slides` gives it.
         groups: group of each of its prototypes, where they are in any.
         attention: what `attention_layer` gives of it.
+        of_heads: from `head_layers`.
     """
     slide_id = slide["slide_id"]
     pixels = read_picture(inputs.overlay(slide_id), plan.longest)
@@ -170,6 +177,10 @@ def slide_page(
             | ({"attention": attention["peaks"]} if attention else {}),
         }
         page |= {"attention": {key: attention[key] for key in ("picture", "box", "low", "top")}} if attention else {}
+        told = [layer for layer in of_heads if slide_id in layer.of_slide]
+        values = {layer.facts["key"]: region_values(places, layer.of_slide[slide_id]) for layer in told}
+        page["layers"] |= {key: ranks for key, (ranks, _) in values.items()}
+        page |= {"times": {key: times for key, (_, times) in values.items()}} if values else {}
     return page
 
 

@@ -99,14 +99,15 @@ report.slideView = (function () {
     function show(next) {
       shown = { ...shown, ...next };
       const layer = report.data.layers.find((one) => one.key === shown.layer);
-      const values = layer && page.layers && page.layers[layer.key];
+      const values = layer && page.layers && page.layers[layer.key], times = layer && page.times && page.times[layer.key];
       const recolour = layer && !layer.shared && shown.recolour || ((value) => value);
       if ("layer" in next || "recolour" in next) {
         regions.replaceChildren(...(values ? values : []).map((value, index) => {
           const classes = layer.kind === "classes", drawn = layer.kind === "picture";
           const own = classes ? classColour(value === null ? null : recolour(value)) : shareColour(value);
           const text = value === null ? (classes ? "in no class" : "not known") : classes ? className(layer, value)
-            : drawn ? `up to ${value.toFixed(1)} times an even share` : value.toFixed(3);
+            : drawn ? `up to ${value.toFixed(1)} times an even share`
+            : times ? `${value.toFixed(2)}, ${times[index].toFixed(2)} times an even share` : value.toFixed(3);
           const rect = element("svg:rect", {
             x: page.x[index], y: page.y[index], width: at(page.w, index), height: at(page.h, index),
             fill: drawn ? "#fff0" : value === null ? report.data.none : own, stroke: "#fff", "stroke-width": 0.5, "vector-effect": "non-scaling-stroke" });

@@ -1,13 +1,16 @@
-"""Groups, atlas, attention and manifest of a results folder that `results_folder.make_results` made before."""
+"""What `add_atlas` adds to a results folder of `results_folder.make_results`: groups, atlas, attention, manifest."""
 
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from workflow_scripts.core import schemas
 from workflow_scripts.core.tables import read_table, write_table
 from workflow_scripts.core.tensors import to_column
+from workflow_scripts.mil.attention import ATTENTION
 from workflow_scripts.slpd.attention_maps import attention_schema
 
 GROUP_OF = [2, 0, 1, 0]
@@ -51,8 +54,20 @@ def _atlas(root: Path, run: Path) -> None:
     write_table(run / "atlas.parquet", rows, schemas.ATLAS, meta)
 
 
+def _head_attention(root: Path) -> None:
+    """Write where abmil looks, in task subtype on run slpd, over all slides with prototypes but the last."""
+    assigned = read_table(root / "pretrain/slpd/round_04/assignments.parquet").select(["slide_id", "region_id"])
+    columns = assigned.to_pydict()
+    last, random = max(columns["slide_id"]), np.random.default_rng(1)
+    weights = random.exponential(size=len(assigned)).astype(np.float32)
+    columns |= {"head": ["abmil"] * len(weights), "attention": weights, "n_fits": [4] * len(weights)}
+    table = pa.table(columns)
+    path = root / "benchmark/subtype/slpd/abmil/attention.parquet"
+    write_table(path, table.filter(pc.not_equal(table["slide_id"], last)), ATTENTION)
+
+
 def add_atlas(root: Path, with_attention: list[str] = WITH_ATTENTION) -> None:
-    """Write groups.parquet, atlas.parquet and attention.parquet of run slpd, and the manifest `slides.csv`."""
+    """Write groups.parquet, atlas.parquet and tables of attention of run slpd, and the manifest `slides.csv`."""
     run = root / "pretrain/slpd"
     prototypes = read_table(run / "round_04/prototypes.parquet").to_pylist()
     rows = [row | {"group": GROUP_OF[row["prototype"]], "similarity": 0.9} for row in prototypes]
@@ -60,6 +75,7 @@ def add_atlas(root: Path, with_attention: list[str] = WITH_ATTENTION) -> None:
         row.pop("vector")
     write_table(run / "groups.parquet", rows, schemas.GROUPS)
     _atlas(root, run)
+    _head_attention(root)
     of_slide = {s: read_table(root / f"regions/{s}.parquet")["region_id"].to_pylist() for s in with_attention}
     regions = [(slide, region) for slide, own in of_slide.items() for region in own]
     schema = attention_schema(HEADS, GRID)

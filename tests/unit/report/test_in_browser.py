@@ -277,6 +277,28 @@ def test_attention_is_laid_over_the_slides_that_have_it(page):
     assert page.run("document.querySelector('#layer option[value=attention]').disabled")
 
 
+def test_attention_of_a_head_is_a_layer_of_ranks_with_the_weight_below_the_pointer(page, results_folder):
+    told = read_table(results_folder / "benchmark/subtype/slpd/abmil/attention.parquet").to_pylist()
+    weight = {row["region_id"]: row["attention"] for row in told if row["slide_id"] == "s01"}
+    go(page, "slide/s01")
+    choose(page, "#layer", "attention_subtype", "change")
+    own = [weight[row["region_id"]] for row in read_table(results_folder / "regions/s01.parquet").to_pylist()]
+    drawn = page.run("""[...document.querySelectorAll('#viewer-own svg rect')].map(one =>
+        [one.querySelector('title').textContent, one.getAttribute('fill')])""")
+    shares = page.run("report.data.shares")
+    assert len(drawn) == len(own) > 20
+    for (text, fill), value in zip(drawn, own, strict=True):
+        rank = (sum(other < value for other in own) + 0.5) / len(own)  # no two are equal
+        assert f"task subtype (rank within the slide): {rank:.2f}, {value:.2f} times an even share" in text
+        assert fill == shares[min(int(round(rank, 2) * len(shares)), len(shares) - 1)]
+    legend = page.run("document.getElementById('layer-legend').textContent")
+    assert "0 or less" not in legend and "had not seen the slide" in legend
+    last = max(row["slide_id"] for row in read_table(results_folder / "slides.parquet").to_pylist() if row["n_regions"])
+    go(page, f"slide/{last}")
+    assert page.run("document.querySelector('#layer option[value=attention_subtype]').disabled")
+    assert page.run("document.getElementById('layer').value") == "prototype"
+
+
 def test_slides_are_coloured_and_chosen_by_a_column_of_the_manifest(page):
     go(page, "cohort")
     choose(page, "select[data-key='manifest.site']", SITES[1], "change")
