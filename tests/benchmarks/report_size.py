@@ -3,9 +3,10 @@
     python -m tests.benchmarks.report_size [--slides 1000] [--folder FOLDER]
 
 The cohort is made up: slides of 65,536 x 49,152 px with some hundred regions, overlays of 1,000 px with the grain of
-stained tissue; two dozen have attention, and there are no slides to read regions of groups from. Times are of headless
-Chromium on a page that the disk's cache holds: until it is loaded and drawn, until a word is filtered by, the table is
-sorted, a slide's page is open, and the map of slides and the groups are drawn.
+stained tissue; two dozen have attention of the encoder, all but one that of a head, and there are no slides to read
+regions of groups from. Times are of headless Chromium on a page that the disk's cache holds: until it is loaded and
+drawn, until a word is filtered by, the table is sorted, a slide's page is open, and the map of slides and the groups
+are drawn.
 """
 
 import argparse
