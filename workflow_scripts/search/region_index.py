@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,17 +14,16 @@ from safetensors.numpy import save
 
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.files import whole_file
+from workflow_scripts.search.nearest import exact_rows, inverted_file, learn_lists, on_gpu, rows_in_lists
 
 APPROXIMATE_FROM = 50_000
 """Regions from which an index is approximate unless told otherwise; fewer are searched exactly in milliseconds."""
 RECALL_AT = 10
 """Nearest regions of which recall is measured."""
 _FORMAT = "slpd region index 1"
-_QUERIES = 1_000  # regions by which recall is measured: its standard error is below 0.003
-_LEARNT = 64  # regions a list that the lists' centres are learnt from
+_QUERIES = 1_000  # regions by which recall is measured: its standard error is below 0.003 at 0.99, 0.007 at 0.95
 _SPARE = 16  # candidates beyond those wanted, which rounding may exchange
 _GPU_MOST = 2_048  # neighbours that faiss finds on a GPU at once
-_PARAMETERS: Any = faiss  # whose stub has other signatures than its classes
 _DECIMALS = 6  # cosines equal to so many are ties, whatever device and order they were summed in
 
 
@@ -43,13 +43,14 @@ class RegionIndex:
     """Embeddings of N regions that can be searched.
 
     Exact search goes through all regions, on a GPU where faiss is built for one and has one. An approximate index has
-    lists, each of the regions nearest to its centre, and looks into `probes` of them. Cosines of what is found are
-    computed anew in float64, so that the results are the same on every device.
+    lists, each of the regions nearest to its centre, and looks into `probes` of them, on the CPU. Cosines of what is
+    found are computed anew in float64, so that the results are the same on every device.
 
     Attributes:
         vectors: float32 `[N, d]`, of length 1; zeros stay zeros.
         slide_ids, region_ids: N ids each.
-        meta: facts that are stored beside them; `recall` is that of the `RECALL_AT` nearest, measured, 1 if exact.
+        meta: facts that are stored beside them; `recall` is that of the `RECALL_AT` nearest of other slides, measured,
+            1 if exact.
     """
 
     def __init__(
@@ -66,13 +67,7 @@ class RegionIndex:
         self._centres, self._lists = centres, lists
         self._slides = {name: number for number, name in enumerate(dict.fromkeys(self.slide_ids))}
         self._slide = np.fromiter((self._slides[name] for name in self.slide_ids), np.int32, len(self.slide_ids))
-        self._inverted = None if centres is None or lists is None else _inverted_file(vectors, centres, lists)
-        self._flat: Any = faiss.IndexFlatIP(vectors.shape[1])
-        self._on_gpu = faiss.get_num_gpus() > 0
-        if self._on_gpu:
-            self._flat = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._flat)
-        if self._on_gpu or self._inverted is None:
-            self._flat.add(vectors)
+        self._inverted = None if centres is None or lists is None else inverted_file(vectors, centres, lists)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -96,8 +91,9 @@ class RegionIndex:
         """Index of the regions of a cohort.
 
         An approximate one has about the root of N lists, whose centres are learnt by k-means, and looks into as few of
-        them as find the share `recall` of the nearest ten regions, measured on a sample of its own regions against
-        exact search.
+        them as find the share `recall` of the nearest ten regions of other slides, measured on a sample of its own
+        regions against exact search. Regions of the same slide are no part of it: they are nearer, lie in fewer lists,
+        and are what a search in a cohort leaves out.
 
         Args:
             vectors: `[N, d]` embeddings of any length.
@@ -117,7 +113,7 @@ class RegionIndex:
         n, facts = len(unit), {**(meta or {}), "recall": 1.0, "probes": 0, "seed": seed}
         if not (n >= APPROXIMATE_FROM if approximate is None else approximate):
             return cls(unit, slide_ids, region_ids, facts)
-        centres, lists = _learn_lists(unit, seed)
+        centres, lists = learn_lists(unit, seed)
         index = cls(unit, slide_ids, region_ids, facts, centres, lists)
         index._choose_probes(recall, seed)
         return index
@@ -130,45 +126,43 @@ class RegionIndex:
             k: how many.
             exclude_slides: ids of slides whose regions are not found.
             exact: whether an approximate index goes through all regions all the same.
+
+        Raises:
+            UserError: vectors of another shape than the index's or that are not finite, or k below 1.
         """
-        queries, wanted = _unit(vectors), min(k + _SPARE, len(self))
-        kept = self._kept(exclude_slides)
-        left_out = 0 if kept is None else int((~kept).sum())
-        if self._on_gpu and wanted + left_out <= _GPU_MOST:
-            rows = self._flat.search(queries, min(wanted + left_out, len(self)))[1]
-        elif self._inverted is not None and not exact:
-            options = _PARAMETERS.SearchParametersIVF(sel=_selector(kept), nprobe=self.meta["probes"])
-            rows = self._inverted.search(queries, wanted, params=options)[1]
-        else:
-            flat = self._flat_on_cpu()
-            rows = flat.search(queries, wanted, params=_PARAMETERS.SearchParameters(sel=_selector(kept)))[1]
-        return self._ranked(queries, rows, k, kept)
-
-    def _kept(self, exclude_slides: Collection[str]) -> np.ndarray | None:
-        """Rows that may be found, bool `[N]`; None for all."""
+        width = self.vectors.shape[1]
+        if np.ndim(vectors) != 2 or np.shape(vectors)[1] != width:
+            raise UserError(f"the queries are {list(np.shape(vectors))}; this index compares [queries, {width}]")
+        if k < 1:
+            raise UserError(f"k is {k}; ask for at least one region")
         numbers = [self._slides[name] for name in exclude_slides if name in self._slides]
-        if not numbers:
-            return None
-        kept = np.ones(len(self._slides), dtype=bool)
-        kept[numbers] = False
-        return np.asarray(kept[self._slide])
+        kept = ~np.isin(self._slide, numbers) if numbers else None
+        return self._nearest(_unit(vectors), k, kept, exact or self._inverted is None)
 
-    def _flat_on_cpu(self) -> Any:
-        """All regions; of an approximate index they are held twice from the first exact search on."""
-        if self._on_gpu:
-            self._flat, self._on_gpu = faiss.index_gpu_to_cpu(self._flat), False
-        if self._flat.ntotal < len(self):
-            self._flat.add(self.vectors)
-        return self._flat
+    def _nearest(self, queries: np.ndarray, k: int, kept: np.ndarray | None, exact: bool) -> Found:
+        """The k nearest of the regions that are kept, bool `[N]` (None: all), of unit queries."""
+        wanted = min(k + _SPARE, len(self))
+        if exact:
+            return self._ranked(queries, self._all_looked_at(queries, wanted, kept), k)
+        return self._ranked(queries, rows_in_lists(self._inverted, queries, wanted, self.meta["probes"], kept), k)
 
-    def _ranked(self, queries: np.ndarray, rows: np.ndarray, k: int, kept: np.ndarray | None) -> Found:
+    def _all_looked_at(self, queries: np.ndarray, wanted: int, kept: np.ndarray | None) -> np.ndarray:
+        """Candidates of exact search, int64 `[q, c]`, -1 for none."""
+        on_top = 0 if kept is None else int((~kept).sum())  # faiss leaves nothing out on a GPU
+        if not faiss.get_num_gpus() or wanted + on_top > _GPU_MOST:
+            return exact_rows(self.vectors, queries, wanted, kept)
+        rows: np.ndarray = self._on_gpu.search(queries, min(wanted + on_top, len(self)))[1]
+        return rows if kept is None else np.where(kept[rows], rows, -1)
+
+    @cached_property
+    def _on_gpu(self) -> Any:
+        return on_gpu(self.vectors)
+
+    def _ranked(self, queries: np.ndarray, rows: np.ndarray, k: int) -> Found:
         """The first k of the candidates `[q, c]` by their cosines in float64."""
-        there = rows >= 0
-        if kept is not None:
-            there &= kept[rows]
         row, cosine = (np.full((len(rows), k), value) for value in (-1, math.nan))
-        for number, (query, own) in enumerate(zip(queries.astype(np.float64), there, strict=True)):
-            mine = rows[number, own]
+        for number, (query, own) in enumerate(zip(queries.astype(np.float64), rows, strict=True)):
+            mine = own[own >= 0]
             near = np.round(self.vectors[mine].astype(np.float64) @ query, _DECIMALS)
             order = np.lexsort((mine, -near))[:k]
             row[number, : len(order)], cosine[number, : len(order)] = mine[order], near[order]
@@ -178,19 +172,27 @@ class RegionIndex:
         """Take the fewest lists, doubled each time, that find the share `recall` of the nearest regions of a sample."""
         assert self._centres is not None
         sample = np.random.default_rng(seed).permutation(len(self))[:_QUERIES]
-        exact = self._others(sample, exact=True)
+        exact = self._elsewhere(sample, exact=True)
+        there = np.maximum((exact >= 0).sum(axis=1), 1)
         for doubled in range(int(math.log2(len(self._centres))) + 2):
             self.meta["probes"] = min(2**doubled, len(self._centres))
-            found = self._others(sample, exact=False)
-            shares = [len(set(own) & set(true)) / len(true) for own, true in zip(found, exact, strict=True)]
-            self.meta["recall"] = float(np.mean(shares))
+            found = self._elsewhere(sample, exact=False)
+            same = (found[:, :, None] == exact[:, None, :]) & (exact >= 0)[:, None, :]
+            self.meta["recall"] = float((same.sum(axis=(1, 2)) / there).mean())
             if self.meta["recall"] >= recall:
                 break
 
-    def _others(self, sample: np.ndarray, exact: bool) -> list[list[int]]:
-        """The nearest of each region of a sample but itself, which every index finds."""
-        rows = self.search(self.vectors[sample], RECALL_AT + 1, exact=exact).row
-        return [[row for row in own if row not in (one, -1)][:RECALL_AT] for one, own in zip(sample, rows, strict=True)]
+    def _elsewhere(self, sample: np.ndarray, exact: bool) -> np.ndarray:
+        """The nearest regions of each region of a sample, int64 `[q, RECALL_AT]`, on other slides than its own.
+
+        Of a single slide, the nearest but itself.
+        """
+        owner = self._slide if len(self._slides) > 1 else np.arange(len(self))
+        found = np.empty((len(sample), RECALL_AT), dtype=np.int64)
+        for one in np.unique(owner[sample]):
+            mine = owner[sample] == one
+            found[mine] = self._nearest(self.vectors[sample[mine]], RECALL_AT, owner != one, exact).row
+        return found
 
     def save(self, path: Path | str) -> None:
         """Write it as one safetensors file, whole or not at all.
@@ -240,27 +242,3 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     wide = np.asarray(vectors, dtype=np.float32)
     length = np.linalg.norm(wide, axis=1, keepdims=True)
     return np.ascontiguousarray(wide / np.where(length > 0, length, 1))
-
-
-def _selector(kept: np.ndarray | None) -> Any:
-    """Rows that may be found, from bool `[N]`; None for all."""
-    return None if kept is None else _PARAMETERS.IDSelectorBitmap(np.packbits(kept, bitorder="little"))
-
-
-def _learn_lists(unit: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Centres float32 `[L, d]` and the nearest centre of each region, int64 `[N]`."""
-    count = max(1, round(math.sqrt(len(unit))))
-    means: Any = faiss.Kmeans(unit.shape[1], count, spherical=True, seed=seed, max_points_per_centroid=_LEARNT)
-    means.cp.min_points_per_centroid = 1
-    means.train(unit)
-    return means.centroids, means.index.search(unit, 1)[1].ravel()
-
-
-def _inverted_file(unit: np.ndarray, centres: np.ndarray, lists: np.ndarray) -> Any:
-    """Faiss's inverted file of regions whose lists are known."""
-    quantiser: Any = faiss.IndexFlatIP(unit.shape[1])
-    quantiser.add(centres)
-    index: Any = faiss.IndexIVFFlat(quantiser, unit.shape[1], len(centres), faiss.METRIC_INNER_PRODUCT)
-    rows = np.arange(len(unit), dtype=np.int64)
-    index.add_core(len(unit), faiss.swig_ptr(unit), faiss.swig_ptr(rows), faiss.swig_ptr(lists))
-    return index

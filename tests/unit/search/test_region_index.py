@@ -1,5 +1,6 @@
 """Nearest regions against brute force, approximate ones against exact, and the file between."""
 
+import faiss
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -54,6 +55,68 @@ def test_an_approximate_index_finds_what_it_states_and_excludes_too():
     assert "s0" not in {slides[row] for row in without[without >= 0]}
 
 
+def with_slide_effects(slides=60, per_slide=100, dim=24, seed=0):
+    """Regions that differ by their slide more than by their tissue."""
+    random = np.random.default_rng(seed)
+    slide, tissue = random.normal(size=(slides, 1, dim)), 0.7 * random.normal(size=(12, dim))
+    own = tissue[random.integers(0, 12, (slides, per_slide))] + 0.5 * random.normal(size=(slides, per_slide, dim))
+    vectors = (slide + own).reshape(-1, dim).astype(np.float32)
+    return vectors, [f"s{i // per_slide}" for i in range(len(vectors))], [f"r{i}" for i in range(len(vectors))]
+
+
+def test_the_recall_that_is_stated_is_that_of_other_slides():
+    vectors, slides, names = with_slide_effects()
+    index = RegionIndex.build(vectors, slides, names, approximate=True, recall=0.9)
+    slide, shares = np.array(slides), []
+    queries = np.random.default_rng(9).permutation(len(vectors))[:300]
+    for one in queries:
+        true = by_hand(vectors, vectors[[one]], RECALL_AT, slide != slide[one])[0][0]
+        found = index.search(vectors[[one]], RECALL_AT, exclude_slides=[slide[one]]).row[0]
+        shares.append(len(set(found) & set(true)) / RECALL_AT)
+    assert index.meta["recall"] >= 0.9 and np.mean(shares) == pytest.approx(index.meta["recall"], abs=0.04)
+    assert index.meta["probes"] < 77  # lists
+
+
+def test_of_a_single_slide_recall_is_that_of_its_other_regions():
+    vectors, _, names = regions(2000)
+    index = RegionIndex.build(vectors, ["s"] * 2000, names, approximate=True, recall=0.8)
+    found, exact = index.search(vectors, 11).row, index.search(vectors, 11, exact=True).row
+    shares = [(len(set(one) & set(two)) - 1) / 10 for one, two in zip(found, exact, strict=True)]
+    assert np.mean(shares) == pytest.approx(index.meta["recall"], abs=0.05) and index.meta["probes"] < 45
+
+
+def test_more_lists_are_read_where_the_nearest_hold_what_is_left_out():
+    random = np.random.default_rng(0)
+    far, near = np.eye(2, 8)[:, None] * 20 + random.normal(size=(2, 1000, 8))
+    vectors, slides = np.concatenate([near, far]).astype(np.float32), ["near"] * 1000 + ["far"] * 1000
+    index = RegionIndex.build(vectors, slides, [str(i) for i in range(2000)], approximate=True)
+    index.meta["probes"] = 1
+    row = index.search(near[:5], 30, exclude_slides=["near"]).row
+    assert (row >= 1000).all()
+
+
+def test_an_approximate_index_is_the_same_where_faiss_has_a_gpu(monkeypatch):
+    given = with_slide_effects()
+    plain = RegionIndex.build(*given, approximate=True, recall=0.9)
+    calls = []
+
+    def on_gpu(resources, device, index):
+        calls.append(device)
+        return index
+
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(faiss, "StandardGpuResources", lambda: None, raising=False)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", on_gpu, raising=False)
+    other = RegionIndex.build(*given, approximate=True, recall=0.9)
+    assert calls == [0] and other.meta == plain.meta  # exact search went there
+    queries = given[0][:200]
+    for exact in (False, True):
+        for exclude in ((), ("s0", "s1")):
+            one, two = (index.search(queries, 10, exclude, exact) for index in (plain, other))
+            np.testing.assert_array_equal(one.row, two.row)
+            np.testing.assert_array_equal(one.cosine, two.cosine)
+
+
 @pytest.mark.parametrize("approximate", [False, True])
 def test_what_is_saved_is_found_again_the_same(tmp_path, approximate):
     vectors, slides, names = regions(3000)
@@ -96,3 +159,18 @@ def test_a_file_of_another_kind_a_missing_one_and_a_broken_embedding_are_told(tm
         RegionIndex.build(np.full((3, 2), np.nan), ["s"] * 3, list("abc"))
     with pytest.raises(UserError, match="there are no regions"):
         RegionIndex.build(np.empty((0, 2)), [], [])
+
+
+@pytest.mark.parametrize(
+    ("queries", "k", "says"),
+    [
+        (np.ones((2, 7)), 3, r"the queries are \[2, 7\]; this index compares \[queries, 12\]"),
+        (np.ones(12), 3, r"the queries are \[12\]"),
+        (np.ones((1, 12)), -2, "k is -2; ask for at least one region"),
+        (np.full((1, 12), np.inf), 3, "holds NaN or infinity"),
+    ],
+)
+def test_what_cannot_be_searched_is_told(queries, k, says):
+    index = RegionIndex.build(*regions(50))
+    with pytest.raises(UserError, match=says):
+        index.search(queries, k)
