@@ -73,7 +73,7 @@ rule index_regions:
         "../envs/conda.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=index_memory,
         runtime=60,
     params:
         code=code("index_regions"),

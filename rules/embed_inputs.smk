@@ -46,3 +46,8 @@ def table_file(wildcards):
 
 def pretrained_on(wildcards):
     return CFG.embed.tables[wildcards.table].pretrained_on
+
+
+def index_memory(wildcards, input):
+    """MB of the vectors, which are held twice, and of the ids; the table is a little smaller than its vectors."""
+    return int(4000 + 4 * input.size_mb)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import faiss
-import numpy as np
 
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
-from workflow_scripts.core.tables import read_meta, read_table
+from workflow_scripts.core.tables import read_meta
 from workflow_scripts.search.region_index import RECALL_AT, RegionIndex
+from workflow_scripts.search.region_vectors import read_region_vectors
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -16,11 +16,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="index.safetensors")
     args = parse_entry(parser, argv)
     faiss.omp_set_num_threads(1)  # so that the same embeddings give the same file on every machine
-    regions, meta = read_table(args.regions), read_meta(args.regions)
-    flat = regions["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    vectors = np.asarray(flat, dtype=np.float32).reshape(len(regions), -1)
-    facts = {"pretrained_on": meta["pretrained_on"]}
-    index = RegionIndex.build(vectors, regions["slide_id"].to_pylist(), regions["region_id"].to_pylist(), meta=facts)
+    vectors, slide_ids, region_ids = read_region_vectors(args.regions)
+    facts = {"pretrained_on": read_meta(args.regions)["pretrained_on"]}
+    index = RegionIndex.build(vectors, slide_ids, region_ids, meta=facts, overwrite=True)
     index.save(args.output)
     kind = f"approximate, recall@{RECALL_AT} {index.meta['recall']:.3f}" if index.approximate else "exact"
     log.info("%d regions, %s", len(index), kind)

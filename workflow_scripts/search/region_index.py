@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import faiss
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.files import whole_file
+from workflow_scripts.search.index_file import write_arrays
 from workflow_scripts.search.nearest import exact_rows, inverted_file, learn_lists, on_gpu, rows_in_lists
 
 APPROXIMATE_FROM = 50_000
@@ -24,6 +23,7 @@ _FORMAT = "slpd region index 1"
 _QUERIES = 1_000  # regions by which recall is measured: its standard error is below 0.003 at 0.99, 0.007 at 0.95
 _SPARE = 16  # candidates beyond those wanted, which rounding may exchange
 _GPU_MOST = 2_048  # neighbours that faiss finds on a GPU at once
+_SCALED = 8_192  # vectors that are brought to length 1 at once
 _DECIMALS = 6  # cosines equal to so many are ties, whatever device and order they were summed in
 
 
@@ -87,6 +87,7 @@ class RegionIndex:
         recall: float = 0.95,
         seed: int = 0,
         meta: dict[str, Any] | None = None,
+        overwrite: bool = False,
     ) -> "RegionIndex":
         """Index of the regions of a cohort.
 
@@ -103,13 +104,14 @@ class RegionIndex:
             recall: share of the nearest regions that an approximate one finds at least.
             seed: of k-means and of the sample.
             meta: facts to be stored with it.
+            overwrite: whether `vectors`, contiguous float32, may become the index's, so that they are held once.
 
         Raises:
             UserError: there are no regions, or an embedding is not finite.
         """
         if not len(vectors):
             raise UserError("there are no regions to search; run embed on a cohort with tissue first")
-        unit = _unit(vectors)
+        unit = _unit(vectors, overwrite)
         n, facts = len(unit), {**(meta or {}), "recall": 1.0, "probes": 0, "seed": seed}
         if not (n >= APPROXIMATE_FROM if approximate is None else approximate):
             return cls(unit, slide_ids, region_ids, facts)
@@ -201,15 +203,12 @@ class RegionIndex:
         `slides` int32 `[N]` is each region's place among the slides; these, the regions' ids and `meta` are JSON in
         `texts`, uint8.
         """
-        tensors = {"vectors": self.vectors}
+        arrays = {"vectors": self.vectors, "slides": self._slide}
         if self._centres is not None and self._lists is not None:
-            tensors |= {"centres": self._centres, "lists": self._lists.astype(np.int32)}
+            arrays |= {"centres": self._centres, "lists": self._lists.astype(np.int32)}
         texts = {"slide_ids": list(self._slides), "region_ids": self.region_ids, "meta": self.meta}
-        # not in the file's metadata, whose keys safetensors writes in another order each time
-        tensors["texts"] = np.frombuffer(json.dumps(texts, sort_keys=True).encode(), dtype=np.uint8)
-        tensors["slides"] = self._slide
-        with whole_file(path) as partial:
-            partial.write_bytes(save(tensors, {"format": _FORMAT}))
+        text = np.frombuffer(json.dumps(texts, sort_keys=True).encode(), dtype=np.uint8)
+        write_arrays(path, arrays | {"texts": text}, {"format": _FORMAT})
 
     @classmethod
     def load(cls, path: Path | str) -> "RegionIndex":
@@ -235,10 +234,13 @@ class RegionIndex:
         return cls(*given, tensors.get("centres"), lists)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors of length 1, contiguous float32 `[n, d]`."""
-    if not np.isfinite(vectors).all():
-        raise UserError("an embedding of a region holds NaN or infinity; run embed again, or exclude its slide")
-    wide = np.asarray(vectors, dtype=np.float32)
-    length = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.ascontiguousarray(wide / np.where(length > 0, length, 1))
+def _unit(vectors: np.ndarray, overwrite: bool = False) -> np.ndarray:
+    """Vectors of length 1, contiguous float32 `[n, d]`; in place where they may be overwritten."""
+    unit = vectors if overwrite else np.empty(np.shape(vectors), dtype=np.float32)
+    for start in range(0, len(vectors), _SCALED):
+        part = np.asarray(vectors[start : start + _SCALED], dtype=np.float32)
+        if not np.isfinite(part).all():
+            raise UserError("an embedding of a region holds NaN or infinity; run embed again, or exclude its slide")
+        length = np.linalg.norm(part, axis=1, keepdims=True)
+        unit[start : start + _SCALED] = part / np.where(length > 0, length, 1)
+    return unit

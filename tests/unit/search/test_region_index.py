@@ -1,13 +1,19 @@
 """Nearest regions against brute force, approximate ones against exact, and the file between."""
 
+import tracemalloc
+
 import faiss
 import numpy as np
+import pyarrow as pa
 import pytest
 from safetensors.numpy import save_file
 from sklearn.metrics.pairwise import cosine_similarity
 
+from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.tables import write_table
 from workflow_scripts.search.region_index import RECALL_AT, RegionIndex
+from workflow_scripts.search.region_vectors import read_region_vectors
 
 
 def regions(n=600, dim=12, slides=20, seed=0):
@@ -174,3 +180,31 @@ def test_what_cannot_be_searched_is_told(queries, k, says):
     index = RegionIndex.build(*regions(50))
     with pytest.raises(UserError, match=says):
         index.search(queries, k)
+
+
+def test_regions_are_read_piece_by_piece_into_one_array(tmp_path):
+    n, dim = 40_000, 64
+    vectors = np.random.default_rng(0).normal(size=(n, dim)).astype(np.float32)
+    ids = {"slide_id": [f"s{i // 100}" for i in range(n)], "region_id": [f"r{i}" for i in range(n)]}
+    offsets = pa.array(np.arange(0, n * dim + 1, dim, dtype=np.int32))
+    table = pa.table(ids | {"vector": pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()))})
+    write_table(tmp_path / "regions.parquet", table, schemas.REGION_EMBEDDINGS, row_group_size=15_000)
+    del table, offsets
+    read, slides, names = read_region_vectors(tmp_path / "regions.parquet")
+    assert np.array_equal(read, vectors) and (slides, names) == (ids["slide_id"], ids["region_id"])
+    assert pa.total_allocated_bytes() < 2**20
+    tracemalloc.start()  # of numpy's arrays
+    index = RegionIndex.build(read, slides, names, approximate=True, overwrite=True)
+    index.save(tmp_path / "index.safetensors")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert index.vectors is read and peak < 0.9 * vectors.nbytes
+
+
+def test_a_table_without_vectors_or_no_table_is_told(tmp_path):
+    write_table(tmp_path / "empty.parquet", [], schemas.REGION_EMBEDDINGS)
+    with pytest.raises(UserError, match="holds no vectors of regions"):
+        read_region_vectors(tmp_path / "empty.parquet")
+    (tmp_path / "text.parquet").write_text("no table")
+    with pytest.raises(UserError, match="is not a readable table of regions"):
+        read_region_vectors(tmp_path / "text.parquet")
