@@ -23,7 +23,6 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     from workflow_scripts.core.model_facts import read_facts
-    from workflow_scripts.slpd.slide_index import SLIDES
     from workflow_scripts.slpd.slide_view import save_teacher
     from workflow_scripts.slpd.state import load_teacher
 
@@ -32,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     state = args.states[made_in - args.round - 1]
     in_dim = read_facts(folder)["architecture"]["in_dim"]
     save_teacher(folder, load_teacher(state, args.config, in_dim, torch.device("cpu")), made_in)
-    write_table(folder / SLIDES, read_table(args.slides), schemas.SLIDE_EMBEDDINGS, read_meta(args.slides))
+    write_table(folder / "slides.parquet", read_table(args.slides), schemas.SLIDE_EMBEDDINGS, read_meta(args.slides))
     prototypes = read_table(args.prototypes)
     write_table(args.output, prototypes, schemas.PROTOTYPES, meta)
     log.info("%d slides with prototypes of round %d", len(set(prototypes["slide_id"].to_pylist())), made_in)

@@ -1,6 +1,6 @@
 """The slides of a model's cohort as sets of prototypes: the nearest of a new slide, by the rounds' own similarity.
 
-Files of a model's folder: `prototypes.parquet`, the last clustering's sets, and `slides.parquet`, the slides' vectors.
+They are `prototypes.parquet` of a model's folder, the last clustering's sets.
 """
 
 from collections.abc import Collection, Iterator
@@ -19,8 +19,8 @@ from workflow_scripts.core.tables import read_table
 from workflow_scripts.slpd.neighbours import unit_prototypes
 from workflow_scripts.slpd.round_tables import read_prototypes
 
-SLIDES = "slides.parquet"
-_BYTES = 2**24  # cosines and prototypes in float64 of the slides that are compared at once
+_BYTES = 2**24  # cosines and prototypes in float64 of the slides, or cosines of regions, that are compared at once
+_PROTOTYPES = 2**12  # that regions are compared with at once
 _DECIMALS = 12  # to which cosines are compared, as in core.matching
 
 
@@ -64,13 +64,10 @@ class SlideIndex:
         slide_ids: S ids; slides with too few regions have no prototypes and are not among them.
         sets: float32 `[S, M, d]`, prototypes of any length.
         matching: how a near slide's prototypes answer to one's own: `optimal`, or `argmax` as published.
-        vectors: float32 `[S, dim]`, the slides' vectors (mean region embeddings), or None where there are none.
     """
 
-    def __init__(
-        self, slide_ids: list[str], sets: np.ndarray, matching: str = "optimal", vectors: np.ndarray | None = None
-    ) -> None:
-        self.slide_ids, self.sets, self.matching, self.vectors = slide_ids, sets, matching, vectors
+    def __init__(self, slide_ids: list[str], sets: np.ndarray, matching: str = "optimal") -> None:
+        self.slide_ids, self.sets, self.matching = slide_ids, sets, matching
 
     @classmethod
     def load(cls, folder: str | Path) -> "SlideIndex":
@@ -84,9 +81,9 @@ class SlideIndex:
         slide_ids = list(dict.fromkeys(table["slide_id"].to_pylist()))
         sets = read_prototypes(table, None, slide_ids, []).vectors
         settings = Neighbours.model_validate(read_facts(folder)["settings"]["neighbours"])
-        return cls(slide_ids, sets, settings.matching, _read_vectors(Path(folder) / SLIDES, slide_ids))
+        return cls(slide_ids, sets, settings.matching)
 
-    def nearest(self, slide: np.ndarray | str, k: int = 5, leave_out: Collection[str] = ()) -> list[Match]:
+    def nearest(self, slide: np.ndarray | str | None, k: int = 5, leave_out: Collection[str] = ()) -> list[Match]:
         """The k nearest slides, the nearest first; those that agree to ten decimals rank by their place.
 
         Args:
@@ -96,14 +93,20 @@ class SlideIndex:
             leave_out: ids of slides that are not to be found, such as the patient's others.
 
         Raises:
-            UserError: a slide of the cohort that has no prototypes, or prototypes of another shape.
+            UserError: a slide that has no prototypes, prototypes of another shape or that are not finite, or k below 1.
         """
+        if k < 1:
+            raise UserError(f"k is {k}; ask for at least one slide")
+        if slide is None:
+            raise UserError("a slide with too few regions has no prototypes (None), by which slides are compared")
         hidden = {*leave_out, *([slide] if isinstance(slide, str) else [])}
         prototypes = self.sets[self._place(slide)] if isinstance(slide, str) else slide
         if prototypes.shape != self.sets.shape[1:]:
             raise UserError(
                 f"the prototypes are {list(prototypes.shape)}; this model compares {list(self.sets.shape[1:])}"
             )
+        if not np.isfinite(prototypes).all():
+            raise UserError("the slide's prototypes hold NaN or infinity; extract its features again")
         candidates = np.array([i for i, name in enumerate(self.slide_ids) if name not in hidden], dtype=np.int64)
         own = unit_prototypes(prototypes[None], np.zeros(1, dtype=np.int64))[:, 0].astype(np.float64)
         parts = [(rows, *self._compare(own, rows)) for rows in self._parts(candidates)]
@@ -111,27 +114,31 @@ class SlideIndex:
         return sorted(found, key=lambda match: -match.similarity)[:k]
 
     def nearest_prototypes(self, regions: np.ndarray) -> NearestPrototypes:
-        """Of all S * M prototypes the one with the largest cosine, the first of equally near ones.
+        """Of all S * M prototypes the one with the largest cosine, the first of those equal to twelve decimals.
 
         Args:
             regions: `[N, d]` features of the kind that was clustered, of any length.
+
+        Raises:
+            UserError: regions of another width than the prototypes, or that are not finite.
         """
-        m = self.sets.shape[1]
-        flat = self._unit.transpose(1, 0, 2).reshape(-1, self.sets.shape[2]).astype(np.float64)
+        _, m, d = self.sets.shape
+        if regions.ndim != 2 or regions.shape[1] != d:
+            raise UserError(f"the regions are {list(regions.shape)}; this model compares [regions, {d}]")
+        if not np.isfinite(regions).all():
+            raise UserError("the slide's regions hold NaN or infinity; extract its features again")
         lengths = np.linalg.norm(regions.astype(np.float64), axis=1, keepdims=True)
-        unit = regions / np.where(lengths > 0, lengths, 1)
-        best, similarity = np.zeros(len(regions), dtype=np.int64), np.zeros(len(regions))
-        step = max(1, _BYTES // (8 * len(flat)))
-        for start in range(0, len(regions), step):
-            cosines = np.round(unit[start : start + step] @ flat.T, _DECIMALS)
-            best[start : start + step] = cosines.argmax(axis=1)
-            similarity[start : start + step] = cosines.max(axis=1)
+        unit, flat = regions / np.where(lengths > 0, lengths, 1), self._unit.reshape(-1, d)
+        best, similarity = np.zeros(len(unit), dtype=np.int64), np.full(len(unit), -np.inf)
+        step = max(1, _BYTES // (8 * _PROTOTYPES))
+        for rows in (slice(start, start + step) for start in range(0, len(unit), step)):
+            _raise_best(unit[rows], flat, best[rows], similarity[rows])
         return NearestPrototypes(best // m, best % m, similarity.astype(np.float32))
 
     @cached_property
     def _unit(self) -> np.ndarray:
-        """Float32 `[M, S, d]`, unit prototypes as the rounds compare them."""
-        return unit_prototypes(self.sets, np.arange(len(self.sets)))
+        """Float32 `[S, M, d]`, unit prototypes as the rounds compare them."""
+        return np.ascontiguousarray(unit_prototypes(self.sets, np.arange(len(self.sets))).transpose(1, 0, 2))
 
     def _place(self, slide_id: str) -> int:
         if slide_id not in self.slide_ids:
@@ -145,7 +152,7 @@ class SlideIndex:
 
     def _compare(self, own: np.ndarray, slides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Similarities float64 `[P]` and matchings int64 `[P, M]` of unit prototypes float64 `[M, d]`."""
-        others = self._unit[:, slides].transpose(1, 0, 2).astype(np.float64, order="C")
+        others = self._unit[slides].astype(np.float64)
         cosines = own @ others.transpose(0, 2, 1)
         similarity, matching = optimal_matchings(cosines)
         if self.matching == "argmax":
@@ -153,9 +160,26 @@ class SlideIndex:
         return similarity, matching
 
 
-def _read_vectors(path: Path, slide_ids: list[str]) -> np.ndarray | None:
-    """Vectors `[S, dim]` of the given slides; None where there is no such table."""
-    if not path.is_file():
-        return None
-    rows = {row["slide_id"]: row["vector"] for row in read_table(path).to_pylist()}
-    return np.array([rows[name] for name in slide_ids], dtype=np.float32)
+def _raise_best(unit: np.ndarray, flat: np.ndarray, best: np.ndarray, similarity: np.ndarray) -> None:
+    """Find the largest cosine of each of N regions among P prototypes, and the first prototype that has it.
+
+    Float32 tells which regions may find a larger one in a part of the prototypes, within rounding; these are compared
+    in float64.
+
+    Args:
+        unit: float64 `[N, d]`, of length 1.
+        flat: float32 `[P, d]`, of length 1.
+        best: int64 `[N]`, the result.
+        similarity: float64 `[N]`, the result; below every cosine before.
+    """
+    rough = unit.astype(np.float32)
+    # a sum of d products in float32, in any order, of vectors that were rounded to it: Higham 2002, section 3.1
+    error = 2 * (unit.shape[1] + 4) * np.finfo(np.float32).eps
+    for start in range(0, len(flat), _PROTOTYPES):
+        part = flat[start : start + _PROTOTYPES]
+        rows = np.flatnonzero((rough @ part.T).max(axis=1) >= similarity - error)
+        cosines = np.round(unit[rows] @ part.astype(np.float64).T, _DECIMALS)
+        first = cosines.argmax(axis=1)
+        largest = cosines[np.arange(len(rows)), first]
+        more = largest > similarity[rows]
+        similarity[rows[more]], best[rows[more]] = largest[more], start + first[more]

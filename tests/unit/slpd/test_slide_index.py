@@ -110,14 +110,32 @@ def test_a_regions_nearest_prototype_has_the_largest_cosine_of_all():
     assert found.similarity.dtype == np.float32
 
 
-def test_a_model_is_loaded_with_its_vectors_where_it_has_them(tmp_path):
+@pytest.mark.parametrize(("part", "rows"), [(4096, 2**24), (7, 300)])
+def test_the_nearest_prototype_is_that_of_float64_among_those_that_float32_cannot_tell_apart(monkeypatch, part, rows):
+    rng = np.random.default_rng(0)
+    cohort = sets(4)
+    cohort[7:27] = cohort[7] * (1 + rng.uniform(-1e-6, 1e-6, size=(20, 4, D)))
+    cohort[28:] = cohort[27]  # equal ones
+    regions = np.concatenate([cohort.reshape(-1, D) + 1e-3 * sets(1, 2, 4 * S)[:, 0], cohort[27], np.zeros((1, D))])
+    regions = regions.astype(np.float32)
+    monkeypatch.setattr("workflow_scripts.slpd.slide_index._PROTOTYPES", part)
+    monkeypatch.setattr("workflow_scripts.slpd.slide_index._BYTES", rows)
+    found = SlideIndex(NAMES, cohort).nearest_prototypes(regions)
+    flat = cohort.reshape(-1, D).astype(np.float64)
+    flat = (flat / np.linalg.norm(flat, axis=1, keepdims=True)).astype(np.float32).astype(np.float64)
+    lengths = np.linalg.norm(regions.astype(np.float64), axis=1, keepdims=True)
+    cosines = np.round(regions / np.where(lengths > 0, lengths, 1) @ flat.T, 12)
+    rough = regions @ flat.astype(np.float32).T
+    assert (rough.argmax(axis=1) != cosines.argmax(axis=1)).sum() > 5  # float32 alone would err
+    assert np.array_equal(found.slide * 4 + found.prototype, cosines.argmax(axis=1))
+    assert np.array_equal(found.similarity, cosines.max(axis=1).astype(np.float32))
+
+
+def test_a_model_is_loaded(tmp_path):
     cohort = sets(4)
     write_model(tmp_path, cohort)
     index = SlideIndex.load(tmp_path)
-    assert index.slide_ids == NAMES and np.array_equal(index.sets, cohort) and index.vectors is None
-    rows = {"slide_id": ["other", *NAMES[::-1]], "vector": [[9.0], *([float(i)] for i in range(S)[::-1])]}
-    write_table(tmp_path / "slides.parquet", rows, schemas.SLIDE_EMBEDDINGS)
-    assert SlideIndex.load(tmp_path).vectors[:, 0].tolist() == list(range(S))
+    assert index.slide_ids == NAMES and np.array_equal(index.sets, cohort)
 
 
 def test_what_cannot_be_searched_is_told_in_a_sentence(tmp_path):
@@ -126,6 +144,16 @@ def test_what_cannot_be_searched_is_told_in_a_sentence(tmp_path):
         index.nearest(sets(3)[0])
     with pytest.raises(UserError, match="slide nobody is none of the cohort's 30 slides"):
         index.nearest("nobody")
+    with pytest.raises(UserError, match="too few regions has no prototypes"):
+        index.nearest(None)
+    with pytest.raises(UserError, match="the slide's prototypes hold NaN or infinity"):
+        index.nearest(np.full((4, D), np.nan, dtype=np.float32))
+    with pytest.raises(UserError, match="k is 0; ask for at least one slide"):
+        index.nearest("s00", 0)
+    with pytest.raises(UserError, match=r"the regions are \[2, 3\]; this model compares \[regions, 7\]"):
+        index.nearest_prototypes(np.ones((2, 3), dtype=np.float32))
+    with pytest.raises(UserError, match="the slide's regions hold NaN or infinity"):
+        index.nearest_prototypes(np.full((2, D), np.inf, dtype=np.float32))
     write_model(tmp_path / "old", sets(4))
     (tmp_path / "old/prototypes.parquet").unlink()
     with pytest.raises(UserError, match="exported by an earlier version"):
