@@ -65,6 +65,8 @@ def encode(config: Config, args: Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_entry(_parser(), argv)
+    if args.neighbours < 1:
+        raise UserError(f"--neighbours is {args.neighbours}; ask for at least one")
     raw: dict = {"apply": {"model": args.model, "manifest": f"{args.output}/slides.csv"}}
     config = load_config(raw | ({"features": {"weights": args.weights}} if args.weights else {}))
     if config.source.kind:

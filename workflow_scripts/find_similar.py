@@ -12,41 +12,60 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_table
 from workflow_scripts.representations.prototype_sets import prototype_means
 from workflow_scripts.search.region_index import RegionIndex
-from workflow_scripts.search.similar import region_lines, similar_slides, text_table
+from workflow_scripts.search.similar import (
+    Similar,
+    region_index,
+    region_lines,
+    similar_by_vector,
+    slide_table,
+    text_table,
+)
+from workflow_scripts.slpd.clustered import has_slide_sets, region_prototypes, slide_prototypes
+from workflow_scripts.slpd.slide_index import SlideIndex
 
 
-def _regions(folder: Path) -> tuple[list[str], list[str], np.ndarray]:
-    """Slide ids, region ids and vectors float32 `[N, d]` of the regions."""
-    path = folder / "regions.parquet"
-    if not path.is_file():
-        runs = sorted(found.parent.name for found in folder.parent.glob("*/regions.parquet"))
-        there = f"there are {', '.join(runs)}" if runs else "run the target embed first"
-        raise UserError(f"{path} does not exist; name embeddings as --run: {there}")
-    table = read_table(path)
-    if not len(table):
-        raise UserError(f"{path} holds no vectors of regions; name other embeddings as --run, such as slpd")
-    flat = np.asarray(table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
-    return table["slide_id"].to_pylist(), table["region_id"].to_pylist(), flat.reshape(len(table), -1)
+def _by_prototypes(run: Path, slide: str, own: list[str], k: int) -> list[Similar]:
+    """The nearest slides of the model's cohort; nothing where the slide has no prototypes."""
+    index = SlideIndex.load(run / "model")
+    of_cohort = slide in index.slide_ids
+    if not (of_cohort or len(sets := slide_prototypes(run, slide))):
+        return []
+    found = index.nearest(slide if of_cohort else sets, k, leave_out=own)
+    return [Similar(one.slide_id, one.similarity / len(one.matching), one.matching) for one in found]
 
 
-def _sets(results: Path, run: str, owners: list[str], ids: list[str], vectors: np.ndarray) -> np.ndarray:
-    """Prototypes of each slide, `[S, M, d]`, by the last clustering; without one the mean over its regions, M of 1."""
-    slides = {name: number for number, name in enumerate(dict.fromkeys(owners))}
-    slide = np.array([slides[name] for name in owners])
-    last = sorted((results / "pretrain" / run).glob("round_*/assignments.parquet"))[-1:]
-    tables = [path for one in last for path in (one, one.with_name("test_assignments.parquet")) if path.is_file()]
-    rows = [row for path in tables for row in read_table(path).to_pylist()]
-    key = {(row["slide_id"], row["region_id"]): row["prototype"] for row in rows}
-    prototype = np.array([key.get(pair, -1) for pair in zip(owners, ids, strict=True)])
-    return prototype_means(vectors, slide, prototype, len(slides), max(int(prototype.max()) + 1, 1))[0]
+def _patients(results: Path) -> dict[str, str]:
+    """Patient of each slide of the cohort and of its test cohort."""
+    if not (results / "slides.parquet").is_file():
+        raise UserError(
+            f"{results}/slides.parquet does not exist, and without it the other slides of a patient cannot be left "
+            "out; name the cohort's results folder as the workflow leaves it"
+        )
+    tables = [path for name in ("slides", "test_slides") if (path := results / f"{name}.parquet").is_file()]
+    rows = [row for path in tables for row in read_table(path, ["slide_id", "patient_id"]).to_pylist()]
+    return {row["slide_id"]: row["patient_id"] for row in rows}
 
 
-def _index(folder: Path, owners: list[str], ids: list[str], vectors: np.ndarray) -> RegionIndex:
-    """The index that the target search_index has made of these embeddings; made here where there is none."""
-    path = folder / "index.safetensors"
-    if path.is_file() and path.stat().st_mtime >= (folder / "regions.parquet").stat().st_mtime:
-        return RegionIndex.load(path)
-    return RegionIndex.build(vectors, owners, ids, approximate=False)
+def _slides_like(results: Path, run: str, slide: str, patients: dict[str, str], own: list[str], k: int) -> str:
+    """What is printed of slides."""
+    if has_slide_sets(results / "pretrain" / run):
+        found = _by_prototypes(results / "pretrain" / run, slide, own, k)
+        if not found:
+            return f"No slides are like {slide}: it has no prototypes to compare, or all others are of its patient"
+        return f"Slides like {slide} (its prototypes 0, 1, ... are matched to these)\n{slide_table(found, patients)}"
+    table = read_table(results / "embeddings" / run / "slides.parquet")
+    vectors = np.array(table["vector"].to_pylist(), dtype=np.float32)
+    found = similar_by_vector(vectors, table["slide_id"].to_pylist(), slide, own, k)
+    return f"Slides like {slide} by their vectors\n{slide_table(found, patients)}"
+
+
+def _directions(index: RegionIndex, run: Path, slide: str) -> np.ndarray:
+    """Mean vectors `[M, d]` of the regions of each prototype of a slide, or `[1, d]` of all where it has none."""
+    rows = np.flatnonzero([name == slide for name in index.slide_ids])
+    ids = [index.region_ids[row] for row in rows]
+    number = region_prototypes(run, slide, ids) if has_slide_sets(run) else np.full(len(rows), -1)
+    count = int(number.max()) + 1 or 1
+    return prototype_means(index.vectors[rows], np.zeros(len(rows), dtype=np.int64), number, 1, count)[0][0]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -58,39 +77,21 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_entry(parser, argv)
     if args.k < 1:
         raise UserError(f"-k is {args.k}; ask for at least one")
-    folder = args.results / "embeddings" / args.run
-    owners, ids, vectors = _regions(folder)
-    names = list(dict.fromkeys(owners))
-    region = ids.index(args.query) if args.query in ids else None
-    if region is None and args.query not in names:
-        raise UserError(f"{args.query} is no slide or region of {folder}/regions.parquet, such as {names[0]}, {ids[0]}")
-    slide = names.index(args.query if region is None else owners[region])
-    patients = _patients(args.results)
-    patient = [patients.get(name, name) for name in names]
-    kept = np.array([one != patient[slide] for one in patient])
-    sets = _sets(args.results, args.run, owners, ids, vectors)
-    rows = [
-        (str(n), names[one.slide], patient[one.slide], f"{one.similarity:.3f}", " ".join(map(str, one.matching)))
-        for n, one in enumerate(similar_slides(sets, slide, kept, args.k), start=1)
-    ]
-    print(f"Slides like {names[slide]} (its prototypes 0, 1, ... are matched to these)")
-    print(text_table(("rank", "slide", "patient", "similarity", "prototypes"), rows))
-    queries = sets[slide] if region is None else vectors[[region]]
-    own = [name for name, there in zip(names, kept, strict=True) if not there]
-    nearest = _index(folder, owners, ids, vectors).search(queries, args.k, exclude_slides=own)
-    print(f"\nRegions like {'each of its prototypes' if region is None else args.query}")
-    print(
-        text_table(
-            ("query", "rank", "slide", "region", "cosine"), region_lines(nearest.row, nearest.cosine, owners, ids)
-        )
-    )
-
-
-def _patients(results: Path) -> dict[str, str]:
-    """Patient of each slide of the cohort and of its test cohort."""
-    tables = [path for name in ("slides", "test_slides") if (path := results / f"{name}.parquet").is_file()]
-    rows = [row for path in tables for row in read_table(path, ["slide_id", "patient_id"]).to_pylist()]
-    return {row["slide_id"]: row["patient_id"] for row in rows}
+    folder, run = args.results / "embeddings" / args.run, args.results / "pretrain" / args.run
+    index, patients = region_index(folder), _patients(args.results)
+    slides, regions, query = set(index.slide_ids), index.region_ids, args.query
+    region = regions.index(query) if query not in slides and query in regions else None
+    if region is None and query not in slides:
+        such = f"such as {index.slide_ids[0]}, {regions[0]}"
+        raise UserError(f"{query} is no slide or region of {folder}/regions.parquet, {such}")
+    slide = query if region is None else index.slide_ids[region]
+    own = [slide, *(name for name, patient in patients.items() if patient == patients.get(slide, slide))]
+    print(_slides_like(args.results, args.run, slide, patients, own, args.k))
+    queries = _directions(index, run, slide) if region is None else index.vectors[[region]]
+    found = index.search(queries, args.k, exclude_slides=own)
+    print(f"\nRegions like {'each of its prototypes' if len(queries) > 1 else query}")
+    lines = region_lines(found.row, found.cosine, index.slide_ids, regions)
+    print(text_table(("query", "rank", "slide", "region", "cosine"), lines))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.unit.slpd.test_slide_view import COUNTS, DIM, GRID, NAMES, cohort, settings, write_model
-from workflow_scripts import apply_slides
+from workflow_scripts import apply_model, apply_slides
 from workflow_scripts.config import Regions
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
@@ -151,3 +151,8 @@ def test_features_of_an_encoder_with_other_weights_are_refused(folder):
     write_slides(folder, META | {"encoder": {"name": "enc", "weights_sha256": "0b" * 32}})
     with pytest.raises(UserError, match=r"slides/a.parquet was made with weights \(SHA-256\) \"0b0b.*extract"):
         apply(folder)
+
+
+def test_less_than_one_neighbour_is_refused_before_anything_is_read():
+    with pytest.raises(UserError, match="--neighbours is 0; ask for at least one"):
+        apply_model.main(["no_model", "no_slide.tiff", "--neighbours", "0"])

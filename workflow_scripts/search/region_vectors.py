@@ -20,7 +20,9 @@ def read_region_vectors(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
     Raises:
         UserError: the file is no readable one, it has no regions, or their vectors differ in width.
     """
-    vectors, slide_ids, region_ids = np.empty((0, 0), dtype=np.float32), [], []
+    vectors = np.empty((0, 0), dtype=np.float32)
+    slide_ids: list[str] = []
+    region_ids: list[str] = []
     known: dict[str, str] = {}  # one text a slide
     try:
         with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:

@@ -1,42 +1,81 @@
-"""Slides like a slide, by the best one-to-one matching of their prototypes, and tables of what was found as text."""
+"""The index of a cohort's regions, slides by the cosine of their vectors, and tables of what was found as text."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from workflow_scripts.core.matching import optimal_matchings
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.search.region_index import RegionIndex
+from workflow_scripts.search.region_vectors import read_region_vectors
+
+_DECIMALS = 10  # cosines equal to so many are ties
 
 
 class Similar(NamedTuple):
     """A slide that was found.
 
     Attributes:
-        slide: its number.
-        similarity: mean cosine of the matched prototypes, in [-1, 1].
-        matching: int64 `[M]`, its prototype that answers to each of the query's.
+        slide_id: which.
+        similarity: cosine of the vectors, or the mean of those of the matched prototypes, in [-1, 1].
+        matching: int64 `[M]`, its prototype that answers to each of the query's; nothing where vectors were compared.
     """
 
-    slide: int
+    slide_id: str
     similarity: float
-    matching: np.ndarray
+    matching: Sequence[int] | np.ndarray = ()
 
 
-def similar_slides(sets: np.ndarray, query: int, kept: np.ndarray, k: int) -> list[Similar]:
-    """The k slides that are most like one of n, the most like first; of equally like ones the first.
+def region_index(folder: Path) -> RegionIndex:
+    """The index that the target search_index has made of a folder of embeddings; made anew where there is none.
+
+    Raises:
+        UserError: there are no such embeddings, or they have no vectors of regions.
+    """
+    regions, path = folder / "regions.parquet", folder / "index.safetensors"
+    if not regions.is_file():
+        runs = sorted(found.parent.name for found in folder.parent.glob("*/regions.parquet"))
+        there = f"there are {', '.join(runs)}" if runs else "run the target embed first"
+        raise UserError(f"{regions} does not exist; name embeddings as --run: {there}")
+    if path.is_file() and path.stat().st_mtime >= regions.stat().st_mtime:
+        return RegionIndex.load(path)
+    return RegionIndex.build(*read_region_vectors(regions), approximate=False, overwrite=True)
+
+
+def similar_by_vector(
+    vectors: np.ndarray, slide_ids: Sequence[str], slide: str, own: Sequence[str], k: int
+) -> list[Similar]:
+    """The k slides whose vectors have the largest cosines with a slide's, the first of equally like ones first.
 
     Args:
-        sets: `[n, M, d]` prototypes of any length; with M of 1 the likeness is the cosine of slide vectors.
-        query: number of the slide.
-        kept: slides that may be found, bool `[n]`.
-        k: how many.
+        vectors: `[S, d]` of any length; cosines with a vector of zeros are 0.
+        slide_ids: S ids.
+        slide: the slide that asks, one of them.
+        own: ids of slides that are not found, such as its patient's.
+        k: how many; fewer where there are fewer.
     """
-    length = np.linalg.norm(sets.astype(np.float64), axis=2, keepdims=True)
-    unit = sets / np.where(length > 0, length, 1)
-    others = np.flatnonzero(kept)
-    sums, matching = optimal_matchings(np.einsum("md,nkd->nmk", unit[query], unit[others]))
-    order = np.argsort(-sums, kind="stable")[:k]
-    return [Similar(int(others[i]), float(sums[i]) / sets.shape[1], matching[i]) for i in order]
+    wide = vectors.astype(np.float64)
+    length = np.linalg.norm(wide, axis=1, keepdims=True)
+    unit = wide / np.where(length > 0, length, 1)
+    others = np.flatnonzero(~np.isin(slide_ids, [*own, slide]))
+    cosines = np.round(unit[others] @ unit[list(slide_ids).index(slide)], _DECIMALS)
+    order = np.argsort(-cosines, kind="stable")[:k]
+    return [Similar(slide_ids[others[i]], float(cosines[i])) for i in order]
+
+
+def slide_table(found: Sequence[Similar], patients: dict[str, str]) -> str:
+    """Slides that were found, the most like first; their prototypes where these were matched."""
+    lines = [
+        (str(rank), one.slide_id, patients.get(one.slide_id, ""), f"{one.similarity:.3f}", *_words(one.matching))
+        for rank, one in enumerate(found, start=1)
+    ]
+    heading = ("rank", "slide", "patient", "similarity", "prototypes")
+    return text_table(heading[: len(lines[0]) if lines else 4], lines)
+
+
+def _words(matching: Sequence[int] | np.ndarray) -> list[str]:
+    return [" ".join(map(str, matching))] if len(matching) else []
 
 
 def region_lines(
