@@ -3,9 +3,10 @@
     python -m tests.benchmarks.search --regions 1000000 --width 192
 
 Regions are unit vectors that vary in 24 directions, as embeddings do, and a little in all others. Their clusters are as
-wide as their centres are apart, so that the nearest ten are no matter of the cluster alone. Queries are other draws of
-the same kind. Recall is the share of the ten nearest of exact search that the approximate one finds; "stated" is what
-the index itself measured as it was built. All times are of the processor, so that other work on the machine does not
+wide as their centres are apart, so that the nearest ten are no matter of the cluster alone, and all regions of a slide
+are shifted by half as much. Queries are draws of the same kind, each of a slide of its own, that is none of the
+index's. Recall is the share of the ten nearest of exact search that the approximate one finds; "stated" is what the
+index itself measured as it was built. All times are of the processor, so that other work on the machine does not
 count; with one thread they are those of the clock.
 """
 
@@ -20,20 +21,22 @@ import numpy as np
 
 from workflow_scripts.search.region_index import RECALL_AT, Found, RegionIndex
 
-_PER_SLIDE, _DIRECTIONS, _ELSEWHERE = 1_000, 24, 0.1
+_PER_SLIDE, _DIRECTIONS, _ELSEWHERE, _OF_SLIDE = 1_000, 24, 0.1, 0.5
 
 
 def regions(n: int, width: int, clusters: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors float32 `[n, width]` in clusters, and 1,000 queries of the same kind."""
+    """Unit vectors float32 `[n, width]` in clusters, of slides of 1,000, and 1,000 queries of as many slides."""
     centres = random.standard_normal((clusters, _DIRECTIONS), dtype=np.float32)
     basis = random.standard_normal((_DIRECTIONS, width), dtype=np.float32) / np.float32(_DIRECTIONS**0.5)
 
-    def drawn(m: int) -> np.ndarray:
+    def drawn(m: int, of_a_slide: int) -> np.ndarray:
         own = centres[random.integers(0, clusters, m)] + random.standard_normal((m, _DIRECTIONS), dtype=np.float32)
+        shift = np.float32(_OF_SLIDE) * random.standard_normal((-(-m // of_a_slide), _DIRECTIONS), dtype=np.float32)
+        own += np.repeat(shift, of_a_slide, axis=0)[:m]
         vectors = own @ basis + np.float32(_ELSEWHERE) * random.standard_normal((m, width), dtype=np.float32)
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
-    return drawn(n), drawn(1_000)
+    return drawn(n, _PER_SLIDE), drawn(1_000, 1)
 
 
 def timed(work: Callable[[], Found], repeats: int) -> tuple[float, Found]:
