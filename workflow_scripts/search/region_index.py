@@ -126,17 +126,22 @@ class RegionIndex:
         Args:
             vectors: `[q, d]` embeddings of any length.
             k: how many.
-            exclude_slides: ids of slides whose regions are not found.
+            exclude_slides: ids of slides whose regions are not found; those that the index has not are no error.
             exact: whether an approximate index goes through all regions all the same.
 
         Raises:
-            UserError: vectors of another shape than the index's or that are not finite, or k below 1.
+            UserError: vectors of another shape than the index's, not finite or without a direction, k below 1, or one
+                id in place of several.
         """
         width = self.vectors.shape[1]
         if np.ndim(vectors) != 2 or np.shape(vectors)[1] != width:
             raise UserError(f"the queries are {list(np.shape(vectors))}; this index compares [queries, {width}]")
         if k < 1:
             raise UserError(f"k is {k}; ask for at least one region")
+        if isinstance(exclude_slides, str):
+            raise UserError(f"exclude_slides is the text {exclude_slides!r}; give a list of slide ids")
+        if len(still := np.flatnonzero(~np.any(vectors, axis=1))):
+            raise UserError(f"query {still[0]} is all zeros, and no region is nearer to it than another")
         numbers = [self._slides[name] for name in exclude_slides if name in self._slides]
         kept = ~np.isin(self._slide, numbers) if numbers else None
         return self._nearest(_unit(vectors), k, kept, exact or self._inverted is None)

@@ -173,6 +173,7 @@ def test_a_file_of_another_kind_a_missing_one_and_a_broken_embedding_are_told(tm
         (np.ones((2, 7)), 3, r"the queries are \[2, 7\]; this index compares \[queries, 12\]"),
         (np.ones(12), 3, r"the queries are \[12\]"),
         (np.ones((1, 12)), -2, "k is -2; ask for at least one region"),
+        (np.eye(3, 12, 1) * [[1], [0], [1]], 3, "query 1 is all zeros"),
         (np.full((1, 12), np.inf), 3, "holds NaN or infinity"),
     ],
 )
@@ -180,6 +181,13 @@ def test_what_cannot_be_searched_is_told(queries, k, says):
     index = RegionIndex.build(*regions(50))
     with pytest.raises(UserError, match=says):
         index.search(queries, k)
+
+
+def test_one_id_in_place_of_several_is_refused_and_one_that_is_not_there_leaves_nothing_out():
+    index = RegionIndex.build(np.eye(4), list("aabb"), list("wxyz"))
+    with pytest.raises(UserError, match="exclude_slides is the text 'a'; give a list"):
+        index.search(np.eye(4), 2, exclude_slides="a")
+    assert index.search(np.eye(4), 2, exclude_slides=["c"]).row[:, 0].tolist() == [0, 1, 2, 3]
 
 
 def test_regions_are_read_piece_by_piece_into_one_array(tmp_path):
