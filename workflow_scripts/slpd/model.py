@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -66,7 +67,11 @@ class RegionEncoder(nn.Module):
         return encoder.eval()
 
     def embed(
-        self, tokens: Tensor, valid: Tensor | None = None, tissue: Tensor | None = None, batch: int = 256
+        self,
+        tokens: Tensor | np.ndarray,
+        valid: Tensor | np.ndarray | None = None,
+        tissue: Tensor | np.ndarray | None = None,
+        batch: int = 256,
     ) -> Tensor:
         """Embeddings float32 `[N, dim]` on the CPU of tokens `[N, g, g, D]`.
 
@@ -79,17 +84,18 @@ class RegionEncoder(nn.Module):
         Raises:
             UserError: tokens of another width than the model takes, or no `tissue` for a model that hides glass.
         """
-        width = self.backbone.phi.in_features
+        tokens, width = torch.as_tensor(tokens), self.backbone.phi.in_features
         if tokens.ndim != 4 or tokens.shape[-1] != width:
             raise UserError(f"the tokens are {list(tokens.shape)}; this model takes [regions, rows, columns, {width}]")
         if self.hides_glass:
             if tissue is None:
                 raise UserError("this model was trained with mask_glass; give embed the tissue fraction of each patch")
-            valid = torch.ones_like(tissue, dtype=torch.bool) if valid is None else valid
-            valid = without_glass(valid, tissue)
+            valid = np.ones(tissue.shape, dtype=np.bool_) if valid is None else valid
+            valid = without_glass(torch.as_tensor(valid), torch.as_tensor(tissue))
+        visible = None if valid is None else torch.as_tensor(valid)
         parts = [torch.empty(0, self.backbone.cls_token.shape[-1])]
         for rows in range(0, len(tokens), batch):
-            mask = None if valid is None else valid[rows : rows + batch]
+            mask = None if visible is None else visible[rows : rows + batch]
             parts.append(self.embed_visible(tokens[rows : rows + batch], mask).cpu())
         return torch.cat(parts)
 

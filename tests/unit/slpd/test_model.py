@@ -94,6 +94,8 @@ def test_model_that_hides_glass_wants_tissue_and_uses_it(tmp_path):
     )
     # hiding twice is hiding once
     assert torch.equal(without_glass(visible, tissue), visible)
+    arrays = (part.numpy() for part in (tokens, valid, tissue))
+    assert torch.equal(encoder.embed(*arrays), encoder.embed(tokens, valid, tissue))
     # a model that sees glass takes no notice of it
     save_model(tmp_path / "model.safetensors", model, {"architecture": ARCHITECTURE}, "")
     seen = RegionEncoder.load(tmp_path)
