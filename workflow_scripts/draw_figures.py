@@ -4,6 +4,7 @@ from pathlib import Path
 
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.region_groups import by_slide, read_region_groups
+from workflow_scripts.core.stale_files import remove_stale
 from workflow_scripts.core.tables import read_table
 from workflow_scripts.report.figure_files import write_captions, write_sheet
 from workflow_scripts.report.figure_set import result_sheets, training_sheets
@@ -50,12 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     if groups := read_groups(results, args.config):
         path_of = {slide["slide_id"]: slide["path"] or "" for slide in results.slides()}
         sheets += group_sheets(groups, read_pictures(path_of, wanted_pixels(groups)))
-    written = {args.output.name}
-    for sheet in sheets:
-        written |= set(write_sheet(sheet, folder))
-    for stale in [path for path in folder.iterdir() if path.suffix in (".png", ".svg", ".pdf")]:
-        if stale.name not in written:
-            stale.unlink()  # of a task, run or slide that is no longer there
+    # those of tasks, runs and slides that are no longer there go
+    remove_stale(folder, [file for sheet in sheets for file in write_sheet(sheet, folder)])
     write_captions(sheets, args.output, args.config.cohort)
     log.info("%d figures in %s", len(sheets), folder)
 

@@ -11,6 +11,7 @@ from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entr
 from workflow_scripts.core.files import write_text
 from workflow_scripts.core.region_groups import by_slide, read_region_groups
 from workflow_scripts.core.slide_scores import slide_scores
+from workflow_scripts.core.stale_files import remove_stale
 from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.interchange.qupath import collection, tile
 
@@ -80,8 +81,7 @@ def main(argv: list[str] | None = None) -> None:
         features = slide_features(rows.to_pylist(), args.results, scores.get(slide_id, {}))
         write_text(folder / f"{slide_id}.geojson", collection(features))
         index.append({"slide_id": slide_id, "file": f"{slide_id}.geojson", "n_regions": len(features)})
-    for stale in {path.name for path in folder.glob("*.geojson")} - {row["file"] for row in index}:
-        (folder / stale).unlink()  # of a slide that has left the cohort
+    remove_stale(folder, [row["file"] for row in index])  # of slides that have left the cohort
     log.info("%d slides written to %s", len(index), folder)
     write_table(args.output, index, INDEX, {"run": args.groups.parent.name})
 

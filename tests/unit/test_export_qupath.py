@@ -107,9 +107,18 @@ def test_no_tile_is_taken_for_tissue(results):
     assert not any(is_annotation(feature) for feature in read_features(str(results / "qupath/a.geojson")))
 
 
-def test_files_of_slides_that_have_left_are_removed_and_the_index_lists_the_others(results):
-    (results / "qupath").mkdir()
-    (results / "qupath/gone.geojson").write_text("{}")
+def test_the_file_of_a_slide_that_has_left_is_removed_and_a_file_of_the_users_is_not(results):
+    whole = read_table(results / "assignments.parquet")
+    _export(results)
+    mine = results / "qupath/a annotations.geojson"
+    mine.write_text('{"type": "mine"}')
+    (results / "qupath/index.parquet").unlink()  # as Snakemake does before the rule runs again
+    write_table(results / "assignments.parquet", whole.slice(0, 4), schemas.ASSIGNMENTS)
+    assert set(_export(results)) == {"a"} and not (results / "qupath/b.geojson").exists()
+    assert mine.read_text() == '{"type": "mine"}'
+
+
+def test_the_index_lists_the_files_and_the_same_tables_give_the_same_bytes(results):
     first = _export(results)
     index = read_table(results / "qupath/index.parquet").to_pylist()
     assert set(first) == {"a", "b"} and [row["file"] for row in index] == ["a.geojson", "b.geojson"]
