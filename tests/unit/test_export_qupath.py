@@ -134,12 +134,29 @@ def test_a_number_that_json_lacks_is_left_out(results):
     assert "slide: grade: low" not in measured and measured["slide: grade: high"] == 0.5
 
 
-def test_a_risk_is_one_score(results):
-    row = _prediction("a", "of_a", 0, None, head="cox", risk=1.5)
+def test_risks_of_models_without_a_common_scale_are_ranked_within_each_fit(results):
+    """Two repeats of two folds: the second model of either tells the same of its patients, from 100 upwards."""
+    of_fit = {(0, 0): {"a": 3.0, "b": 1.0}, (0, 1): {"c": 100.0, "d": 101.0}, (1, 0): {"a": 2.0, "c": 2.0, "d": 1.0}}
+    rows = [
+        _prediction(slide, f"of_{slide}", repeat, None, head="cox", risk=risk, fold=fold)
+        for (repeat, fold), risks in of_fit.items()
+        for slide, risk in risks.items()
+    ]
     meta = {"task": "survival", "kind": "survival", "classes": []}
-    write_table(results / "risk.parquet", [row, row | {"repeat": 1, "risk": 2.5}], PREDICTIONS, meta)
-    found = slide_scores([results / "risk.parquet"], {"survival": "cox"}, {"a": "of_a", "b": "of_b"})
-    assert found == {"a": {"survival": 2.0}, "b": {}}
+    write_table(results / "risk.parquet", rows, PREDICTIONS, meta)
+    patients = {slide: f"of_{slide}" for slide in "abcde"}
+    found = slide_scores([results / "risk.parquet"], {"survival": "cox"}, patients)
+    ranks = {"a": (3 / 4 + 4 / 6) / 2, "b": 1 / 4, "c": (1 / 4 + 4 / 6) / 2, "d": (3 / 4 + 1 / 6) / 2}
+    assert found.pop("e") == {}
+    assert found == {slide: {"survival: rank of risk": pytest.approx(rank)} for slide, rank in ranks.items()}
+
+
+def test_a_value_keeps_its_unit(results):
+    rows = [
+        _prediction("a", "of_a", repeat, None, head="abmil", predicted=value) for repeat, value in enumerate((3, 4))
+    ]
+    write_table(results / "value.parquet", rows, PREDICTIONS, {"task": "age", "kind": "regression", "classes": []})
+    assert slide_scores([results / "value.parquet"], {"age": "abmil"}, {"a": "of_a"}) == {"a": {"age": 3.5}}
 
 
 def test_colours_differ_and_come_again():

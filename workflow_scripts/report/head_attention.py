@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from workflow_scripts.config.stages import cell_of
 from workflow_scripts.core.heads import HEADS
+from workflow_scripts.core.ranks import middle_ranks
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.results import in_order, task_tables
 from workflow_scripts.report.settings import ReportSettings
@@ -27,13 +28,6 @@ class HeadLayer(NamedTuple):
     of_slide: dict[str, pa.Table]
 
 
-def within_slide(values: np.ndarray) -> np.ndarray:
-    """Ranks of n values, `(rank - 1/2) / n`, float64 from 0 to 1; equal ones have the mean of theirs."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    middle = np.cumsum(counts) - counts / 2
-    return np.asarray(middle[place] / len(values))
-
-
 def region_values(places: pa.Table, attention: pa.Table) -> tuple[list[float | None], list[float | None]]:
     """Rank of each region within the slide, and its weight as a multiple of an even share; null where not known.
 
@@ -45,7 +39,7 @@ def region_values(places: pa.Table, attention: pa.Table) -> tuple[list[float | N
     rows = [at.get(region) for region in places["region_id"].to_pylist()]
     known = np.array([row for row in rows if row is not None], np.int64)
     weights = attention["attention"].to_numpy()[known]
-    told = iter(zip(within_slide(weights).round(2).tolist(), weights.astype(float).round(2).tolist(), strict=True))
+    told = iter(zip(middle_ranks(weights).round(2).tolist(), weights.astype(float).round(2).tolist(), strict=True))
     found = [(None, None) if row is None else next(told) for row in rows]
     return [rank for rank, _ in found], [weight for _, weight in found]
 

@@ -12,7 +12,7 @@ from tests.unit.report.results_folder import config_json
 from workflow_scripts.core.tables import read_table, write_table
 from workflow_scripts.mil.attention import ATTENTION
 from workflow_scripts.report import head_attention
-from workflow_scripts.report.head_attention import head_layers, region_values, within_slide
+from workflow_scripts.report.head_attention import head_layers, region_values
 from workflow_scripts.report.inputs import Results
 from workflow_scripts.report.settings import ReportSettings
 from workflow_scripts.report.slide_pages import plan_pages, slide_layers, slide_page
@@ -33,12 +33,6 @@ def _settings(**of_subtype):
     settings = json.loads(config_json())
     settings["tasks"]["subtype"] |= of_subtype
     return ReportSettings.model_validate(settings)
-
-
-@pytest.mark.parametrize("n", [1, 2, 7, 40])
-def test_ranks_are_those_of_scipy(n):
-    values = np.random.default_rng(n).integers(0, 10, n).astype(np.float32)
-    np.testing.assert_allclose(within_slide(values), (rankdata(values) - 0.5) / n)
 
 
 def test_regions_are_found_by_id_and_others_have_no_value():
