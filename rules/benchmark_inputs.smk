@@ -60,7 +60,7 @@ def retrieval_settings(wildcards):
 
 
 def retrieval_memory(wildcards):
-    """MB of likenesses of all pairs of slides, and of what pairs of patients do to each of the measures."""
+    """MB beyond 2,000: 8 bytes of likeness a pair of slides, and 16 of what pairs of patients do to the measures."""
     return 2000 + 24 * (len(ROWS) + len(TEST_ROWS)) ** 2 // 10**6
 
 

@@ -70,6 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     if settings.prototypes:
         likeness = matching_likeness(_sets(units.bags, trained["dim"]))
         found["retrieval_matching"] = retrieve(cohort, likeness, settings.seed)
+        del likeness  # a number for each pair of slides
     target = [facts["classes"][number] for number in cohort.target]
     measured, groups = retrieval_facts(found, facts["kind"], target, cohort.patient, patient_ids)
     copied = ("task", "kind", "family", "level", "classes", "n_excluded")

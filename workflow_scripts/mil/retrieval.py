@@ -1,6 +1,6 @@
 """Retrieval: whether the slides most like a slide have its class. Nothing is learnt, so there are no folds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ from workflow_scripts.mil.ranking import MEASURES, by_chance, measures, without_
 
 Likeness = Callable[[int], np.ndarray]
 """Likeness of one slide to all n, float64 `[n]`."""
+
+_BLOCK = 2**20  # pairs of patients that are worked on at a time
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,7 @@ class Retrieved:
         values: float64 `[4]`.
         without: float64 `[4, G]`: without each patient, neither asking nor found; NaN where that is not defined.
         chance: float64 `[4]`: expected under random order, the same queries and patients left out.
-        effects: float32 `[4, G, G]`: how much each patient (last), by being found, moves the part of `values` that is
-            each patient's as a query.
+        again: float64 `[4]`: what the jackknife counts once too often (`counted_again`).
         n_queries: queries that have a slide of their class to find.
         n_alone: queries that have none, which are left out.
     """
@@ -53,7 +54,7 @@ class Retrieved:
     values: np.ndarray
     without: np.ndarray
     chance: np.ndarray
-    effects: np.ndarray
+    again: np.ndarray
     n_queries: int
     n_alone: int
 
@@ -83,7 +84,7 @@ def matching_likeness(sets: np.ndarray) -> Likeness:
 def retrieve(cohort: Cohort, likeness: Likeness, seed: int) -> Retrieved:
     """Rank the slides of other patients for each query, and measure how many of its class stand in front.
 
-    Memory is 16 G^2 bytes and a few rows, beside what the likeness holds.
+    Memory is 16 G^2 bytes and little more, beside what the likeness holds, and none of it is kept.
 
     Args:
         cohort: n slides of G patients.
@@ -92,6 +93,8 @@ def retrieve(cohort: Cohort, likeness: Likeness, seed: int) -> Retrieved:
     """
     n_patients, random = int(cohort.patient.max()) + 1, np.random.default_rng(derive_seed(seed, "retrieval"))
     shape = (len(MEASURES), n_patients)
+    classes = np.zeros(n_patients, dtype=np.int64)
+    classes[cohort.patient[::-1]] = cohort.target[::-1]  # of the first slide of each
     sums, weights, chance = (np.zeros(len(MEASURES)) for _ in range(3))
     sums_without, weights_without = np.zeros(shape), np.zeros(shape)
     effects = np.zeros((*shape, n_patients), dtype=np.float32)
@@ -115,8 +118,9 @@ def retrieve(cohort: Cohort, likeness: Likeness, seed: int) -> Retrieved:
         weights_without += weight * np.isfinite(each)
         effects[:, own] += weight * np.nan_to_num(now[:, None] - each)
     effects /= np.maximum(weights, 1)[:, None, None]
+    again = np.array([counted_again(one, classes) for one in effects])
     values, without = _ratio(sums, weights), _ratio(sums_without, weights_without)
-    return Retrieved(values, without, _ratio(chance, weights), effects, n_queries, n_alone)
+    return Retrieved(values, without, _ratio(chance, weights), again, n_queries, n_alone)
 
 
 def _ranked(cohort: Cohort, query: int, likeness: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -143,18 +147,37 @@ def counted_again(effects: np.ndarray, groups: np.ndarray) -> float:
     does to all of a class is taken off: that is no effect of the pair.
 
     Args:
-        effects: of one measure, `[G, G]`, as in `Retrieved`.
+        effects: of one measure, float32 `[G, G]`: how much each patient (last), by being found, moves the part of the
+            measure that is each patient's as a query; 0 of itself.
         groups: number of the class of each patient, int64 `[G]`.
     """
-    both, total = effects + effects.T, 0.0
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    total, members = 0.0, [np.flatnonzero(groups == group) for group in np.unique(groups)]
     for number, rows in enumerate(members):
         for columns in members[number:]:
-            block = both[np.ix_(rows, columns)].astype(np.float64)
-            there = rows[:, None] != columns
-            if min(block.shape) < 3:
-                continue  # too few to tell pairs from single patients
-            means = [block.sum(axis=axis, keepdims=True) / there.sum(axis=axis, keepdims=True) for axis in (0, 1)]
-            own = np.where(there, block - means[0] - means[1] + block.sum() / there.sum(), 0)
-            total += float((own**2).sum()) / (2 if columns is rows else 1)
+            if min(len(rows), len(columns)) >= 3:  # fewer do not tell pairs from single patients
+                total += _own_squares(effects, rows, columns) / (2 if columns is rows else 1)
+    return total
+
+
+def _both_ways(effects: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Effects of pairs on each other, float64 `[some, C]` for some of R rows at a time, and which rows these are."""
+    height = max(1, _BLOCK // len(columns))
+    for start in range(0, len(rows), height):
+        part = slice(start, start + height)
+        both = effects[np.ix_(rows[part], columns)] + effects[np.ix_(columns, rows[part])].T
+        yield part, both.astype(np.float64)
+
+
+def _own_squares(effects: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> float:
+    """Sum of the squared effects of pairs of patients of two classes, or one, without what each does to all."""
+    of_row, of_column, itself = np.zeros(len(rows)), np.zeros(len(columns)), int(columns is rows)
+    for part, block in _both_ways(effects, rows, columns):
+        of_row[part] = block.sum(axis=1)
+        of_column += block.sum(axis=0)
+    mean = of_row.sum() / (len(rows) * (len(columns) - itself))
+    of_row, of_column = of_row / (len(columns) - itself), of_column / (len(rows) - itself)
+    total = 0.0
+    for part, block in _both_ways(effects, rows, columns):
+        own = block - of_column - of_row[part, None] + mean
+        total += float((own[rows[part, None] != columns] ** 2).sum())
     return total

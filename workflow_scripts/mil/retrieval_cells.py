@@ -12,7 +12,7 @@ from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.mil.predictions import Tested
 from workflow_scripts.mil.ranking import MEASURES
 from workflow_scripts.mil.results import Cell
-from workflow_scripts.mil.retrieval import Retrieved, counted_again
+from workflow_scripts.mil.retrieval import Retrieved
 from workflow_scripts.mil.scoring import Scored, group_numbers, smallest_group, within_classes
 from workflow_scripts.mil.variance import Scores, influence
 
@@ -56,7 +56,7 @@ def retrieval_facts(
         head: {
             "values": one.values.tolist(),
             "chance": one.chance.tolist(),
-            "counted_again": [counted_again(effects, groups) for effects in one.effects],
+            "counted_again": one.again.tolist(),
             "n_queries": one.n_queries,
             "n_alone": one.n_alone,
         }

@@ -1,5 +1,6 @@
 """Retrieval against a loop over queries and scikit-learn, its ties, its jackknife and what it counts twice."""
 
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.unit.mil.test_matching_knn import likeness as matched
 from workflow_scripts.core.tasks import RETRIEVAL
+from workflow_scripts.mil import retrieval
 from workflow_scripts.mil.bags import Bags, patient_weights
 from workflow_scripts.mil.ranking import MEASURES
 from workflow_scripts.mil.retrieval import Cohort, cosine_likeness, counted_again, matching_likeness, retrieve
@@ -128,3 +130,31 @@ def test_what_single_patients_do_to_all_of_a_class_is_no_effect_of_pairs():
     alone = random.normal(size=(2, 40))[groups] + random.normal(size=(40, 2))[:, groups]
     np.fill_diagonal(alone, 0)
     assert counted_again(alone, groups) < 0.05 * (alone**2).sum()
+
+
+@pytest.mark.parametrize("block", [1, 50, 10**6])
+def test_effects_of_pairs_are_those_of_loops_however_many_are_worked_on_at_a_time(monkeypatch, block):
+    random, groups = np.random.default_rng(1), np.repeat([0, 1, 2], [9, 2, 12])
+    effects = random.normal(size=(23, 23)).astype(np.float32)
+    np.fill_diagonal(effects, 0)
+    both, expected = (effects + effects.T).astype(float), 0.0
+    for one, other, counted in ((0, 0, 0.5), (2, 2, 0.5), (0, 2, 1)):  # two patients are too few for a class
+        pairs = [(i, j) for i in np.flatnonzero(groups == one) for j in np.flatnonzero(groups == other) if i != j]
+        of_row = {i: np.mean([both[pair] for pair in pairs if pair[0] == i]) for i, _ in pairs}
+        of_column = {j: np.mean([both[pair] for pair in pairs if pair[1] == j]) for _, j in pairs}
+        mean = np.mean([both[pair] for pair in pairs])
+        expected += counted * sum((both[i, j] - of_row[i] - of_column[j] + mean) ** 2 for i, j in pairs)
+    monkeypatch.setattr(retrieval, "_BLOCK", block)
+    assert counted_again(effects, groups) == pytest.approx(expected, rel=1e-12)
+
+
+def test_memory_is_16_bytes_a_pair_of_patients_and_none_is_kept(monkeypatch):
+    n = 500
+    _, cohort = made(n=n, patients=n, classes=2)
+    monkeypatch.setattr(retrieval, "_BLOCK", 2**12)
+    flat = np.zeros(n)
+    tracemalloc.start()
+    kept = retrieve(cohort, lambda query: flat, 0)
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 19 * n**2 and held < n**2 and kept.n_queries == n
