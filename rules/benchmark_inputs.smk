@@ -59,9 +59,9 @@ def retrieval_settings(wildcards):
     return stages.as_json(stages.retrieval_settings(CFG, wildcards.representation))
 
 
-def retrieval_memory(wildcards):
-    """MB beyond 2,000: 8 bytes of likeness a pair of slides, and 16 of what pairs of patients do to the measures."""
-    return 2000 + 24 * (len(ROWS) + len(TEST_ROWS)) ** 2 // 10**6
+def retrieval_memory(wildcards, attempt):
+    """MB beyond 2,000, the more with each attempt: 8 bytes of likeness a pair of slides, and 16 of what pairs of patients do to the measures."""
+    return attempt * (2000 + 24 * (len(ROWS) + len(TEST_ROWS)) ** 2 // 10**6)
 
 
 def cell_gpus(wildcards):

@@ -11,6 +11,11 @@ from tests.workflow.tiny import CONFIG, ROOT, changed, copy_slide, job_counts, m
 
 PROFILE = (ROOT / "profiles/slurm/profile.v9+.yaml").read_text(encoding="utf-8")
 SETTINGS = yaml.safe_load(PROFILE)
+TARGETS = ("all", "attention", "atlas", "qupath", "anndata", "figures", "search_index")
+BY_COHORT = {
+    *("measure_retrieval", "index_regions", "group_prototypes", "describe_groups", "export_anndata", "export_qupath"),
+    *("export_prototypes", "export_heads", "draw_figures", "map_attention"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +30,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         theirs.append(",".join([f"their_{slide}", f"slides/their_{Path(path).name}", f"their_{patient}", *rest]))
     (folder / "theirs.csv").write_text("\n".join([*theirs, ""]))
     config = changed(changed(CONFIG, "cohort.test_manifest", "theirs.csv"), "embed.prototypes", True)
-    config = changed(changed(config, "benchmark.heads.classification", ["knn", "abmil"]), "benchmark.gpu", True)
-    write_config(folder, config)
+    config = changed(changed(config, "benchmark.heads.classification", ["logistic", "abmil"]), "benchmark.gpu", True)
+    write_config(folder, changed(config, "benchmark.export_heads", True))
     return folder
 
 
-def _dry_run(project: Path, profile: Path, text: str) -> tuple[int, str]:
+def _dry_run(project: Path, profile: Path, text: str, *more: str) -> tuple[int, str]:
     """Exit status and output of a dry run with a profile of that text."""
     profile.mkdir()
     (profile / "profile.v9+.yaml").write_text(text, encoding="utf-8")
-    done = snakemake(project, "-n", "all", "attention", "--workflow-profile", str(profile))
+    done = snakemake(project, "-n", *TARGETS, "--workflow-profile", str(profile), *more)
     return done.returncode, done.stdout
 
 
@@ -44,6 +49,21 @@ def test_every_rule_of_the_profile_has_jobs_that_are_planned_with_it(project: Pa
     jobs = job_counts(output)
     named = set(SETTINGS["set-resources"])
     assert {"fit_head", "extract_test_features", "cluster_test_regions", "segment_tissue"} <= named <= set(jobs)
+
+
+def _asked(project: Path, profile: Path, attempt: int) -> dict[str, tuple[int, int]]:
+    """Memory, MB, and run time, min, that a job of each rule asks for in an attempt."""
+    status, output = _dry_run(project, profile, PROFILE, "--attempt", str(attempt))
+    assert status == 0, output[-3000:]
+    jobs = re.findall(r"^(?:local)?rule (\w+):\n(.*?)^    resources: (.*?)$", output, re.MULTILINE | re.DOTALL)
+    numbers = {rule: dict(re.findall(r"\b(mem_mb|runtime)=(\d+)", resources)) for rule, _, resources in jobs}
+    return {rule: (int(one["mem_mb"]), int(one["runtime"])) for rule, one in numbers.items() if len(one) == 2}
+
+
+def test_a_retry_of_what_grows_with_the_cohort_gets_more_memory_and_time(project: Path, tmp_path: Path) -> None:
+    first, second = (_asked(project, tmp_path / str(attempt), attempt) for attempt in (1, 2))
+    assert first.keys() >= BY_COHORT
+    assert {rule: second[rule] for rule in BY_COHORT} == {rule: tuple(2 * n for n in first[rule]) for rule in BY_COHORT}
 
 
 def test_a_wildcard_that_is_gone_is_seen_in_any_rule(project: Path, tmp_path: Path) -> None:
