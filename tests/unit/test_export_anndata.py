@@ -88,6 +88,20 @@ def test_regions_have_vectors_places_groups_and_labels(cohort):
     assert regions.obs["patient_id"].tolist() == ["of_a"] * 3 + ["of_b"] * 2
 
 
+@pytest.mark.parametrize("task", ["group", "patient_id", "x", "similarity", "_index", "survival_time"])
+def test_a_task_with_the_name_of_a_column_leaves_the_column_as_it_is(cohort, task):
+    before = _export(cohort)
+    write_table(cohort / "labels.parquet", [{"slide_id": "a", "label": "low"}], LABELS, {"task": task})
+    events = [{"slide_id": "a", "time": 3.5}]  # whose column is named as one of the tasks
+    write_table(cohort / "events.parquet", events, LABELS, {"task": "survival"})
+    for was, now in zip(before, _export(cohort), strict=True):
+        kept = [name for name in was.obs if name not in ("grade", "survival_time", "survival_event")]
+        assert was.obs[kept].equals(now.obs[kept])
+        labels = now.obs["survival_time" if task == "survival_time" else f"label_{task}"]
+        assert labels.astype(object).dropna().unique().tolist() == ["low"]
+        assert task != "survival_time" or now.obs["label_survival_time"].dropna().unique().tolist() == [3.5]
+
+
 def test_slides_have_their_means_and_labels(cohort):
     _, slides = _export(cohort)
     assert np.allclose(slides.obsm["X_slpd"], [VECTORS[:3].mean(axis=0), VECTORS[3:].mean(axis=0)], atol=1e-6)

@@ -12,18 +12,27 @@ _PLACE = ("x", "y", "size_x", "size_y")
 _OF_REGION = (*_PLACE, "tissue_fraction")
 # columns of labels.parquet, and what each adds to the name of its task
 _TRUTH = {"label": "", "value": "", "time": "_time", "event": "_event"}
+_OF_GROUP = ("group", "prototype", "similarity")
+# what stands in `obs` beside labels, and the name that a file of AnnData keeps for itself
+_TAKEN = {"slide_id", "patient_id", "region_id", *_OF_REGION, *_OF_GROUP, "_index"}
 Columns = dict[str, list[Any]]
 
 
 def label_columns(paths: list[Path], slide_ids: list[str]) -> Columns:
-    """Labels of every task for the given slides, null where a slide has none; a column without any is left out."""
-    found = {}
+    """Labels of every task for the given slides, null where a slide has none; a column without any is left out.
+
+    A column has its task's name, with `label_` before it where that is the name of another column of regions or slides.
+    """
+    found: Columns = {}
     for path in paths:
         task, rows = read_meta(path)["task"], {row["slide_id"]: row for row in read_table(path).to_pylist()}
         for column, suffix in _TRUTH.items():
             values = [rows.get(slide, {}).get(column) for slide in slide_ids]
             if any(value is not None for value in values):
-                found[f"{task}{suffix}"] = values
+                name = f"{task}{suffix}"
+                while name in found or name in _TAKEN:
+                    name = f"label_{name}"
+                found[name] = values
     return found
 
 
@@ -58,4 +67,4 @@ def group_columns(groups: Path, assignments: Path, slide_ids: list[str], region_
     rows = [of.get(key, {}) for key in zip(slide_ids, region_ids, strict=True)]
     if not any(rows):
         return {}
-    return {name: [row.get(name) for row in rows] for name in ("group", "prototype", "similarity")}
+    return {name: [row.get(name) for row in rows] for name in _OF_GROUP}
