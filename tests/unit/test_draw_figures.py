@@ -61,8 +61,7 @@ def test_each_figure_is_there_in_its_forms_with_a_caption(drawn):
     assert {f"results_{task}" for task in TASKS} <= set(names)
     assert sum(name.startswith("matched_") for name in names) == 3
     for name in names:
-        assert {f"{name}.png", f"{name}.svg"} <= files
-    assert {f"{name}.pdf" for name in names if name in ("prototype_maps", "atlas")} <= files
+        assert {f"{name}.png", f"{name}.svg", f"{name}.pdf"} <= files
 
 
 @pytest.mark.slow
