@@ -12,9 +12,6 @@ from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.results import in_order, task_tables
 from workflow_scripts.report.settings import ReportSettings
 
-MOST_VALUES = 1_000_000
-"""Regions of all tasks' layers together, of some ten bytes each in the page, about; the first task always has one."""
-
 
 class HeadLayer(NamedTuple):
     """A layer of the slides' pages.
@@ -44,7 +41,9 @@ def region_values(places: pa.Table, attention: pa.Table) -> tuple[list[float | N
     return [rank for rank, _ in found], [weight for _, weight in found]
 
 
-def head_layers(inputs: Results, settings: ReportSettings, run: str | None, slides: list[str]) -> list[HeadLayer]:
+def head_layers(
+    inputs: Results, settings: ReportSettings, run: str | None, slides: list[str], most: int
+) -> list[HeadLayer]:
     """A layer for each task of which some slides have a head's attention, but for those of dealt labels.
 
     It is of the task's first head that attends, on the run that is shown, or where that has none, on the first
@@ -55,12 +54,12 @@ def head_layers(inputs: Results, settings: ReportSettings, run: str | None, slid
         settings: what the report is told.
         run: the run that is shown.
         slides: those that have a page.
+        most: layers, at most.
     """
     layers: list[HeadLayer] = []
-    most = None
     for table in task_tables(inputs.benchmark(), settings.tasks, settings.representations):
         task = settings.tasks.get(table.name)
-        if task is None or task.permuted or (most is not None and len(layers) >= most):
+        if task is None or task.permuted or len(layers) >= most:
             continue
         names = in_order(table.representations, [run] if run else [])
         heads = [head for head in table.heads if head in HEADS and HEADS[head].attends]
@@ -69,7 +68,6 @@ def head_layers(inputs: Results, settings: ReportSettings, run: str | None, slid
             if _are_regions(inputs, found):
                 of = "patient" if task.slides_of_patient == "bag" else "slide"
                 layers.append(HeadLayer(_facts(table.name, head, name, of), found))
-                most = most or max(1, MOST_VALUES // sum(map(len, found.values())))
                 break
     return layers
 

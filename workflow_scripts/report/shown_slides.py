@@ -9,6 +9,7 @@ from workflow_scripts.report.attention_layer import attention_layers
 from workflow_scripts.report.head_attention import head_layers
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import NO_PROTOTYPE, PROTOTYPES, SHARES
+from workflow_scripts.report.region_room import most_tasks, region_room, without_regions, without_room
 from workflow_scripts.report.settings import ReportSettings
 from workflow_scripts.report.slide_map import slide_maps
 from workflow_scripts.report.slide_pages import nearest_slides, plan_pages, slide_layers, slide_page
@@ -24,8 +25,8 @@ class Shown(NamedTuple):
     Attributes:
         data: of the whole cohort, for the page's script.
         pages: JSON of each slide's page.
-        facts: how many slides have a page, `with_page` and `without_page`, how many of them `with_attention`, and
-            whether larger pictures lie `apart`.
+        facts: how many slides have a page, `with_page` and `without_page`, how many of them `with_attention` and
+            `without_regions`, and whether larger pictures lie `apart`.
     """
 
     data: Row
@@ -57,7 +58,9 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
     assigned, nearest, groups = _prototypes_of_slides(inputs, settings, run, ids)
     runs = [*([run] if run else []), *settings.runs]
     attention_of, attention = attention_layers(inputs, runs, ids)
-    of_heads = head_layers(inputs, settings, run, ids)
+    room = region_room(plan)
+    of_heads = head_layers(inputs, settings, run, ids, most_tasks(plan.slides, room))
+    out = without_room(plan.slides, room, len(of_heads))
     pages = [
         slide_page(
             *(inputs, slide, plan, assigned.get(name), nearest.get(name)),
@@ -80,7 +83,9 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
         "maps": slide_maps(inputs, settings.representations, order),
     }
     facts = {"with_page": len(ids), "without_page": len(order) - len(ids), "apart": plan.apart}
-    return Shown(data, [json_block(page) for page in pages], facts | {"with_attention": len(attention)})
+    facts |= {"with_attention": len(attention), "without_regions": len(out)}
+    told = [without_regions(page) if name in out else page for name, page in zip(ids, pages, strict=True)]
+    return Shown(data, [json_block(page) for page in told], facts)
 
 
 def _count(groups: dict[str, dict[int, int]]) -> int:

@@ -50,8 +50,9 @@
   function prototypes(page, near) {
     const own = page.layers && page.layers.prototype, groups = page.layers && page.layers.group, holder = get("slide-prototypes");
     if (!own) {
-      holder.replaceChildren(element("p", { class: "note" }, report.data.run
-        ? "This slide has no prototypes: it is not pretrained on, or has too few regions." : "No run uses prototypes."));
+      holder.replaceChildren(element("p", { class: "note" }, page.no_room
+        ? "This file has no room for the regions of the slides with the most, of which this is one; the tables have them."
+        : report.data.run ? "This slide has no prototypes: it is not pretrained on, or has too few regions." : "No run uses prototypes."));
       return;
     }
     const count = (values, one) => values.filter((value) => value === one).length;

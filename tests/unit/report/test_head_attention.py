@@ -11,7 +11,6 @@ from scipy.stats import rankdata
 from tests.unit.report.results_folder import config_json
 from workflow_scripts.core.tables import read_table, write_table
 from workflow_scripts.mil.attention import ATTENTION
-from workflow_scripts.report import head_attention
 from workflow_scripts.report.head_attention import head_layers, region_values
 from workflow_scripts.report.inputs import Results
 from workflow_scripts.report.settings import ReportSettings
@@ -45,7 +44,7 @@ def test_regions_are_found_by_id_and_others_have_no_value():
 def test_a_page_has_the_layer_of_each_task_with_its_rank_within_the_slide(folder):
     inputs = Results(folder)
     slides = {row["slide_id"]: row for row in inputs.slides()}
-    (layer,) = head_layers(inputs, _settings(), "slpd", ["s01", "s05", "s20"])
+    (layer,) = head_layers(inputs, _settings(), "slpd", ["s01", "s05", "s20"], 9)
     assert set(layer.of_slide) == {"s01", "s05"}  # s20 is excluded
     assert layer.facts["title"] == "Attention of abmil, task subtype (rank within the slide)"
     assert "on slpd, mean over the fits that had not seen the slide" in layer.facts["note"]
@@ -63,17 +62,17 @@ def test_a_page_has_the_layer_of_each_task_with_its_rank_within_the_slide(folder
 
 
 def test_an_even_share_is_told_to_be_of_the_patient_where_that_is_a_bag(folder):
-    (layer,) = head_layers(Results(folder), _settings(slides_of_patient="bag"), "slpd", ["s01"])
+    (layer,) = head_layers(Results(folder), _settings(slides_of_patient="bag"), "slpd", ["s01"], 9)
     assert "even share in the patient;" in layer.facts["note"]
 
 
 def test_tasks_of_dealt_labels_and_heads_that_do_not_attend_have_no_layer(folder):
     inputs = Results(folder)
-    assert head_layers(inputs, _settings(permuted=True), "slpd", ["s01"]) == []
+    assert head_layers(inputs, _settings(permuted=True), "slpd", ["s01"], 9) == []
     rows = read_table(folder / OF_SLPD)
     named = rows.set_column(2, "head", pa.array(["mean_mil"] * len(rows)))
     write_table(folder / OF_SLPD, named, ATTENTION)
-    assert head_layers(inputs, _settings(), "slpd", ["s01"]) == []
+    assert head_layers(inputs, _settings(), "slpd", ["s01"], 9) == []
 
 
 def test_where_the_shown_run_has_none_another_representation_of_regions_has(folder):
@@ -86,7 +85,7 @@ def test_where_the_shown_run_has_none_another_representation_of_regions_has(fold
     for run, kept, expected in (("slpd", True, "slpd"), ("dino", True, "dino"), ("slpd", False, "dino")):
         if not kept:
             write_table(of["slpd"], ATTENTION.empty_table(), ATTENTION)
-        (layer,) = head_layers(inputs, _settings(), run, ["s01"])
+        (layer,) = head_layers(inputs, _settings(), run, ["s01"], 9)
         assert f"on {expected}," in layer.facts["note"]
 
 
@@ -98,7 +97,5 @@ def test_so_many_tasks_have_a_layer_as_the_page_has_room_for(folder, monkeypatch
     (folder / "benchmark/again").symlink_to(folder / "benchmark/subtype")
     settings = _settings()
     settings = settings.model_copy(update={"tasks": settings.tasks | {"again": settings.tasks["subtype"]}})
-    regions = sum(len(inputs.regions(slide)) for slide in slides)
-    for most, count in ((2 * regions, 2), (2 * regions - 1, 1), (1, 1)):
-        monkeypatch.setattr(head_attention, "MOST_VALUES", most)
-        assert len(head_layers(inputs, settings, "slpd", slides)) == count
+    for most, count in ((3, 2), (2, 2), (1, 1)):
+        assert len(head_layers(inputs, settings, "slpd", slides, most)) == count
