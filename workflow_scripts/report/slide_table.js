@@ -82,7 +82,7 @@
       const select = element("select", { "data-key": column.key, onchange: () => {
         state.chosen[index] = select.value;
         find();
-      } }, element("option", { value: "" }, "all"), values.sort(report.compare).map((value) => element("option", {}, value)));
+      } }, element("option", { value: "" }, "all"), values.sort(report.compare).map((value) => element("option", { value: String(value) }, value)));
       holder.append(element("label", {}, column.title + " ", select));
     });
   }

@@ -15,7 +15,7 @@ from workflow_scripts.slpd.attention_maps import attention_schema
 
 GROUP_OF = [2, 0, 1, 0]
 """Group of each prototype, the same in all slides."""
-SITES = ("north", "south", "west")
+SITES = ("north", "south  side", "west")
 WITH_ATTENTION = ["s01", "s05"]
 HEADS, GRID = 2, 4
 

@@ -17,6 +17,8 @@ from tests.unit.report.many_slides import make_many
 from tests.unit.report.results_folder import EXCLUDED, config_json
 from workflow_scripts.core.colours import group_colour, group_name
 from workflow_scripts.core.tables import read_table
+from workflow_scripts.report import shown_slides
+from workflow_scripts.report.region_room import REGION
 from workflow_scripts.write_report import main
 
 TABS = ("headline", "cohort", "slides", "prototypes", "training", "settings")
@@ -301,14 +303,14 @@ def test_attention_of_a_head_is_a_layer_of_ranks_with_the_weight_below_the_point
 
 def test_slides_are_coloured_and_chosen_by_a_column_of_the_manifest(page):
     go(page, "cohort")
-    choose(page, "select[data-key='manifest.site']", SITES[1], "change")
+    choose(page, "select[data-key='manifest.site']", SITES[1], "change")  # with two spaces
     assert page.run(COUNT) == "8 of 24 slides"
     go(page, "map")
     choose(page, "#map-by", str(page.run("report.place['manifest.site']")), "change")
     legend = page.run(
         "[...document.querySelectorAll('#map-view svg > text:not([text-anchor])')].map(one => one.textContent)"
     )
-    assert legend == ["north (7)", "south (7)", "west (6)"]  # of the 20 slides on the map
+    assert legend == ["north (7)", "south  side (7)", "west (6)"]  # of the 20 slides on the map
 
 
 def test_an_excluded_slide_and_one_that_is_not_there_are_told(page):
@@ -376,9 +378,13 @@ def test_no_tab_runs_out_of_its_window(page, report, width):
     page.open(report)
 
 
-def test_of_many_slides_the_larger_pictures_lie_beside_the_file(tab, results_folder, tmp_path):
+def test_of_many_slides_the_larger_pictures_lie_beside_the_file(tab, results_folder, tmp_path, monkeypatch):
     root = shutil.copytree(results_folder, tmp_path / "demo", ignore=shutil.ignore_patterns("source", "*.html"))
     names = make_many(root, 230)
+    slides = [row for row in read_table(root / "slides.parquet").to_pylist() if row["status"] == "ok"]
+    largest = max(slides, key=lambda row: (row["n_regions"], row["slide_id"]))["slide_id"]
+    room = (sum(row["n_regions"] for row in slides) - 1) * REGION
+    monkeypatch.setattr(shown_slides, "region_room", lambda plan: room)
     output = root / "report.html"
     main(["--config", config_json(), "--results", str(root), "--output", str(output)])
     assert output.stat().st_size < 60e6
@@ -393,6 +399,15 @@ def test_of_many_slides_the_larger_pictures_lie_beside_the_file(tab, results_fol
     go(tab, f"slide/{names[7]}")
     picture = "document.querySelector('#viewer-own image').getAttribute('href')"
     tab.wait(f"{picture} === 'report_files/slides/{names[7]}.jpg'")
+    go(tab, f"slide/{largest}")
+    assert "no room for the regions" in tab.run("document.getElementById('slide-prototypes').textContent")
+    assert tab.run(
+        "document.getElementById('layer-controls').hidden && document.querySelector('#viewer-own image') !== null"
+    )
+    before = names[names.index(largest) - 1]  # whose nearest slide it is
+    go(tab, f"slide/{before}")
+    assert tab.run("document.querySelectorAll('#viewer-near svg image').length") == 1
+    go(tab, f"slide/{names[7]}")
     assert tab.problems == [] and all(address.startswith(root.as_uri()) for address in tab.requests)
     shutil.rmtree(root / "report_files")
     tab.run("location.reload()")
