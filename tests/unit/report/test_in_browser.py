@@ -368,6 +368,19 @@ def test_all_tabs_and_rows_are_printed(page):
     page.call("Emulation.setEmulatedMedia", media="")
 
 
+@pytest.mark.parametrize("width", [1000, 688])  # the latter is A4 between the margins
+def test_what_is_printed_fits_the_paper(page, report, width):
+    page.call("Page.navigate", url="about:blank")
+    page.open(report, width, 900)
+    page.call("Emulation.setEmulatedMedia", media="print")
+    page.run("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.run("document.documentElement.scrollWidth") <= width
+    captions = "[...document.querySelectorAll('.plot figcaption')].filter(one => one.offsetParent !== null)"
+    assert page.run(f"{captions}.length") > 5 and page.run(f"Math.min(...{captions}.map(one => one.offsetWidth))") > 150
+    page.call("Emulation.setEmulatedMedia", media="")
+    page.open(report)
+
+
 @pytest.mark.parametrize("width", [1200, 390])
 def test_no_tab_runs_out_of_its_window(page, report, width):
     page.call("Page.navigate", url="about:blank")
