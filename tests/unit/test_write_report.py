@@ -323,6 +323,10 @@ def test_prototypes_are_scored_against_the_textures_of_each_run(folder, page):
     rows = read_table(folder / "benchmark/textures_slpd.parquet").to_pylist()
     median = statistics.median(row["ari"] for row in rows)
     assert "textures, run slpd" in page.text and f"median of {median:.3f}" in page.text
+    (told,) = re.findall(r"Over all 1.644 regions of (\d+) slides, .*?regions ([\d.]+)\.", page.text)
+    assert told == (str(len(rows)), "0.001")
+    assert "between their 3 groups and the 4 true tissue classes is 0.371; with the groups dealt by chance" in page.text
+    assert "to the slides' prototypes 0.023, and to the regions 0.001." in page.text
 
 
 def test_the_same_tables_give_the_same_bytes(folder, html, tmp_path):

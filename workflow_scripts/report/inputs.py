@@ -101,10 +101,10 @@ class Results:
         wanted = read_meta(self.root / name).get("settings", {}).get("compare", [])
         return rows, [(first, second) for first, second in wanted]
 
-    def textures(self, runs: list[str]) -> list[tuple[str, list[Row]]]:
-        """Rows of benchmark/textures_{run}.parquet by run, of the runs that have one."""
+    def textures(self, runs: list[str]) -> list[tuple[str, list[Row], Row]]:
+        """Rows of benchmark/textures_{run}.parquet and their metadata by run, of the runs that have one."""
         paths = {run: self.root / f"benchmark/textures_{run}.parquet" for run in runs}
-        return [(run, read_table(path).to_pylist()) for run, path in paths.items() if path.is_file()]
+        return [(run, read_table(path).to_pylist(), read_meta(path)) for run, path in paths.items() if path.is_file()]
 
     def regions(self, slide_id: str) -> list[Row]:
         """Places of a slide's regions, level-0 px."""

@@ -84,13 +84,17 @@ def _prototypes(inputs: Results, settings: ReportSettings, planned: Planned, pic
         if run.uses_prototypes and name in settings.run_rounds
     ]
     scored = inputs.textures([name for name, run in settings.runs.items() if run.uses_prototypes])
-    textures = [(run, summary) for run, rows in scored if (summary := prototypes.texture_summary(rows))]
+    textures = [prototypes.texture_section(run, rows, meta) for run, rows, meta in scored]
     return {
         "run": shown_run(settings),
         "summaries": summaries,
         "examples": prototypes.draw_examples(planned.examples, pictures, inputs),
         "atlas": atlas.draw_atlas(planned.atlas, planned.facts, pictures),
-        "textures": [(run, summary, figures.texture_figure(summary["rows"])) for run, summary in textures],
+        "textures": [
+            one | {"figure": figures.texture_figure(one["slides"]["rows"]) if one["slides"] else None}
+            for one in textures
+            if one["slides"] or one["cohort"]
+        ],
     }
 
 

@@ -193,3 +193,17 @@ def texture_summary(rows: list[Row]) -> Row | None:
         "above": sum(r["ari"] > r["ari_random"] for r in mixed),
         "rows": sorted(mixed, key=lambda r: (-r["ari"], r["slide_id"])),
     }
+
+
+def texture_section(run: str, rows: list[Row], meta: Row) -> Row:
+    """Agreement of a run's prototypes and groups with the true classes: of `slides`, and of the whole `cohort`.
+
+    Args:
+        run: its name.
+        rows: of `schemas.TEXTURES`.
+        meta: metadata of their table, `cohort` as `mil.agreement.CohortAgreement` has it; null where it is not known.
+    """
+    cohort = meta.get("cohort")
+    indices = [(cohort or {}).get(name) for name in ("ari", "ari_random", "ari_random_prototypes")]
+    whole = cohort if cohort and cohort["n_regions"] and all(map(known, indices)) else None
+    return {"run": run, "slides": texture_summary(rows), "cohort": whole}

@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 
@@ -6,7 +7,14 @@ from workflow_scripts.core import schemas
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.report.inputs import Results
 from workflow_scripts.report.palette import PROTOTYPES, line_styles, prototype_colour, stable_order, text_on
-from workflow_scripts.report.prototypes import Rectangle, plan_examples, run_summary, texture_summary, wanted_pixels
+from workflow_scripts.report.prototypes import (
+    Rectangle,
+    plan_examples,
+    run_summary,
+    texture_section,
+    texture_summary,
+    wanted_pixels,
+)
 
 SLIDES = [
     {"slide_id": name, "patient_id": patient, "width": 2000, "height": 1000}
@@ -111,3 +119,12 @@ def test_what_is_added_changes_no_style_of_what_was_there():
     assert stable_order(["titan", "patches", "slpd-prototypes", "slpd"], ["slpd"]) == [
         "slpd", "slpd-prototypes", "patches", "titan",
     ]  # fmt: skip
+
+
+def test_the_whole_cohort_is_told_where_its_index_is_known_if_no_slide_has_two_textures():
+    cohort = {"n_slides": 1, "n_regions": 9, "n_classes": 2, "n_groups": 3}
+    cohort |= {"ari": 0.5, "ari_random": 0.0, "ari_random_prototypes": 0.1}
+    one = {"slide_id": "a", "n_regions": 9, "n_classes": 1, "ari": 0.0, "ari_random": 0.0}
+    assert texture_section("slpd", [one], {"cohort": cohort}) == {"run": "slpd", "slides": None, "cohort": cohort}
+    unknown = [{}, {"cohort": cohort | {"n_regions": 0}}, {"cohort": cohort | {"ari": math.nan}}]
+    assert [texture_section("slpd", [one], meta)["cohort"] for meta in unknown] == [None] * 3
