@@ -76,12 +76,13 @@ def main(argv: list[str] | None = None) -> None:
     slides = read_table(args.results / "slides.parquet", ["slide_id", "patient_id"])
     patient_of = dict(zip(slides["slide_id"].to_pylist(), slides["patient_id"].to_pylist(), strict=True))
     scores = slide_scores(args.predictions, args.config.heads, patient_of)
-    index, folder = [], args.output.parent
+    files, index, folder = [], [], args.output.parent
     for slide_id, rows in by_slide(regions):
         features = slide_features(rows.to_pylist(), args.results, scores.get(slide_id, {}))
-        write_text(folder / f"{slide_id}.geojson", collection(features))
-        index.append({"slide_id": slide_id, "file": f"{slide_id}.geojson", "n_regions": len(features)})
-    remove_stale(folder, [row["file"] for row in index])  # of slides that have left the cohort
+        files.append(f"{slide_id}.geojson")
+        write_text(folder / files[-1], collection(features))
+        index.append({"slide_id": slide_id, "file": files[-1], "n_regions": len(features)})
+    remove_stale(folder, files)  # of slides that have left the cohort
     log.info("%d slides written to %s", len(index), folder)
     write_table(args.output, index, INDEX, {"run": args.groups.parent.name})
 
