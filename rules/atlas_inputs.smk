@@ -1,6 +1,6 @@
 """Input functions of atlas.smk."""
 
-GROUPED_RUNS = [name for name in CFG.pretrain.runs if CFG.pretrain.run(name).uses_prototypes]
+GROUPED_RUNS = stages.with_prototypes({name: CFG.pretrain.run(name) for name in CFG.pretrain.runs})
 
 
 def clustering_to_group(wildcards):
@@ -20,17 +20,15 @@ def class_labels(wildcards):
     return expand("<cohort>/benchmark/{task}/labels.parquet", task=stages.class_tasks(CFG))
 
 
+def groups_and_assignments(name):
+    """Groups of a run, and the assignments that were grouped."""
+    assigned = clustered_tables(name, CFG.pretrain.run(name).rounds, "assignments")
+    return [f"<cohort>/pretrain/{name}/groups.parquet", *assigned]
+
+
 def groups_of_other_runs(wildcards):
     """Groups and assignments of each other run that has prototypes."""
-    others = [name for name in GROUPED_RUNS if name != wildcards.run]
-    return [
-        file
-        for name in others
-        for file in (
-            f"<cohort>/pretrain/{name}/groups.parquet",
-            *clustered_tables(name, CFG.pretrain.run(name).rounds, "assignments"),
-        )
-    ]
+    return [file for name in GROUPED_RUNS if name != wildcards.run for file in groups_and_assignments(name)]
 
 
 def shown_run():
@@ -60,14 +58,7 @@ def scores_of_shown_run(wildcards):
 def groups_for_embeddings(wildcards):
     """Groups and assignments of the run that embeds, else of the run that is shown; nothing where no run has any."""
     own = [name for name in (wildcards.embedded, *GROUPED_RUNS) if name in GROUPED_RUNS][:1]
-    return [
-        file
-        for name in own
-        for file in (
-            f"<cohort>/pretrain/{name}/groups.parquet",
-            *clustered_tables(name, CFG.pretrain.run(name).rounds, "assignments"),
-        )
-    ]
+    return [file for name in own for file in groups_and_assignments(name)]
 
 
 def embedding_folder(wildcards):

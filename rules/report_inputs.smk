@@ -26,8 +26,7 @@ def texture_scores(wildcards):
     """Scores of the prototypes, where there are maps of the true classes."""
     if CFG.benchmark.region_truth is None:
         return []
-    runs = [name for name in CFG.pretrain.runs if CFG.pretrain.run(name).uses_prototypes]
-    return expand("<cohort>/benchmark/textures_{run}.parquet", run=runs)
+    return expand("<cohort>/benchmark/textures_{run}.parquet", run=GROUPED_RUNS)
 
 
 def attention_there(wildcards):

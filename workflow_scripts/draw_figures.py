@@ -11,6 +11,7 @@ from workflow_scripts.report.figure_set import result_sheets, training_sheets
 from workflow_scripts.report.group_sheets import Groups, choose_drawn, group_sheets, wanted_pixels
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.settings import ReportSettings
+from workflow_scripts.report.shown_slides import shown_run
 from workflow_scripts.write_report import read_pictures
 
 
@@ -21,7 +22,7 @@ def _nearest_slides(results: Results, run: str, number: int, slides: list[str]) 
 
 def read_groups(results: Results, settings: ReportSettings) -> Groups | None:
     """The groups of the first run that has any, and what its figures show; None where no run has."""
-    run = next((name for name, one in settings.runs.items() if one.uses_prototypes), None)
+    run = shown_run(settings)
     if run is None:
         return None
     number = settings.runs[run].clustered_in(settings.run_rounds[run])

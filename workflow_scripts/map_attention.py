@@ -4,6 +4,7 @@ from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entr
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_store import add_feature_arguments, usable_slides
 from workflow_scripts.core.gpu import lease_devices
+from workflow_scripts.core.spread import spread
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.core.tensors import to_column
 
@@ -17,10 +18,7 @@ def choose(slide_ids: list[str], count: int, names: list[str]) -> list[str]:
     unknown = [name for name in names if name not in slide_ids]
     if unknown:
         raise UserError(f"{unknown[0]} is no usable slide of the cohort; slides.parquet lists them")
-    ordered = sorted(slide_ids)
-    if names or len(ordered) <= count:
-        return names or ordered
-    return [ordered[(2 * place + 1) * len(ordered) // (2 * count)] for place in range(count)]
+    return names or spread(sorted(slide_ids), count)
 
 
 def main(argv: list[str] | None = None) -> None:

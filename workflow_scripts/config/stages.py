@@ -4,7 +4,7 @@ The rules take their params from here, and `config.reruns` tells from the same t
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from workflow_scripts.config import Config, PretrainRun, result_settings
@@ -120,6 +120,11 @@ def fold_settings(config: Config, task: str) -> Settings:
     dealing = config.benchmark.dealing(task)
     whole: Settings = {"train_fractions": None, "few_shot": {}, "family": None, "slides_of_patient": "average"}
     return {"task": task_settings(config, task) | whole, **{key: dealing[key] for key in ("folds", "repeats", "seed")}}
+
+
+def with_prototypes(runs: Mapping[str, PretrainRun]) -> list[str]:
+    """Runs that have prototypes, in order: the first is the one whose groups and maps are shown."""
+    return [name for name, run in runs.items() if run.uses_prototypes]
 
 
 def class_tasks(config: Config) -> list[str]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from PIL import Image
 
 from workflow_scripts.core.colours import red_green_blue
-from workflow_scripts.report.cohort import spread
+from workflow_scripts.core.spread import spread
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import SHARES
 from workflow_scripts.report.pictures import data_uri

@@ -4,6 +4,8 @@ from collections import Counter
 from statistics import mean, median
 from typing import Any
 
+from workflow_scripts.core.spread import spread
+
 REASONS = {
     "missing_file": "the file is not there",
     "fetch_failed": "the file could not be fetched",
@@ -71,13 +73,6 @@ def encoding_speed(rows: list[dict[str, Any]]) -> dict[str, float] | None:
         "rate": median(row["patches_per_s"] for row in known),
         "wait_share": mean(row["wait_share"] for row in known),
     }
-
-
-def spread(items: list[Any], count: int) -> list[Any]:
-    """At most `count` items at even distances, in order."""
-    if len(items) <= count:
-        return list(items)
-    return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
 
 
 def choose_slides(slides: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from workflow_scripts.report.cohort import spread
+from workflow_scripts.core.spread import spread
 from workflow_scripts.report.figure_files import Sheet
 from workflow_scripts.report.group_figures import Match, SlideMap, atlas_figure, map_figure, matched_figure
 from workflow_scripts.report.inputs import Row

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from workflow_scripts.config.stages import with_prototypes
 from workflow_scripts.core.loss_terms import TERMS
 from workflow_scripts.report import atlas, figures, prototypes, training
 from workflow_scripts.report.benchmark import benchmark_tables
@@ -83,7 +84,7 @@ def _prototypes(inputs: Results, settings: ReportSettings, planned: Planned, pic
         for name, run in settings.runs.items()
         if run.uses_prototypes and name in settings.run_rounds
     ]
-    scored = inputs.textures([name for name, run in settings.runs.items() if run.uses_prototypes])
+    scored = inputs.textures(with_prototypes(settings.runs))
     textures = [prototypes.texture_section(run, rows, meta) for run, rows, meta in scored]
     return {
         "run": shown_run(settings),

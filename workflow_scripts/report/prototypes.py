@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workflow_scripts.report.cohort import spread
+from workflow_scripts.core.spread import spread
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import prototype_colour, text_on
 from workflow_scripts.report.pictures import fit, jpeg_uri, read_picture

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import pyarrow as pa
 from markupsafe import Markup
 
+from workflow_scripts.config.stages import with_prototypes
 from workflow_scripts.report.attention_layer import attention_layers
 from workflow_scripts.report.head_attention import head_layers
 from workflow_scripts.report.inputs import Results, Row
@@ -36,8 +37,7 @@ class Shown(NamedTuple):
 
 def shown_run(settings: ReportSettings) -> str | None:
     """The run whose prototypes are mapped: the first that has any."""
-    with_prototypes = [name for name, run in settings.runs.items() if run.uses_prototypes]
-    return with_prototypes[0] if with_prototypes else None
+    return next(iter(with_prototypes(settings.runs)), None)
 
 
 def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], tests: list[Row], folder: str) -> Shown:

@@ -3,7 +3,6 @@ from workflow_scripts.report.cohort import (
     cohort_summary,
     encoding_speed,
     excluded_first,
-    spread,
 )
 
 
@@ -60,9 +59,3 @@ def test_few_slides_are_all_shown_and_many_are_spread():
     assert len({s["slide_id"] for s in shown}) == 60 and shown[-1]["slide_id"] > "490"
     mostly_bad = [_slide(f"{i:03d}", "no_mpp" if i < 490 else "") for i in range(500)]
     assert sum(s["status"] == "ok" for s in choose_slides(mostly_bad, 60)) == 10
-
-
-def test_spread_keeps_order_and_ends():
-    assert spread(list("abc"), 5) == ["a", "b", "c"]
-    assert spread(list(range(100)), 4) == [12, 37, 62, 87]
-    assert spread([1, 2], 0) == []
