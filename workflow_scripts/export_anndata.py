@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.tables import read_meta, read_table
+from workflow_scripts.core.vectors import vectors_of
 from workflow_scripts.interchange.anndata_file import require_anndata, write_h5ad
 from workflow_scripts.interchange.observations import (
     Columns,
@@ -18,12 +16,6 @@ from workflow_scripts.interchange.observations import (
 )
 
 _MPP = ("mpp_x", "mpp_y")
-
-
-def vectors_of(table: pa.Table) -> np.ndarray:
-    """Column `vector` float32 `[N, d]`; `[0, 0]` where there are no rows."""
-    flat = table["vector"].combine_chunks().flatten().to_numpy()
-    return np.asarray(flat.reshape(len(table), -1) if len(table) else flat.reshape(0, 0))
 
 
 def main(argv: list[str] | None = None) -> None:

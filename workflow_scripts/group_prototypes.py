@@ -11,6 +11,7 @@ from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entr
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.region_groups import in_order, join_groups
 from workflow_scripts.core.tables import read_meta, read_table, write_table
+from workflow_scripts.core.vectors import vectors_of
 
 _OTHER_SEEDS = 3
 
@@ -26,8 +27,7 @@ def group_table(prototypes: pa.Table, count: int, seed: int) -> tuple[pa.Table, 
     """Rows of `schemas.GROUPS` of the rows of `schemas.PROTOTYPES`, and the centres float32 `[G, d]`."""
     from workflow_scripts.slpd.groups import group_prototypes
 
-    vectors = prototypes["vector"].combine_chunks().flatten().to_numpy().reshape(len(prototypes), -1)
-    found = group_prototypes(vectors, prototypes["n_regions"].to_numpy(), count, seed)
+    found = group_prototypes(vectors_of(prototypes), prototypes["n_regions"].to_numpy(), count, seed)
     table = prototypes.select(["slide_id", "prototype", "n_regions"])
     table = table.append_column("group", pa.array(found.group.astype(np.int32)))
     return table.append_column("similarity", pa.array(found.similarity)), found.centres

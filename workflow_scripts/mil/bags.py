@@ -10,6 +10,7 @@ import pyarrow as pa
 from workflow_scripts.core.bags import LazyBags
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tasks import Kind, Label
+from workflow_scripts.core.vectors import vectors_of
 
 _NO_EMBEDDING = "{} has no embedding of slide {}, which the splits list; run embed again"
 
@@ -124,8 +125,7 @@ def vector_matrix(table: pa.Table, source: str) -> np.ndarray:
         raise UserError(
             f"{source}: vectors have different lengths ({lengths[0]:g} to {lengths[-1]:g}); run embed again"
         )
-    flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    matrix = np.asarray(flat, dtype=np.float32).reshape(len(table), -1)
+    matrix = vectors_of(table)
     wrong = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(wrong):
         slide = table["slide_id"][int(wrong[0])].as_py()

@@ -14,6 +14,7 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import SlideRow, read_manifest
 from workflow_scripts.core.tables import read_meta, read_table
 from workflow_scripts.core.tensors import from_column
+from workflow_scripts.core.vectors import vectors_of
 
 Row = dict[str, Any]
 
@@ -133,8 +134,7 @@ class Results:
         table = read_table(path, ["slide_id", "vector"]) if path.is_file() else None
         if table is None or not len(table):
             return [], np.empty((0, 0), np.float32)
-        values = table["vector"].combine_chunks()
-        return table["slide_id"].to_pylist(), values.flatten().to_numpy().reshape(len(table), -1)
+        return table["slide_id"].to_pylist(), vectors_of(table)
 
     def assignments(self, run: str, number: int, slides: list[str]) -> dict[str, pa.Table]:
         """Regions with prototype and similarity of a round, by slide."""
