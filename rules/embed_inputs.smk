@@ -48,6 +48,6 @@ def pretrained_on(wildcards):
     return CFG.embed.tables[wildcards.table].pretrained_on
 
 
-def index_memory(wildcards, input):
+def index_memory(wildcards, input, attempt):
     """MB of the vectors, which are held twice, and of the ids; the table is a little smaller than its vectors."""
-    return int(4000 + 4 * input.size_mb)
+    return int(attempt * (4000 + 4 * input.size_mb))

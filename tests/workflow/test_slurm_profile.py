@@ -51,19 +51,21 @@ def test_every_rule_of_the_profile_has_jobs_that_are_planned_with_it(project: Pa
     assert {"fit_head", "extract_test_features", "cluster_test_regions", "segment_tissue"} <= named <= set(jobs)
 
 
-def _asked(project: Path, profile: Path, attempt: int) -> dict[str, tuple[int, int]]:
-    """Memory, MB, and run time, min, that a job of each rule asks for in an attempt."""
+def _asked(project: Path, profile: Path, attempt: int) -> dict[str, dict[str, int]]:
+    """Memory, MB, and run time, min, that a job of each rule asks for in an attempt, where it is known beforehand."""
     status, output = _dry_run(project, profile, PROFILE, "--attempt", str(attempt))
     assert status == 0, output[-3000:]
     jobs = re.findall(r"^(?:local)?rule (\w+):\n(.*?)^    resources: (.*?)$", output, re.MULTILINE | re.DOTALL)
-    numbers = {rule: dict(re.findall(r"\b(mem_mb|runtime)=(\d+)", resources)) for rule, _, resources in jobs}
-    return {rule: (int(one["mem_mb"]), int(one["runtime"])) for rule, one in numbers.items() if len(one) == 2}
+    found = {rule: re.findall(r"\b(mem_mb|runtime)=(\d+)", resources) for rule, _, resources in jobs}
+    return {rule: {name: int(value) for name, value in numbers} for rule, numbers in found.items()}
 
 
 def test_a_retry_of_what_grows_with_the_cohort_gets_more_memory_and_time(project: Path, tmp_path: Path) -> None:
     first, second = (_asked(project, tmp_path / str(attempt), attempt) for attempt in (1, 2))
-    assert first.keys() >= BY_COHORT
-    assert {rule: second[rule] for rule in BY_COHORT} == {rule: tuple(2 * n for n in first[rule]) for rule in BY_COHORT}
+    unknown = {"index_regions"}  # whose memory goes by the size of a file that is not there yet
+    assert {rule for rule in BY_COHORT if first[rule].keys() == {"mem_mb", "runtime"}} == BY_COHORT - unknown
+    twice = {rule: {name: 2 * value for name, value in first[rule].items()} for rule in BY_COHORT}
+    assert {rule: second[rule] for rule in BY_COHORT} == twice
 
 
 def test_a_wildcard_that_is_gone_is_seen_in_any_rule(project: Path, tmp_path: Path) -> None:
