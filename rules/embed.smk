@@ -56,9 +56,11 @@ rule export_prototypes:
         cfg=settings("export_prototypes"),
         code=code("export_prototypes"),
         round=last_clustering,
+        heads=exported_tasks,
     shell:
         "python -m workflow_scripts.export_prototypes --config {params.cfg:q} --prototypes {input.prototypes}"
-        " --states {input.states} --round {params.round} --slides {input.slides} --output {output.prototypes} --log {log}"
+        " --states {input.states} --round {params.round} --slides {input.slides} --heads {params.heads}"
+        " --output {output.prototypes} --log {log}"
 
 
 # Makes an index of a run's regions, in which the nearest are found in milliseconds; of the target `search_index` alone.

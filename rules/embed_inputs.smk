@@ -40,6 +40,12 @@ def prototype_count(wildcards):
     return run_of(wildcards).prototypes.count
 
 
+def exported_tasks(wildcards):
+    """Param: tasks whose heads are put into the model of a run."""
+    folder = f"<cohort>/pretrain/{wildcards.run}/model/heads"
+    return [task for task in CFG.benchmark.tasks if f"{folder}/{task}.safetensors" in EXPORTED_HEADS]
+
+
 def table_file(wildcards):
     return CFG.embed.tables[wildcards.table].file
 

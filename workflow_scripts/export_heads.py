@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.model_facts import DIGEST, model_digest
 from workflow_scripts.core.tables import read_meta, read_table
 from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.fit_head import Settings
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     fitted, chosen = fit_on_all(head, kind, settings, units.bags, args.config.seed)
     told = {
         **{"task": facts["task"], "kind": kind, "head": head, "classes": facts["classes"]},
+        DIGEST: model_digest(args.output.parent.parent),
         "settings": settings,
         "chosen": chosen,
         "warning": WARNING,

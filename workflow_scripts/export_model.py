@@ -1,11 +1,14 @@
 """Export the last round's teacher as safetensors with its config and model card."""
 
 import json
+from pathlib import Path
 
 from workflow_scripts import __version__
 from workflow_scripts.config import PretrainRun
-from workflow_scripts.core.entry import entry_parser, parse_entry, run_entry
+from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.feature_store import add_feature_arguments, feature_facts, usable_slides
+from workflow_scripts.core.model_facts import model_digest
+from workflow_scripts.core.model_heads import remove_heads_of_other_models
 from workflow_scripts.core.tables import read_table
 
 CARD = """# Region encoder `{run}` of cohort `{cohort}`
@@ -84,6 +87,9 @@ def main(argv: list[str] | None = None) -> None:
         f"-> [N, {model.dim}]",
     )  # fmt: skip
     save_model(args.output, state.teacher.backbone, facts, card)
+    folder = Path(args.output).parent
+    if removed := remove_heads_of_other_models(folder, model_digest(folder)):
+        log.info("heads of another training are removed: %s", ", ".join(removed))
 
 
 if __name__ == "__main__":

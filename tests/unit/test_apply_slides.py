@@ -13,6 +13,7 @@ from workflow_scripts.config import Regions
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_file import feature_schema
+from workflow_scripts.core.model_facts import model_digest
 from workflow_scripts.core.tables import read_table, write_table
 from workflow_scripts.core.tensors import to_column
 from workflow_scripts.mil.fitted import save_fitted
@@ -133,7 +134,12 @@ def test_heads_in_the_models_folder_predict_and_say_where_they_were_trained(fold
     assert "Predictions" not in (folder / "applied/slides/b/page.html").read_text()
     measured = {"metric": "auc", "headline": True, "value": 0.75, "ci_low": None, "ci_high": None, "splits": "5 folds"}
     facts = {"task": "grade", "kind": "classification", "head": "logistic", "classes": ["high", "low"]}
-    facts |= {"trained_on": ["b"], "n_patients": 1, "results": [measured | {"n_patients": 9}]}
+    facts |= {
+        "model_sha256": model_digest(folder / "run/model"),
+        "trained_on": ["b"],
+        "n_patients": 1,
+        "results": [measured | {"n_patients": 9}],
+    }
     fitted = Affine(np.array([np.zeros(8), np.arange(8.0)]), np.array([0.0, 0.5]))
     save_fitted(folder / "run/model/heads/grade.safetensors", fitted, facts)
     rows = {row["slide_id"]: row for row in apply(folder)}

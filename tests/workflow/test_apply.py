@@ -202,7 +202,7 @@ def test_a_configuration_that_says_otherwise_is_refused_by_its_key(project: Path
 def test_heads_are_exported_on_request_with_what_was_measured(project: Path) -> None:
     write_config(project, changed(CONFIG, "benchmark.export_heads", True))
     jobs = planned(project)
-    assert jobs["export_heads"] == 1 and set(jobs) <= {"export_heads", "write_report"}
+    assert jobs["export_heads"] == 1 and set(jobs) <= {"export_heads", "export_prototypes", "write_report"}
     done = snakemake(project, "benchmark")
     assert done.returncode == 0, done.stdout[-3000:]
     model = project / "results/tiny/pretrain/slpd/model"

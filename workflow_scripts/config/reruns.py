@@ -55,7 +55,7 @@ _WIRING = {
     "by its folds",
     "benchmark.heads": "new MIL heads only, all heads on slide vectors, collect_results",
     "benchmark.primary_heads": "collect_results",
-    "benchmark.export_heads": "export_heads",
+    "benchmark.export_heads": "export_heads, export_prototypes",
     "apply": "apply_slides, and before it what a model with other settings, or rows of a manifest, ask for",
     "report": "draw_figures, write_report",
     "report.groups": "group_prototypes, describe_groups, score_textures, export_qupath, draw_figures, write_report",

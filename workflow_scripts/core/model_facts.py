@@ -6,6 +6,9 @@ from typing import Any
 
 from workflow_scripts.core.errors import UserError
 
+DIGEST = "model_sha256"
+"""SHA-256 of model.safetensors, in config.json and in all that belongs to that model."""
+
 
 def read_facts(folder: str | Path) -> dict[str, Any]:
     """What `config.json` of an exported model says.
@@ -38,3 +41,36 @@ def cohort_facts(folder: str | Path) -> dict[str, Any]:
             "earlier version; run the workflow of its cohort again, which exports it anew without training"
         )
     return facts
+
+
+def model_digest(folder: str | Path) -> str:
+    """SHA-256 of the model's weights, by its `config.json`.
+
+    Raises:
+        UserError: as `read_facts`, or the model was exported before this was written.
+    """
+    digest = read_facts(folder).get(DIGEST)
+    if not isinstance(digest, str):
+        raise UserError(
+            f"the config.json of the model in {folder} has no SHA-256 of the model, as it was exported by an earlier "
+            "version; run the workflow of its cohort again (target embed), which exports it anew without training"
+        )
+    return digest
+
+
+def require_same_model(folder: str | Path, found: object, path: Path) -> None:
+    """Refuse a file that belongs to other weights than the folder's.
+
+    Args:
+        folder: the model's.
+        found: what the file says under `DIGEST`; None where it says nothing.
+        path: the file, for the sentence.
+
+    Raises:
+        UserError: see `model_digest`; or the two differ.
+    """
+    if found != model_digest(folder):
+        raise UserError(
+            f"{path} belongs to another training than the model beside it; keep the files of one export together, or "
+            "run the workflow of the model's cohort again (target embed; of heads, benchmark)"
+        )

@@ -14,13 +14,24 @@ from safetensors.numpy import load, save
 
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.files import whole_file, write_text
+from workflow_scripts.core.model_facts import DIGEST, require_same_model
+from workflow_scripts.core.model_heads import FOLDER
 from workflow_scripts.mil.bags import Bags
 from workflow_scripts.mil.head import Affine
 from workflow_scripts.mil.heads import make_head
 
-FOLDER = "heads"
-"""Of a model's folder; `{task}.safetensors` and `{task}.json` in it."""
 _OUTCOME = {"survival": "risk", "regression": "value"}
+# what every head's JSON has
+_FACTS = {
+    "task": str,
+    "kind": str,
+    "head": str,
+    "classes": list,
+    "trained_on": list,
+    "n_patients": int,
+    "results": list,
+}
+_MEASURED = {"metric", "headline", "value", "ci_low", "ci_high", "splits", "n_patients"}
 _NONE = np.empty(0, dtype=np.int64)
 
 
@@ -54,16 +65,20 @@ def load_fitted(model: Path | str, width: int) -> list[tuple[Affine, dict[str, A
         width: of a slide's vector.
 
     Raises:
-        UserError: a file is damaged, or of vectors of another width.
+        UserError: a file is damaged or missing, or of another training, or of vectors of another width.
     """
     found = []
     for path in sorted((Path(model) / FOLDER).glob("*.json")):
         tensors = path.with_suffix(".safetensors")
         try:
-            facts, stored = json.loads(path.read_text(encoding="utf-8")), load(tensors.read_bytes())
+            facts, stored = _read_facts(path), load(tensors.read_bytes())
             fitted = Affine(stored["weights"], stored["bias"])
         except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise UserError(f"the head in {tensors} cannot be read ({error}); export it again, or delete it") from None
+            raise UserError(
+                f"the head in {tensors} cannot be read ({error}); export it again (target benchmark), or delete both "
+                f"it and {path.name}"
+            ) from None
+        require_same_model(model, facts.get(DIGEST), path)
         outcomes = max(1, len(facts["classes"]))
         if fitted.weights.shape != (outcomes, width) or fitted.bias.shape != (outcomes,):
             raise UserError(
@@ -72,6 +87,25 @@ def load_fitted(model: Path | str, width: int) -> list[tuple[Affine, dict[str, A
             )
         found.append((fitted, facts))
     return found
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    """What `save_fitted` wrote of a head.
+
+    Raises:
+        ValueError: it is no JSON, or lacks what a new slide's tables and page tell.
+    """
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(facts, dict):
+        raise ValueError(f"{path.name} holds no facts of a head")
+    wrong = [key for key, kind in _FACTS.items() if not isinstance(facts.get(key), kind)]
+    if wrong:
+        raise ValueError(f"{path.name} has no {' and no '.join(wrong)}")
+    if not facts["classes"] and facts["kind"] not in _OUTCOME:
+        raise ValueError(f"{path.name} names no classes of kind {facts['kind']}")
+    if not all(isinstance(row, dict) and row.keys() >= _MEASURED for row in facts["results"]):
+        raise ValueError(f"{path.name} lacks one of {', '.join(sorted(_MEASURED))} under results")
+    return facts
 
 
 def predictions(

@@ -1,17 +1,18 @@
 """The trained model as users get it: `RegionEncoder.load(folder)` turns region features into embeddings."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.files import write_text
-from workflow_scripts.core.model_facts import read_facts
+from workflow_scripts.core.model_facts import DIGEST, read_facts
 from workflow_scripts.core.state_dicts import first_misfit
 from workflow_scripts.slpd.glass import without_glass
 from workflow_scripts.slpd.tensor_file import write_tensors
@@ -53,7 +54,8 @@ class RegionEncoder(nn.Module):
                 f"the architecture in {config} builds no encoder ({error!r}); export the model again"
             ) from None
         try:
-            tensors = load_file(path)
+            data = path.read_bytes()
+            tensors = load(data)
         except FileNotFoundError:
             raise UserError(f"{path} is missing; give the folder of an exported model, or export it again") from None
         except (SafetensorError, OSError) as error:
@@ -61,6 +63,12 @@ class RegionEncoder(nn.Module):
         if problem := first_misfit(encoder.backbone.state_dict(), tensors):
             raise UserError(
                 f"{path} does not fit the config.json beside it ({' '.join(problem)}); keep the files of one export "
+                "together"
+            )
+        digest = hashlib.sha256(data).hexdigest()
+        if facts.get(DIGEST, digest) != digest:
+            raise UserError(
+                f"{path} is not the model that the config.json beside it describes; keep the files of one export "
                 "together"
             )
         encoder.backbone.load_state_dict(tensors, strict=True)
@@ -107,9 +115,9 @@ class RegionEncoder(nn.Module):
 
 
 def save_model(path: str | Path, backbone: RegionViT, facts: dict, card: str) -> None:
-    """Write model.safetensors, config.json and README.md (the model card) into the folder of `path`."""
+    """Write model.safetensors, config.json, which holds its SHA-256, and README.md (the card) into `path`'s folder."""
     folder = Path(path).parent
-    write_text(folder / "config.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
     write_text(folder / "README.md", card)
     tensors = {name: value.detach().cpu().contiguous() for name, value in backbone.state_dict().items()}
-    write_tensors(path, tensors)
+    facts = facts | {DIGEST: write_tensors(path, tensors)}
+    write_text(folder / "config.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from workflow_scripts.config import Neighbours
 from workflow_scripts.config.model_folder import PROTOTYPES, require_files
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.matching import optimal_matchings
-from workflow_scripts.core.model_facts import read_facts
-from workflow_scripts.core.tables import read_table
+from workflow_scripts.core.model_facts import DIGEST, read_facts, require_same_model
+from workflow_scripts.core.tables import read_meta, read_table
 from workflow_scripts.slpd.neighbours import unit_prototypes
 from workflow_scripts.slpd.round_tables import read_prototypes
 
@@ -74,10 +75,11 @@ class SlideIndex:
         """Load a model's folder.
 
         Raises:
-            UserError: the model has no prototypes of slides, or was exported before they were stored with it.
+            UserError: the model has no prototypes of slides, or was exported before they were stored with it; or its
+                files are damaged, or of several trainings.
         """
         require_files(folder, [PROTOTYPES])
-        table = read_table(Path(folder) / PROTOTYPES)
+        table = _read_of_model(folder, PROTOTYPES)
         slide_ids = list(dict.fromkeys(table["slide_id"].to_pylist()))
         sets = read_prototypes(table, None, slide_ids, []).vectors
         settings = Neighbours.model_validate(read_facts(folder)["settings"]["neighbours"])
@@ -183,3 +185,17 @@ def _raise_best(unit: np.ndarray, flat: np.ndarray, best: np.ndarray, similarity
         largest = cosines[np.arange(len(rows)), first]
         more = largest > similarity[rows]
         similarity[rows[more]], best[rows[more]] = largest[more], start + first[more]
+
+
+def _read_of_model(folder: str | Path, name: str) -> pa.Table:
+    """A table of a model's folder, which belongs to that model."""
+    path = Path(folder) / name
+    try:
+        table, meta = read_table(path), read_meta(path)
+    except (UserError, OSError, ValueError, pa.ArrowException) as error:
+        raise UserError(
+            f"{path} is damaged or cut short ({error.__cause__ or error}); copy the model's folder anew, or run the "
+            "workflow of its cohort again (target embed)"
+        ) from None
+    require_same_model(folder, meta.get(DIGEST), path)
+    return table

@@ -15,6 +15,7 @@ from workflow_scripts.config.model_folder import CLUSTERING, require_files
 from workflow_scripts.core.embeddings import slide_means
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_store import load_features, slide_file
+from workflow_scripts.core.model_facts import DIGEST, model_digest, require_same_model
 from workflow_scripts.core.same_features import require_same_features
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.core.state_dicts import first_misfit
@@ -78,7 +79,7 @@ class SlideEncoder:
         regions = RegionEncoder.load(folder)
         require_files(folder)
         settings = PretrainRun.model_validate(regions.facts["settings"])
-        teacher, number = _read_teacher(Path(folder) / CLUSTERING, settings, regions.facts["architecture"]["in_dim"])
+        teacher, number = _read_teacher(Path(folder), settings, regions.facts["architecture"]["in_dim"])
         return cls(regions, teacher, number)
 
     def view(self, slide_id: str, tokens: np.ndarray, read_ok: np.ndarray, tissue: np.ndarray) -> SlideView:
@@ -154,22 +155,26 @@ class SlideEncoder:
 
 
 def save_teacher(folder: str | Path, teacher: Network, round_number: int) -> None:
-    """Write the teacher of a clustering, and the number of its round, into a model's folder."""
+    """Write the teacher of a clustering, and the number of its round, into the folder of its model."""
     tensors = {name: value.cpu().contiguous() for name, value in teacher.state_dict().items() if name != _LAST}
-    write_tensors(Path(folder) / CLUSTERING, tensors | {"round": torch.tensor(round_number)})
+    tensors["round"] = torch.tensor(round_number)
+    write_tensors(Path(folder) / CLUSTERING, tensors, {DIGEST: model_digest(folder)})
 
 
-def _read_teacher(path: Path, settings: PretrainRun, in_dim: int) -> tuple[Network, int]:
+def _read_teacher(folder: Path, settings: PretrainRun, in_dim: int) -> tuple[Network, int]:
     """The teacher that `save_teacher` wrote, in eval mode, and its round."""
+    path = folder / CLUSTERING
     head = settings.head.model_copy(update={"out_dim": 1})  # of the last layer nothing is needed
     teacher = Network(settings.model_copy(update={"head": head}), in_dim)
     try:
         with safe_open(path, "pt") as file:
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            belongs_to = (file.metadata() or {}).get(DIGEST)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; keep the files of a model's folder together, or export it again") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged or cut short ({error}); export the model again") from None
+    require_same_model(folder, belongs_to, path)
     number = int(tensors.pop("round", torch.tensor(0)))
     tensors[_LAST] = teacher.head.last_layer.detach()
     if problem := first_misfit(teacher.state_dict(), tensors):

@@ -14,7 +14,16 @@ from workflow_scripts.mil.head import Affine, Job
 from workflow_scripts.mil.heads import make_head
 
 AFFINE = [(name, kind) for name, head in HEADS.items() if head.affine for kind in head.kinds]
+DIGEST = "ab" * 32
 FACTS = {"task": "grade", "kind": "classification", "head": "logistic", "classes": ["high", "low"], "results": []}
+FACTS |= {"n_patients": 3, "model_sha256": DIGEST}
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Folder of a model, as far as heads are concerned."""
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": {}, "model_sha256": DIGEST}))
+    return tmp_path
 
 
 @pytest.mark.parametrize(("name", "kind"), AFFINE)
@@ -38,10 +47,10 @@ def test_a_class_that_no_slide_has_gets_no_probability():
     assert rows[2]["value"] == 0 and sum(row["value"] for row in rows) == pytest.approx(1)
 
 
-def test_what_is_saved_is_loaded_and_says_where_it_was_trained(tmp_path):
+def test_what_is_saved_is_loaded_and_says_where_it_was_trained(model):
     fitted = Affine(np.array([[0.0, 0.0], [1.0, -2.0]]), np.array([0.0, 0.5]))
-    save_fitted(tmp_path / FOLDER / "grade.safetensors", fitted, FACTS | {"trained_on": ["s1"]})
-    ((loaded, facts),) = load_fitted(tmp_path, 2)
+    save_fitted(model / FOLDER / "grade.safetensors", fitted, FACTS | {"trained_on": ["s1"]})
+    ((loaded, facts),) = load_fitted(model, 2)
     assert np.array_equal(loaded.weights, fitted.weights) and np.array_equal(loaded.bias, fitted.bias)
     rows = predictions("s1", np.float32([2, 1]), [(loaded, facts)])
     assert [row["outcome"] for row in rows] == ["high", "low"] and all(row["trained_on_it"] for row in rows)
@@ -50,17 +59,38 @@ def test_what_is_saved_is_loaded_and_says_where_it_was_trained(tmp_path):
     risk = FACTS | {"kind": "survival", "head": "cox", "classes": [], "trained_on": []}
     (row,) = predictions("s2", np.float32([2, 1]), [(Affine(np.ones((1, 2)), np.zeros(1)), risk)])
     assert (row["outcome"], row["value"]) == ("risk", 3.0)
-    assert load_fitted(tmp_path / "nothing", 2) == []
+    assert load_fitted(model / "nothing", 2) == []
 
 
-def test_a_head_that_is_damaged_or_of_another_model_is_told_in_a_sentence(tmp_path):
-    path = tmp_path / FOLDER / "grade.safetensors"
+def test_a_head_that_is_damaged_or_of_another_model_is_told_in_a_sentence(model):
+    path = model / FOLDER / "grade.safetensors"
     save_fitted(path, Affine(np.zeros((2, 3)), np.zeros(2)), FACTS | {"trained_on": []})
     with pytest.raises(UserError, match=r"grade.safetensors is of \[2, 3\] values, the model's vectors of 2"):
-        load_fitted(tmp_path, 2)
+        load_fitted(model, 2)
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(UserError, match=r"grade\.safetensors cannot be read"):
-        load_fitted(tmp_path, 3)
+        load_fitted(model, 3)
     path.with_suffix(".json").write_text(json.dumps(FACTS)[:-3])
     with pytest.raises(UserError, match=r"grade\.safetensors cannot be read"):
-        load_fitted(tmp_path, 3)
+        load_fitted(model, 3)
+    save_fitted(path, Affine(np.zeros((2, 3)), np.zeros(2)), FACTS | {"trained_on": [], "model_sha256": "0" * 64})
+    with pytest.raises(UserError, match=r"grade\.json belongs to another training than the model beside it"):
+        load_fitted(model, 3)
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ([], "holds no facts of a head"),
+        ({}, "has no task and no kind"),
+        (FACTS | {"trained_on": [], "classes": None}, "has no classes"),
+        (FACTS | {"trained_on": [], "classes": []}, "names no classes of kind classification"),
+        (FACTS | {"trained_on": [], "results": [{"metric": "auc"}]}, "lacks one of ci_high, .* under results"),
+    ],
+)
+def test_a_heads_facts_that_are_damaged_are_told_in_a_sentence(model, facts, told):
+    path = model / FOLDER / "grade.safetensors"
+    save_fitted(path, Affine(np.zeros((2, 3)), np.zeros(2)), {})
+    path.with_suffix(".json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=f"grade.safetensors cannot be read .*{told}.*export it again"):
+        load_fitted(model, 3)

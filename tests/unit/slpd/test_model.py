@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 
@@ -69,7 +70,9 @@ def test_loaded_model_embeds_as_the_plain_backbone(tmp_path, padded, batch):
 def test_files_of_a_model(tmp_path):
     save_model(tmp_path / "m/model.safetensors", backbone(), {"architecture": ARCHITECTURE}, "# Card\n")
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["README.md", "config.json", "model.safetensors"]
-    assert json.loads((tmp_path / "m/config.json").read_text()) == {"architecture": ARCHITECTURE}
+    digest = hashlib.sha256((tmp_path / "m/model.safetensors").read_bytes()).hexdigest()
+    facts = json.loads((tmp_path / "m/config.json").read_text())
+    assert facts == {"architecture": ARCHITECTURE, "model_sha256": digest}
     assert (tmp_path / "m/README.md").read_text() == "# Card\n"
 
 
@@ -113,6 +116,11 @@ def lose_a_tensor(folder) -> None:
     save_file({**tensors, "other": torch.zeros(2)}, folder / "model.safetensors")
 
 
+def replace_by_another(folder) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: value + 1 for name, value in tensors.items()}, folder / "model.safetensors")
+
+
 def cut(path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
@@ -129,6 +137,7 @@ def cut(path) -> None:
         (lambda f: rewrite(f, depth=3), r"\(blocks\.2\.norm1\.weight is missing\)"),
         (lambda f: rewrite(f, in_dim=9), r"phi\.weight is \[8, 5\] instead of \[8, 9\]"),
         (lambda f: rewrite(f, heads=None), "builds no encoder"),
+        (replace_by_another, "is not the model that the config.json beside it describes"),
         (lose_a_tensor, r"norm\.bias is missing"),
     ],
 )
@@ -212,3 +221,17 @@ def test_the_card_states_what_the_model_has_seen(tmp_path, monkeypatch, init):
     assert facts["pretrained_on"].startswith("ImageNet-1k; then ")
     assert ("then the weights in weights/vit4k_xs_dino.pth; then SLPD" in facts["pretrained_on"]) == bool(init)
     assert "{" not in card
+
+
+def test_heads_of_another_training_go_and_those_of_the_same_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export(plain.tiny_run())
+    folder = tmp_path / "results/demo/pretrain/slpd/model"
+    own = json.loads((folder / "config.json").read_text())["model_sha256"]
+    (folder / "heads").mkdir()
+    for task, digest in {"own": own, "old": "0" * 64, "older": None}.items():
+        (folder / f"heads/{task}.json").write_text(json.dumps({"model_sha256": digest}))
+        (folder / f"heads/{task}.safetensors").write_bytes(b"")
+    (folder / "heads/alone.safetensors").write_bytes(b"")
+    export(plain.tiny_run())
+    assert sorted(path.name for path in (folder / "heads").iterdir()) == ["own.json", "own.safetensors"]

@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from workflow_scripts.config import Neighbours, PretrainRun
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.tables import write_table
+from workflow_scripts.core.tables import read_table, write_table
 from workflow_scripts.slpd.neighbours import find_neighbours
 from workflow_scripts.slpd.prototypes import SlidePrototypes
 from workflow_scripts.slpd.round_tables import prototype_table
@@ -17,6 +17,7 @@ from workflow_scripts.slpd.slide_index import SlideIndex
 
 S, D = 30, 7
 NAMES = [f"s{i:02d}" for i in range(S)]
+OF_MODEL = {"model_sha256": "ab" * 32}
 
 
 def sets(m: int, seed: int = 0, n: int = S) -> np.ndarray:
@@ -43,10 +44,12 @@ def write_model(folder, vectors: np.ndarray, **loss: float) -> None:
     """Config and tables of a model of S slides."""
     folder.mkdir(exist_ok=True)
     run = PretrainRun.model_validate({"prototypes": {"count": vectors.shape[1]}, "loss": loss})
-    facts = {"architecture": {}, "settings": run.model_dump(mode="json")}
+    facts = {"architecture": {}, "settings": run.model_dump(mode="json"), **OF_MODEL}
     (folder / "config.json").write_text(json.dumps(facts))
     found = SlidePrototypes(vectors, np.ones(len(vectors), dtype=bool), np.empty(0, dtype=np.int64), np.empty(0))
-    write_table(folder / "prototypes.parquet", prototype_table(found, NAMES, np.empty(0, int)), schemas.PROTOTYPES)
+    write_table(
+        folder / "prototypes.parquet", prototype_table(found, NAMES, np.empty(0, int)), schemas.PROTOTYPES, OF_MODEL
+    )
 
 
 @pytest.mark.parametrize("m", [1, 2, 4, 6])
@@ -162,3 +165,20 @@ def test_what_cannot_be_searched_is_told_in_a_sentence(tmp_path):
     (tmp_path / "dino/prototypes.parquet").unlink()
     with pytest.raises(UserError, match="trained without prototypes of slides"):
         SlideIndex.load(tmp_path / "dino")
+
+
+def test_files_of_another_training_or_damaged_ones_are_told_in_a_sentence(tmp_path):
+    write_model(tmp_path, sets(4))
+    table = read_table(tmp_path / "prototypes.parquet")
+    write_table(tmp_path / "prototypes.parquet", table, schemas.PROTOTYPES)
+    with pytest.raises(UserError, match=r"prototypes\.parquet belongs to another training than the model beside it"):
+        SlideIndex.load(tmp_path)
+    for size in (0, 100):
+        (tmp_path / "prototypes.parquet").write_bytes((tmp_path / "prototypes.parquet").read_bytes()[:size])
+        with pytest.raises(UserError, match=r"prototypes\.parquet is damaged .*copy the model's folder anew"):
+            SlideIndex.load(tmp_path)
+    facts = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({key: facts[key] for key in facts if key != "model_sha256"}))
+    write_table(tmp_path / "prototypes.parquet", table, schemas.PROTOTYPES)
+    with pytest.raises(UserError, match=r"no SHA-256 of the model, as it was exported by an earlier version"):
+        SlideIndex.load(tmp_path)

@@ -45,7 +45,7 @@ def state(run: PretrainRun, seed: int) -> TrainState:
     return new_state(run.model_copy(update={"seed": seed}), DIM, CPU)
 
 
-def write_model(folder, run: PretrainRun, made_in: int = ROUND) -> None:
+def write_model(folder, run: PretrainRun, made_in: int = ROUND, heads: list[str] | None = None) -> None:
     """A model of the cohort: the teacher of seed 9, clustered by that of seed 5."""
     folder.mkdir(exist_ok=True)
     architecture = {"in_dim": DIM, "positions": run.crops.global_size}
@@ -62,6 +62,7 @@ def write_model(folder, run: PretrainRun, made_in: int = ROUND) -> None:
     argv = ["--config", run.model_dump_json(), "--prototypes", str(folder / "round.parquet"), "--round", str(ROUND)]
     argv += ["--states", *(str(folder / f"{name}.safetensors") for name in states)]
     argv += ["--slides", str(folder / "embedded.parquet"), "--output", str(folder / "prototypes.parquet")]
+    argv += [] if heads is None else ["--heads", *heads]
     export_prototypes.main(argv)
 
 
@@ -169,3 +170,34 @@ def test_what_does_not_fit_is_told_in_a_sentence(tmp_path):
     path.unlink()
     with pytest.raises(UserError, match=r"clustering.safetensors is missing"):
         SlideEncoder.load(tmp_path)
+
+
+def test_a_teacher_of_another_training_is_told_in_a_sentence(tmp_path):
+    write_model(tmp_path / "one", settings())
+    write_model(tmp_path / "other", settings(seed=8))
+    save_model(
+        tmp_path / "other/model.safetensors",
+        state(settings(), 8).teacher.backbone,
+        RegionEncoder.load(tmp_path / "other").facts,
+        "",
+    )
+    with pytest.raises(
+        UserError, match=r"clustering\.safetensors belongs to another training than the model beside it"
+    ):
+        SlideEncoder.load(tmp_path / "other")
+    with pytest.raises(UserError, match=r"prototypes\.parquet belongs to another training"):
+        SlideIndex.load(tmp_path / "other")
+    SlideEncoder.load(tmp_path / "one")
+
+
+def test_heads_that_are_no_longer_asked_for_go(tmp_path):
+    (tmp_path / "heads").mkdir()
+    for name in ("kept.json", "kept.safetensors", "gone.json", "gone.safetensors", ".kept.json.1.partial"):
+        (tmp_path / "heads" / name).write_text("{}")
+    write_model(tmp_path, settings(), heads=None)
+    assert len(list((tmp_path / "heads").iterdir())) == 5
+    write_model(tmp_path, settings(), heads=["kept"])
+    there = sorted(path.name for path in (tmp_path / "heads").iterdir())
+    assert there == [".kept.json.1.partial", "kept.json", "kept.safetensors"]
+    write_model(tmp_path, settings(), heads=[])
+    assert [path.name for path in (tmp_path / "heads").iterdir()] == [".kept.json.1.partial"]
