@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.config.base import Count, Section
-from workflow_scripts.config.model_folder import require_files
+from workflow_scripts.config.model_folder import model_settings, require_files
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.model_facts import cohort_facts, read_facts
+from workflow_scripts.core.model_facts import cohort_facts, trained_features
 
 NO_TRAINING = "where apply.model is set nothing is trained"
 _NAME = "applied"  # of the new slides' results, where the configuration gives none
@@ -52,10 +52,10 @@ def with_model(raw: dict[str, Any]) -> dict[str, Any]:
         if raw.get(name):
             raise UserError(f"configuration: {name} is set, and apply trains and tests nothing; leave {name} out")
     require_files(folder)
-    merged = {**raw, "cohort": _cohort(raw.get("cohort") or {}, manifest)}
+    merged = {**raw, "cohort": _cohort(_section(raw, "cohort"), manifest)}
     for name, settings in brought_along(folder).items():
-        merged[name] = _as_the_model(name, raw.get(name) or {}, settings, folder)
-    merged["pretrain"] = {"defaults": {**read_facts(folder)["settings"], **_OF_TRAINING}}
+        merged[name] = _as_the_model(name, _section(raw, name), settings, folder)
+    merged["pretrain"] = {"defaults": {**model_settings(folder).model_dump(mode="json"), **_OF_TRAINING}}
     return merged
 
 
@@ -65,14 +65,21 @@ def brought_along(folder: str) -> dict[str, dict[str, Any]]:
     And the scale of its regions, coarser slides than which are no slides for it.
 
     Raises:
-        UserError: see `cohort_facts`.
+        UserError: see `cohort_facts` and `trained_features`.
     """
-    stages, features = dict(cohort_facts(folder)["stages"]), read_facts(folder).get("features", {})
+    stages, features = dict(cohort_facts(folder)["stages"]), trained_features(folder)
     stages["slides"] = stages["slides"] | {"mpp_of_regions": stages["regions"]["mpp"]}
     if "source" not in stages:
-        digest = features.get("encoder", {}).get("weights_sha256")
+        digest = features["encoder"].get("weights_sha256")
         stages["features"] = stages["features"] | ({"weights_sha256": digest} if digest else {})
     return stages
+
+
+def _section(raw: dict[str, Any], name: str) -> dict[str, Any]:
+    given = raw.get(name) or {}
+    if not isinstance(given, dict):
+        raise UserError(f"configuration: {name} is {given!r}; write keys of {name} with a value each")
+    return given
 
 
 def _cohort(given: dict[str, Any], manifest: str) -> dict[str, Any]:

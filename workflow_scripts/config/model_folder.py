@@ -3,7 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from workflow_scripts import __version__
 from workflow_scripts.config.pretrain import PretrainRun
+from workflow_scripts.config.problems import first_problem
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.model_facts import read_facts
 
@@ -14,17 +18,36 @@ PROTOTYPES = "prototypes.parquet"
 FOR_NEW_SLIDES = ("model.safetensors", "config.json", CLUSTERING, PROTOTYPES)
 
 
+def model_settings(folder: str | Path) -> PretrainRun:
+    """Settings of a model's training.
+
+    Raises:
+        UserError: see `read_facts`; it does not tell them, or in keys and values that this version does not know.
+    """
+    settings, path = read_facts(folder).get("settings"), Path(folder) / "config.json"
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} has no settings of the model's training; run the workflow of its cohort again")
+    try:
+        return PretrainRun.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(
+            f"{path}: settings of another version of the workflow: {first_problem(error, mend=False)}; use that "
+            f"version, or run the workflow of the model's cohort again by this one (here {__version__}, the model by "
+            f"{read_facts(folder).get('version', 'an unknown one')})"
+        ) from None
+
+
 def require_files(folder: str | Path, names: Iterable[str] = FOR_NEW_SLIDES) -> None:
     """Refuse a model whose folder lacks a file.
 
     Raises:
         UserError: see `read_facts`; the first of the names that is missing, and why it may be.
     """
-    settings = read_facts(folder).get("settings")
+    facts = read_facts(folder)
     missing = next((path for path in (Path(folder) / name for name in names) if not path.is_file()), None)
     if missing is None:
         return
-    if settings and not PretrainRun.model_validate(settings).has_slide_sets:
+    if facts.get("settings") and not model_settings(folder).has_slide_sets:
         raise UserError(
             f"the model in {folder} was trained without prototypes of slides, so there are none to search; give that "
             "of a run with prototypes, or embed by this one in Python (RegionEncoder, docs/apply.md)"

@@ -8,6 +8,7 @@ from workflow_scripts.core.errors import UserError
 
 DIGEST = "model_sha256"
 """SHA-256 of model.safetensors, in config.json and in all that belongs to that model."""
+_MEND = "copy the model's folder anew, or run the workflow of its cohort again (target embed)"
 
 
 def read_facts(folder: str | Path) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def cohort_facts(folder: str | Path) -> dict[str, Any]:
     """Its `cohort`: name, and under `stages` the settings by which its slides became features (docs/apply.md).
 
     Raises:
-        UserError: as `read_facts`, or the model was exported before these were written.
+        UserError: as `read_facts`, or the model was exported before these were written, or they are damaged.
     """
     facts = read_facts(folder).get("cohort")
     if not isinstance(facts, dict) or not isinstance(facts.get("stages"), dict):
@@ -40,6 +41,26 @@ def cohort_facts(folder: str | Path) -> dict[str, Any]:
             f"the model in {folder} does not say how the slides of its cohort were treated, as it was exported by an "
             "earlier version; run the workflow of its cohort again, which exports it anew without training"
         )
+    damaged = [name for name in ("slides", "regions") if not isinstance(facts["stages"].get(name), dict)]
+    damaged += [] if damaged or "mpp" in facts["stages"]["regions"] else ["regions.mpp"]
+    damaged += [name for name, settings in facts["stages"].items() if not isinstance(settings, dict)]
+    if damaged:
+        raise UserError(f"{Path(folder) / 'config.json'} has no usable cohort.stages.{damaged[0]}; {_MEND}")
+    return facts
+
+
+def trained_features(folder: str | Path) -> dict[str, Any]:
+    """Its `features`: what the metadata of the cohort's feature files said, with `grid` and `encoder`.
+
+    Raises:
+        UserError: as `read_facts`, or they are missing or damaged.
+    """
+    facts = read_facts(folder).get("features")
+    if not isinstance(facts, dict):
+        raise UserError(f"{Path(folder) / 'config.json'} does not say by which features the model was trained; {_MEND}")
+    for name, kind in (("grid", int), ("encoder", dict)):
+        if not isinstance(facts.get(name), kind):
+            raise UserError(f"{Path(folder) / 'config.json'} has no usable features.{name}; {_MEND}")
     return facts
 
 

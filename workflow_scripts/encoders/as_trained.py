@@ -5,7 +5,7 @@ from pathlib import Path
 from workflow_scripts.config import Features
 from workflow_scripts.config.model_name import parse_model
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.model_facts import read_facts
+from workflow_scripts.core.model_facts import trained_features
 from workflow_scripts.encoders.digests import file_digest
 from workflow_scripts.encoders.hub import weights_here
 from workflow_scripts.encoders.plug_in import plug_in_digest
@@ -23,7 +23,7 @@ def require_same_encoder(features: Features, folder: str | Path) -> None:
     Raises:
         UserError: the encoder is another one, or the file of its weights is missing.
     """
-    own = read_facts(folder).get("features", {}).get("encoder", {})
+    own = trained_features(folder)["encoder"]
     for key, what in (("weights_sha256", "weights"), ("plug_in_sha256", "a module")):
         found, name = _weights(features) if what == "weights" else _module(features)
         if own.get(key) and found and found != own[key]:

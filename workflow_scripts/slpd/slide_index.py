@@ -11,11 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.config import Neighbours
-from workflow_scripts.config.model_folder import PROTOTYPES, require_files
+from workflow_scripts.config.model_folder import PROTOTYPES, model_settings, require_files
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.matching import optimal_matchings
-from workflow_scripts.core.model_facts import DIGEST, read_facts, require_same_model
+from workflow_scripts.core.model_facts import DIGEST, require_same_model
 from workflow_scripts.core.tables import read_meta, read_table
 from workflow_scripts.slpd.neighbours import unit_prototypes
 from workflow_scripts.slpd.round_tables import read_prototypes
@@ -82,8 +81,7 @@ class SlideIndex:
         table = _read_of_model(folder, PROTOTYPES)
         slide_ids = list(dict.fromkeys(table["slide_id"].to_pylist()))
         sets = read_prototypes(table, None, slide_ids, []).vectors
-        settings = Neighbours.model_validate(read_facts(folder)["settings"]["neighbours"])
-        return cls(slide_ids, sets, settings.matching)
+        return cls(slide_ids, sets, model_settings(folder).neighbours.matching)
 
     def nearest(self, slide: np.ndarray | str | None, k: int = 5, leave_out: Collection[str] = ()) -> list[Match]:
         """The k nearest slides, the nearest first; those that agree to ten decimals rank by their place.

@@ -11,11 +11,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from workflow_scripts.config import PretrainRun
-from workflow_scripts.config.model_folder import CLUSTERING, require_files
+from workflow_scripts.config.model_folder import CLUSTERING, model_settings, require_files
 from workflow_scripts.core.embeddings import slide_means
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_store import load_features, slide_file
-from workflow_scripts.core.model_facts import DIGEST, model_digest, require_same_model
+from workflow_scripts.core.model_facts import DIGEST, model_digest, require_same_model, trained_features
 from workflow_scripts.core.same_features import require_same_features
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.core.state_dicts import first_misfit
@@ -65,9 +65,8 @@ class SlideEncoder:
         SlideIndex.load("results/demo/pretrain/slpd/model").nearest(view.prototypes, 5)
     """
 
-    def __init__(self, regions: RegionEncoder, teacher: Network, round_number: int) -> None:
-        self.regions, self.teacher, self.round = regions, teacher, round_number
-        self.settings = PretrainRun.model_validate(regions.facts["settings"])
+    def __init__(self, regions: RegionEncoder, settings: PretrainRun, teacher: Network, round_number: int) -> None:
+        self.regions, self.settings, self.teacher, self.round = regions, settings, teacher, round_number
 
     @classmethod
     def load(cls, folder: str | Path) -> "SlideEncoder":
@@ -78,9 +77,9 @@ class SlideEncoder:
         """
         regions = RegionEncoder.load(folder)
         require_files(folder)
-        settings = PretrainRun.model_validate(regions.facts["settings"])
+        settings, _ = model_settings(folder), trained_features(folder)
         teacher, number = _read_teacher(Path(folder), settings, regions.facts["architecture"]["in_dim"])
-        return cls(regions, teacher, number)
+        return cls(regions, settings, teacher, number)
 
     def view(self, slide_id: str, tokens: np.ndarray, read_ok: np.ndarray, tissue: np.ndarray) -> SlideView:
         """The slide as the model sees it; on one thread, since their number moves last bits.

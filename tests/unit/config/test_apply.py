@@ -32,7 +32,7 @@ def model(tmp_path, monkeypatch) -> str:
     facts = {
         "architecture": {},
         "settings": config.pretrain.run("slpd").model_dump(mode="json"),
-        "features": {"encoder": {"weights_sha256": DIGEST}},
+        "features": {"grid": 4, "encoder": {"weights_sha256": DIGEST}},
         "cohort": {"name": "old", "stages": treatment_settings(config)},
     }
     for name in FOR_NEW_SLIDES:
@@ -84,11 +84,36 @@ def test_keys_of_this_machine_and_of_this_run_are_the_users(model):
         ({"apply": {"model": "nowhere", "manifest": "new.csv"}}, "nowhere/config.json is missing"),
         ({"apply": {"model": "model", "manifest": "new.csv", "k": 3}}, r"apply\.k"),
         ({"apply": {"model": 3, "manifest": "new.csv"}}, "apply has no model"),
+        ({"features": "uni"}, "features is 'uni'; write keys of features with a value each"),
+        ({"features": ["uni"]}, r"features is \['uni'\]; write keys"),
+        ({"cohort": "new"}, "cohort is 'new'; write keys of cohort"),
     ],
 )
 def test_what_is_said_otherwise_is_refused_by_its_key(model, sections, told):
     with pytest.raises(UserError, match=told):
         load_config(raw(model, **sections))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda facts: facts["settings"].update(new_key=1), "unknown key new_key.* the model by 0.9"),
+        (lambda facts: facts.pop("settings"), "has no settings of the model's training"),
+        (lambda facts: facts.update(settings=[]), "has no settings of the model's training"),
+        (lambda facts: facts.pop("features"), "does not say by which features"),
+        (lambda facts: facts["features"].pop("grid"), "has no usable features.grid"),
+        (lambda facts: facts["features"].update(encoder="uni"), "has no usable features.encoder"),
+        (lambda facts: facts["cohort"]["stages"].pop("regions"), "has no usable cohort.stages.regions"),
+        (lambda facts: facts["cohort"]["stages"]["regions"].pop("mpp"), "has no usable cohort.stages.regions.mpp"),
+        (lambda facts: facts["cohort"]["stages"].update(tissue=3), "has no usable cohort.stages.tissue"),
+    ],
+)
+def test_a_model_whose_facts_are_damaged_is_told_in_a_sentence(model, spoil, told):
+    facts = json.loads(Path(model, "config.json").read_text()) | {"version": "0.9"}
+    spoil(facts)
+    Path(model, "config.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=f"model/config.json.*{told}"):
+        load_config(raw(model))
 
 
 @pytest.mark.parametrize("name", [name for name in FOR_NEW_SLIDES if name != "config.json"])

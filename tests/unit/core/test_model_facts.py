@@ -7,7 +7,7 @@ from workflow_scripts.core.model_facts import cohort_facts, read_facts
 
 
 def test_a_model_says_how_its_cohort_was_treated(tmp_path):
-    facts = {"architecture": {}, "cohort": {"name": "demo", "stages": {"regions": {"mpp": 0.5}}}}
+    facts = {"architecture": {}, "cohort": {"name": "demo", "stages": {"slides": {}, "regions": {"mpp": 0.5}}}}
     (tmp_path / "config.json").write_text(json.dumps(facts))
     assert read_facts(tmp_path) == facts and cohort_facts(tmp_path) == facts["cohort"]
 

@@ -23,7 +23,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def made_by(model: Path, **encoder: str | None) -> Path:
-    facts = {"architecture": {}, "features": {"encoder": encoder}}
+    facts = {"architecture": {}, "features": {"grid": 4, "encoder": encoder}}
     (model / "config.json").write_text(json.dumps(facts))
     return model
 

@@ -1,5 +1,7 @@
 """A slide on its own against the commands of the rounds on a cohort: embeddings, clustered features, prototypes."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -50,7 +52,11 @@ def write_model(folder, run: PretrainRun, made_in: int = ROUND, heads: list[str]
     folder.mkdir(exist_ok=True)
     architecture = {"in_dim": DIM, "positions": run.crops.global_size}
     architecture |= {key: getattr(run.model, key) for key in ("dim", "depth", "heads", "mlp_ratio")}
-    facts = {"architecture": architecture, "settings": run.model_dump(mode="json"), "features": {"grid": GRID}}
+    facts = {
+        "architecture": architecture,
+        "settings": run.model_dump(mode="json"),
+        "features": {"grid": GRID, "encoder": {}},
+    }
     save_model(folder / "model.safetensors", state(run, 9).teacher.backbone, facts, "")
     save_state(folder / "clustered_by.safetensors", state(run, 5))
     save_state(folder / "later.safetensors", state(run, 6))
@@ -201,3 +207,20 @@ def test_heads_that_are_no_longer_asked_for_go(tmp_path):
     assert there == [".kept.json.1.partial", "kept.json", "kept.safetensors"]
     write_model(tmp_path, settings(), heads=[])
     assert [path.name for path in (tmp_path / "heads").iterdir()] == [".kept.json.1.partial"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda facts: facts["settings"].update(new_key=1), "settings of another version .*: unknown key new_key"),
+        (lambda facts: facts.pop("settings"), "has no settings"),
+        (lambda facts: facts.pop("features"), "does not say by which features"),
+    ],
+)
+def test_a_model_whose_facts_are_damaged_is_told_in_a_sentence(tmp_path, spoil, told):
+    write_model(tmp_path, settings())
+    facts = json.loads((tmp_path / "config.json").read_text())
+    spoil(facts)
+    (tmp_path / "config.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=told):
+        SlideEncoder.load(tmp_path)
