@@ -24,6 +24,7 @@ rule apply_slides:
     resources:
         mem_mb=8000,
         runtime=120,
+        manifest=MANIFEST,
     params:
         code=code("apply_slides"),
         model=CFG.apply.model,
@@ -33,5 +34,5 @@ rule apply_slides:
         features=feature_folder,
     shell:
         "python -m workflow_scripts.apply_slides --model {params.model:q} --neighbours {params.neighbours}"
-        " --features {params.features} --index {input.index} --check-folder {params.check_folder}"
+        " --features {params.features} --index {input.index} --manifest {resources.manifest:q} --check-folder {params.check_folder}"
         " --regions-folder {params.region_folder} --output {output.index} --log {log}"

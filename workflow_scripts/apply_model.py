@@ -4,6 +4,7 @@ For a few slides, without manifest or Snakemake, treated as the model's cohort w
 there is the target `apply` (docs/apply.md).
 """
 
+import math
 import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -15,7 +16,8 @@ from workflow_scripts.core.digest import code_digest
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.gpu import may_have_gpu
-from workflow_scripts.core.manifest import SlideRow, write_manifest
+from workflow_scripts.core.manifest import SlideRow
+from workflow_scripts.core.shown import ALL, NOW, TABLE, add_slides, require_own_folder
 from workflow_scripts.core.slide_work import SlideWork, start_stage
 from workflow_scripts.core.tables import read_table
 from workflow_scripts.core.worker import Worker
@@ -30,7 +32,7 @@ def _parser() -> ArgumentParser:
     parser = entry_parser(__doc__)
     parser.add_argument("model", help="folder of the exported model, e.g. results/demo/pretrain/slpd/model")
     parser.add_argument("slides", nargs="+", help="slide files")
-    parser.add_argument("--output", type=Path, default=Path("applied"), help="folder to write into (default: applied)")
+    parser.add_argument("--output", type=Path, default=Path("applied"), help="folder to add to (default: applied)")
     parser.add_argument("--weights", help="the encoder's checkpoint, where no package or hub cache brings it")
     parser.add_argument("--mpp", type=float, help="um/px of these slides, where their files do not tell or tell wrong")
     parser.add_argument("--neighbours", type=int, default=5, help="slides of the model's cohort to find for each slide")
@@ -55,7 +57,8 @@ def encode(config: Config, args: Namespace) -> None:
         os.environ[f"{library}_NUM_THREADS"] = str(args.threads)
     regions = stages.as_json(stages.section_settings(config, "regions"))
     argv = ["--config", stages.as_json(stages.section_settings(config, "features") | {"shards": 1})]
-    argv += ["--regions-config", regions, "--manifest", f"{args.output}/slides.csv"]
+    argv += ["--regions-config", regions, "--manifest", f"{args.output}/{NOW}"]
+    argv += ["--other-manifest", f"{args.output}/{ALL}"]  # whose features stay
     argv += ["--shard", "0", "--code", code_digest("workflow_scripts.extract_features"), "--gpu", str(args.gpu)]
     argv += ["--check-folder", f"{args.output}/check", "--regions-folder", f"{args.output}/regions"]
     argv += ["--batch-size", str(config.features.batch_size or 0), "--readers", "8"]
@@ -65,22 +68,26 @@ def encode(config: Config, args: Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_entry(_parser(), argv)
-    if args.neighbours < 1:
-        raise UserError(f"--neighbours is {args.neighbours}; ask for at least one")
-    raw: dict = {"apply": {"model": args.model, "manifest": f"{args.output}/slides.csv"}}
+    if args.mpp is not None and not 0 < args.mpp < math.inf:
+        raise UserError(f"--mpp is {args.mpp}; give um/px, a number above 0")
+    raw: dict = {"apply": {"model": args.model, "manifest": f"{args.output}/{NOW}", "neighbours": args.neighbours}}
     config = load_config(raw | ({"features": {"weights": args.weights}} if args.weights else {}))
     if config.source.kind:
         raise UserError(f"the model in {args.model} takes features of another tool; use the target apply")
     require_same_encoder(config.features, args.model)
-    rows = write_manifest(args.output / "slides.csv", args.slides, args.mpp)
+    require_own_folder(args.output, args.model)
+    rows = add_slides(args.output, args.slides, args.mpp)
     for stage, section in _STAGES.items():
         run_stage(stage, section, rows, config, args.output)
     encode(config, args)
     argv = ["--model", args.model, "--neighbours", str(args.neighbours), "--log", f"{args.output}/logs/apply.log"]
+    argv.append("--add")
     places = {"features": "features", "index": "features/shard_0.parquet", "check-folder": "check"}
-    places |= {"regions-folder": "regions", "output": "slides.parquet"}
-    apply_slides.main([*argv, *(word for name, at in places.items() for word in (f"--{name}", f"{args.output}/{at}"))])
-    found = read_table(args.output / "slides.parquet").to_pylist()
+    places |= {"regions-folder": "regions", "output": TABLE, "manifest": ALL}
+    argv += [word for name, at in places.items() for word in (f"--{name}", f"{args.output}/{at}")]
+    apply_slides.main(argv)
+    now = {row.slide_id for row in rows}
+    found = [row for row in read_table(args.output / TABLE).to_pylist() if row["slide_id"] in now]
     if refused := [f"{row['slide_id']}: {row['reason']}, {row['detail']}" for row in found if row["status"] != "ok"]:
         raise UserError(f"{len(refused)} of {len(found)} slides cannot be used: {'; '.join(refused)} (or --mpp)")
     log.info("%s/slides.parquet, and slides/*/page.html beside it", args.output)

@@ -9,7 +9,11 @@ import numpy as np
 
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.files import write_text
+from workflow_scripts.core.manifest import read_manifest
+from workflow_scripts.core.model_facts import DIGEST, model_digest
+from workflow_scripts.core.shown import remove_other_folders, rows_of_others
 from workflow_scripts.core.tables import read_table, write_table
 from workflow_scripts.mil.fitted import load_fitted, predictions
 from workflow_scripts.report.pictures import fit
@@ -35,22 +39,19 @@ def thumbnail(check: Row) -> np.ndarray | None:
 
 def apply_to(slide_id: str, encoder: "SlideEncoder", index: "SlideIndex", check: Row, args: Namespace) -> Row:
     """Write tables and page of a usable slide; what the index says of it."""
-    from workflow_scripts.slpd.view_tables import match_rows, own_prototypes, region_columns
+    from workflow_scripts.slpd.view_tables import match_rows, write_view
 
     folder = args.output.parent / "slides" / slide_id
     view, region_ids = encoder.view_features(args.features, slide_id)
     matches = [] if view.prototypes is None else index.nearest(view.prototypes, args.neighbours)
     places = read_table(args.regions_folder / f"{slide_id}.parquet").to_pylist()
-    columns = region_columns(view, region_ids, places, index)
-    write_table(folder / "regions.parquet", columns, schemas.APPLIED_REGIONS)
-    write_table(folder / "prototypes.parquet", own_prototypes(view), schemas.PROTOTYPES, {"round": encoder.round})
+    regions = write_view(folder, view, region_ids, places, index, encoder.round)
     write_table(folder / "neighbours.parquet", match_rows(slide_id, matches), schemas.NEIGHBOURS)
     heads = load_fitted(args.model, len(view.vector))
     predicted = predictions(slide_id, view.vector, heads)
     write_table(folder / "predictions.parquet", predicted, schemas.APPLIED_PREDICTIONS)
     facts, run = encoder.regions.facts, args.model.parent.name or str(args.model)
     model = {"run": run, "cohort": facts["cohort"]["name"], "pretrained_on": facts["pretrained_on"]}
-    regions = read_table(folder / "regions.parquet", schemas.APPLIED_REGIONS.names[:-1]).to_pylist()  # no vectors
     page = render_slide_page(
         *(check, model, regions, match_rows(slide_id, matches)),
         *(thumbnail(check), encoder.settings.prototypes.min_regions, predicted, [facts for _, facts in heads]),
@@ -68,8 +69,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--index", required=True, help="index of a shard of it, whose slides are taken")
     for name, stage in (("check", "check_slide"), ("regions", "tile_regions")):
         parser.add_argument(f"--{name}-folder", type=Path, required=True, help=f"tables of {stage}")
+    parser.add_argument("--manifest", required=True, help="CSV of the slides; folders of others are removed")
+    parser.add_argument("--add", action="store_true", help="keep the rows of other slides that the table has")
     parser.add_argument("--output", type=Path, required=True, help="table of slides; their files go to slides/ beside")
     args = parse_entry(parser, argv)
+    if args.neighbours < 1:
+        raise UserError(f"--neighbours is {args.neighbours}; ask for at least one")
     from workflow_scripts.slpd.slide_index import SlideIndex
     from workflow_scripts.slpd.slide_view import SlideEncoder
 
@@ -82,7 +87,11 @@ def main(argv: list[str] | None = None) -> None:
         else:
             shutil.rmtree(args.output.parent / "slides" / slide_id, ignore_errors=True)  # of an earlier run
         rows.append(row)
-    write_table(args.output, rows, schemas.APPLIED, {"model": str(args.model), "round": encoder.round})
+    if args.add:
+        rows = [*rows_of_others(args.output, [row["slide_id"] for row in rows]), *rows]
+    remove_other_folders(args.output.parent / "slides", [row.slide_id for row in read_manifest(args.manifest)])
+    meta = {"model": str(args.model), "round": encoder.round, DIGEST: model_digest(args.model)}
+    write_table(args.output, rows, schemas.APPLIED, meta)
 
 
 if __name__ == "__main__":

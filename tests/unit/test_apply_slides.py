@@ -2,13 +2,14 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.unit.slpd.test_slide_view import COUNTS, DIM, GRID, NAMES, cohort, settings, write_model
-from workflow_scripts import apply_model, apply_slides
+from workflow_scripts import apply_slides
 from workflow_scripts.config import Regions
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
@@ -64,10 +65,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def apply(folder: Path) -> list[dict]:
+def apply(folder: Path, slides: Sequence[str] = (*NAMES, *EXTRA), more: Sequence[str] = ()) -> list[dict]:
+    (folder / "new.csv").write_text("\n".join(["slide_id,path", *(f"{name},{name}.svs" for name in slides), ""]))
     argv = ["--model", f"{folder}/run/model", "--neighbours", "2", "--features", f"{folder}/features"]
     argv += ["--index", f"{folder}/features/shard_0.parquet", "--check-folder", f"{folder}/check"]
     argv += ["--regions-folder", f"{folder}/regions", "--output", f"{folder}/applied/slides.parquet"]
+    argv += ["--manifest", f"{folder}/new.csv", *more]
     apply_slides.main(argv)
     return read_table(folder / "applied/slides.parquet").to_pylist()
 
@@ -159,6 +162,27 @@ def test_features_of_an_encoder_with_other_weights_are_refused(folder):
         apply(folder)
 
 
-def test_less_than_one_neighbour_is_refused_before_anything_is_read():
-    with pytest.raises(UserError, match="--neighbours is 0; ask for at least one"):
-        apply_model.main(["no_model", "no_slide.tiff", "--neighbours", "0"])
+def shard_of_one(folder: Path, name: str) -> None:
+    """The shard's index names this slide alone."""
+    rows = read_table(folder / "features/shard_0.parquet").to_pylist()
+    write_table(folder / "features/shard_0.parquet", [r for r in rows if r["slide_id"] == name], schemas.FEATURE_INDEX)
+
+
+def test_folders_of_slides_that_have_left_the_manifest_go(folder):
+    apply(folder)
+    shard_of_one(folder, "a")
+    assert [row["slide_id"] for row in apply(folder, ["a", "small"])] == ["a"]  # small is in another shard
+    assert sorted(path.name for path in (folder / "applied/slides").iterdir()) == ["a", "small"]
+
+
+def test_slides_of_an_earlier_call_keep_their_rows_and_files(folder):
+    before = {row["slide_id"]: row for row in apply(folder)}
+    shard_of_one(folder, "a")
+    after = {row["slide_id"]: row for row in apply(folder, more=["--add"])}
+    assert after == before and list(after)[-1] == "a"
+    assert sorted(path.name for path in (folder / "applied/slides").iterdir()) == sorted(NAMES)
+
+
+def test_neighbours_are_asked_for_by_a_number_above_zero(folder):
+    with pytest.raises(UserError, match="neighbours is -1; ask for at least one"):
+        apply(folder, more=["--neighbours", "-1"])

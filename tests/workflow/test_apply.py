@@ -131,6 +131,29 @@ def test_a_slide_that_does_not_fit_is_refused_in_a_sentence(project: Path, name:
     assert not list((project / "refused/slides").glob("*"))
 
 
+def test_a_later_call_adds_its_slide_to_those_of_earlier_ones(project: Path) -> None:
+    new = next((project / "slides").glob("new.*"))
+    (project / "later").mkdir()
+    copy_slide(new, project / f"later/other{new.suffix}")
+    for slide in (f"slides/{new.name}", f"later/other{new.suffix}"):
+        done = command(project, "model", slide, "--output", "twice", "--gpu", "0")
+        assert done.returncode == 0, done.stdout[-3000:]
+    assert [row["slide_id"] for row in read_table(project / "twice/slides.parquet").to_pylist()] == ["new", "other"]
+    for name in ("new", "other"):
+        assert (project / f"twice/slides/{name}/page.html").is_file()
+        assert (project / f"twice/features/slides/{name}.parquet").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["--mpp", "nan"], "--mpp is nan; give um/px"), (["--neighbours", "-1"], "neighbours is -1")],
+)
+def test_numbers_that_are_none_are_refused_before_anything_runs(project: Path, words: list, told: str) -> None:
+    done = command(project, "model", "slides/whatever.svs", "--output", "numbers", *words)
+    assert done.returncode == 1 and told in done.stdout and "Traceback" not in done.stdout
+    assert not (project / "numbers/check").exists()
+
+
 def test_a_manifest_of_slides_that_do_not_fit_is_refused_in_a_sentence(project: Path) -> None:
     lines = (project / "new.csv").read_text().splitlines()
     (project / "coarse.csv").write_text("\n".join([lines[0], lines[3], ""]))

@@ -1,16 +1,38 @@
 """A new slide's regions, prototypes and nearest slides as tables."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from workflow_scripts.core import schemas
+from workflow_scripts.core.tables import read_table, write_table
 from workflow_scripts.slpd.prototypes import SlidePrototypes
 from workflow_scripts.slpd.round_tables import prototype_table
 from workflow_scripts.slpd.slide_index import Match, SlideIndex
 from workflow_scripts.slpd.slide_view import SlideView
 
 _PLACE = ("x", "y", "size_x", "size_y")
+
+
+def write_view(
+    folder: Path, view: SlideView, region_ids: list[str], places: list[dict], index: SlideIndex, round_number: int
+) -> list[dict[str, Any]]:
+    """Write regions.parquet and prototypes.parquet of a slide; its regions without their vectors, for a page.
+
+    Args:
+        folder: of the slide.
+        view: the slide, of N regions.
+        region_ids: N ids, in the order of the features.
+        places: rows of `schemas.REGIONS` of the slide, among them those of all N.
+        index: the cohort.
+        round_number: of the clustering.
+    """
+    columns = region_columns(view, region_ids, places, index)
+    write_table(folder / "regions.parquet", columns, schemas.APPLIED_REGIONS)
+    write_table(folder / "prototypes.parquet", own_prototypes(view), schemas.PROTOTYPES, {"round": round_number})
+    return read_table(folder / "regions.parquet", schemas.APPLIED_REGIONS.names[:-1]).to_pylist()
 
 
 def region_columns(view: SlideView, region_ids: list[str], places: list[dict], index: SlideIndex) -> dict[str, Any]:
