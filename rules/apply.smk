@@ -3,9 +3,15 @@
 from glob import escape, glob
 
 from workflow_scripts.config.model_folder import FOR_NEW_SLIDES
+from workflow_scripts.core.manifest import shard_of
 
 # Fitted heads that are in the model's folder, as there may be.
 MODEL_HEADS = sorted(glob(f"{escape(CFG.apply.model)}/heads/*.*"))
+
+
+def patients_of_shard(wildcards):
+    """Param: digest of whose slides a shard holds."""
+    return patients_of([row for row in ROWS if shard_of(row.slide_id, CFG.features.shards) == int(wildcards.shard)])
 
 
 # Embeds the slides of a shard and finds what is like them in the model's cohort; tables and a page for each.
@@ -32,6 +38,7 @@ rule apply_slides:
         check_folder=check_folder,
         region_folder=region_folder,
         features=feature_folder,
+        patients=patients_of_shard,
     shell:
         "python -m workflow_scripts.apply_slides --model {params.model:q} --neighbours {params.neighbours}"
         " --features {params.features} --index {input.index} --manifest {resources.manifest:q} --check-folder {params.check_folder}"

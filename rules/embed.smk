@@ -38,6 +38,7 @@ rule export_prototypes:
     input:
         model="<cohort>/pretrain/{run}/model/model.safetensors",
         slides="<cohort>/embeddings/{run}/slides.parquet",
+        cohort="<cohort>/slides.parquet",
         prototypes=last_prototypes,
         states=clustering_states,
     output:
@@ -59,7 +60,7 @@ rule export_prototypes:
         heads=exported_tasks,
     shell:
         "python -m workflow_scripts.export_prototypes --config {params.cfg:q} --prototypes {input.prototypes}"
-        " --states {input.states} --round {params.round} --slides {input.slides} --heads {params.heads}"
+        " --states {input.states} --round {params.round} --slides {input.slides} --cohort {input.cohort} --heads {params.heads}"
         " --output {output.prototypes} --log {log}"
 
 

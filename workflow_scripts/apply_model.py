@@ -35,6 +35,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--output", type=Path, default=Path("applied"), help="folder to add to (default: applied)")
     parser.add_argument("--weights", help="the encoder's checkpoint, where no package or hub cache brings it")
     parser.add_argument("--mpp", type=float, help="um/px of these slides, where their files do not tell or tell wrong")
+    parser.add_argument("--patient", default="", help="id of their patient, to find slides of the same in the cohort")
     parser.add_argument("--neighbours", type=int, default=5, help="slides of the model's cohort to find for each slide")
     parser.add_argument("--threads", type=int, default=_THREADS, help="of the encoder; their number moves last bits")
     parser.add_argument("--gpu", type=int, default=int(may_have_gpu()), help="GPUs for the encoder; 0 runs on the CPU")
@@ -76,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"the model in {args.model} takes features of another tool; use the target apply")
     require_same_encoder(config.features, args.model)
     require_own_folder(args.output, args.model)
-    rows = add_slides(args.output, args.slides, args.mpp)
+    rows = add_slides(args.output, args.slides, args.mpp, args.patient)
     for stage, section in _STAGES.items():
         run_stage(stage, section, rows, config, args.output)
     encode(config, args)

@@ -1,20 +1,21 @@
 """Embed new slides by a trained model and find what is like them in its cohort: tables and a page for each slide."""
 
-import shutil
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workflow_scripts.config.model_folder import PROTOTYPES
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.files import write_text
-from workflow_scripts.core.manifest import read_manifest
+from workflow_scripts.core.manifest import load_manifest
 from workflow_scripts.core.model_facts import DIGEST, model_digest
+from workflow_scripts.core.patients import KEY
 from workflow_scripts.core.shown import remove_other_folders, rows_of_others
-from workflow_scripts.core.tables import read_table, write_table
+from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.mil.fitted import load_fitted, predictions
 from workflow_scripts.report.pictures import fit
 from workflow_scripts.report.slide_page import THUMBNAIL_PX, render_slide_page
@@ -37,25 +38,25 @@ def thumbnail(check: Row) -> np.ndarray | None:
         return None
 
 
-def apply_to(slide_id: str, encoder: "SlideEncoder", index: "SlideIndex", check: Row, args: Namespace) -> Row:
+def apply_to(check: Row, patient: str | None, encoder: "SlideEncoder", index: "SlideIndex", args: Namespace) -> Row:
     """Write tables and page of a usable slide; what the index says of it."""
     from workflow_scripts.slpd.view_tables import match_rows, write_view
 
-    folder = args.output.parent / "slides" / slide_id
+    folder = args.output.parent / "slides" / (slide_id := check["slide_id"])
     view, region_ids = encoder.view_features(args.features, slide_id)
     matches = [] if view.prototypes is None else index.nearest(view.prototypes, args.neighbours)
     places = read_table(args.regions_folder / f"{slide_id}.parquet").to_pylist()
     regions = write_view(folder, view, region_ids, places, index, encoder.round)
-    write_table(folder / "neighbours.parquet", match_rows(slide_id, matches), schemas.NEIGHBOURS)
+    near = match_rows(slide_id, matches, patient, read_meta(args.model / PROTOTYPES).get(KEY))
+    write_table(folder / "neighbours.parquet", near, schemas.APPLIED_NEIGHBOURS)
     heads = load_fitted(args.model, len(view.vector))
-    predicted = predictions(slide_id, view.vector, heads)
+    predicted = predictions(slide_id, view.vector, heads, patient)
     write_table(folder / "predictions.parquet", predicted, schemas.APPLIED_PREDICTIONS)
     facts, run = encoder.regions.facts, args.model.parent.name or str(args.model)
     model = {"run": run, "cohort": facts["cohort"]["name"], "pretrained_on": facts["pretrained_on"]}
-    page = render_slide_page(
-        *(check, model, regions, match_rows(slide_id, matches)),
-        *(thumbnail(check), encoder.settings.prototypes.min_regions, predicted, [facts for _, facts in heads]),
-    )
+    told = (predicted, [facts for _, facts in heads])
+    least = encoder.settings.prototypes.min_regions
+    page = render_slide_page(check, model, regions, near, thumbnail(check), least, *told)
     write_text(folder / "page.html", page)
     nearest = {"nearest_id": matches[0].slide_id, "similarity": matches[0].similarity} if matches else {}
     return {"n_regions": len(region_ids), "vector": view.vector, **nearest}
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--index", required=True, help="index of a shard of it, whose slides are taken")
     for name, stage in (("check", "check_slide"), ("regions", "tile_regions")):
         parser.add_argument(f"--{name}-folder", type=Path, required=True, help=f"tables of {stage}")
-    parser.add_argument("--manifest", required=True, help="CSV of the slides; folders of others are removed")
+    parser.add_argument("--manifest", required=True, help="CSV of the slides, with patients where they are known")
     parser.add_argument("--add", action="store_true", help="keep the rows of other slides that the table has")
     parser.add_argument("--output", type=Path, required=True, help="table of slides; their files go to slides/ beside")
     args = parse_entry(parser, argv)
@@ -79,17 +80,17 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.slpd.slide_view import SlideEncoder
 
     encoder, index, rows = SlideEncoder.load(args.model), SlideIndex.load(args.model), []
+    patients = (manifest := load_manifest(args.manifest)).patients
     for row in read_table(args.index, schemas.APPLIED.names[:4]).to_pylist():
         check = read_table(args.check_folder / f"{(slide_id := row['slide_id'])}.parquet").to_pylist()[0]
         if row["status"] == "ok":
-            row |= apply_to(slide_id, encoder, index, check, args)
+            row |= apply_to(check, patients.get(slide_id), encoder, index, args)
             log.info("slide %s: %d regions, nearest %s", slide_id, row["n_regions"], row.get("nearest_id"))
-        else:
-            shutil.rmtree(args.output.parent / "slides" / slide_id, ignore_errors=True)  # of an earlier run
         rows.append(row)
+    unused = {row["slide_id"] for row in rows if row["status"] != "ok"}
+    remove_other_folders(args.output.parent / "slides", {row.slide_id for row in manifest.rows} - unused)
     if args.add:
         rows = [*rows_of_others(args.output, [row["slide_id"] for row in rows]), *rows]
-    remove_other_folders(args.output.parent / "slides", [row.slide_id for row in read_manifest(args.manifest)])
     meta = {"model": str(args.model), "round": encoder.round, DIGEST: model_digest(args.model)}
     write_table(args.output, rows, schemas.APPLIED, meta)
 

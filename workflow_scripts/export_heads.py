@@ -6,11 +6,12 @@ from typing import Any
 
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.model_facts import DIGEST, model_digest
+from workflow_scripts.core.patients import KEY, hide_patients
 from workflow_scripts.core.tables import read_meta, read_table
 from workflow_scripts.core.tasks import KINDS
 from workflow_scripts.fit_head import Settings
 from workflow_scripts.mil.bags import slide_vectors
-from workflow_scripts.mil.fitted import fit_on_all, save_fitted
+from workflow_scripts.mil.fitted import class_shares, fit_on_all, save_fitted
 from workflow_scripts.mil.units import make_units
 
 WARNING = (
@@ -43,6 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_entry(parser, argv)
     labels, facts = read_table(args.labels), read_meta(args.splits)
     slide_ids, ((head, settings),) = labels["slide_id"].to_pylist(), args.config.heads.items()
+    patient_ids, digest = labels["patient_id"].to_pylist(), model_digest(args.output.parent.parent)
     vectors = slide_vectors(slide_ids, read_table(args.embeddings), str(args.embeddings.parent))
     by_patient, kind = facts["slides_of_patient"] == "bag", facts["kind"]
     units = make_units(
@@ -51,12 +53,14 @@ def main(argv: list[str] | None = None) -> None:
     fitted, chosen = fit_on_all(head, kind, settings, units.bags, args.config.seed)
     told = {
         **{"task": facts["task"], "kind": kind, "head": head, "classes": facts["classes"]},
-        DIGEST: model_digest(args.output.parent.parent),
+        DIGEST: digest,
         "settings": settings,
         "chosen": chosen,
         "warning": WARNING,
         "trained_on": slide_ids,
-        "n_patients": len(set(labels["patient_id"].to_pylist())),
+        KEY: hide_patients(dict(zip(slide_ids, patient_ids, strict=True)), f"{digest}/{facts['task']}"),
+        "class_shares": class_shares(units.bags),
+        "n_patients": len(set(patient_ids)),
         "results": measured(args.results, facts["task"], args.run, head),
     }
     save_fitted(args.output, fitted, told)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_file import feature_schema
 from workflow_scripts.core.model_facts import model_digest
-from workflow_scripts.core.tables import read_table, write_table
+from workflow_scripts.core.patients import hide_patients
+from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.core.tensors import to_column
 from workflow_scripts.mil.fitted import save_fitted
 from workflow_scripts.mil.head import Affine
@@ -65,8 +66,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def apply(folder: Path, slides: Sequence[str] = (*NAMES, *EXTRA), more: Sequence[str] = ()) -> list[dict]:
-    (folder / "new.csv").write_text("\n".join(["slide_id,path", *(f"{name},{name}.svs" for name in slides), ""]))
+def apply(
+    folder: Path, slides: Sequence[str] = (*NAMES, *EXTRA), more: Sequence[str] = (), patients: Mapping[str, str] = {}
+) -> list[dict]:
+    lines = ["slide_id,path,patient_id", *(f"{name},{name}.svs,{patients.get(name, '')}" for name in slides)]
+    (folder / "new.csv").write_text("\n".join([*lines, ""]))
     argv = ["--model", f"{folder}/run/model", "--neighbours", "2", "--features", f"{folder}/features"]
     argv += ["--index", f"{folder}/features/shard_0.parquet", "--check-folder", f"{folder}/check"]
     argv += ["--regions-folder", f"{folder}/regions", "--output", f"{folder}/applied/slides.parquet"]
@@ -141,18 +145,19 @@ def test_heads_in_the_models_folder_predict_and_say_where_they_were_trained(fold
         "model_sha256": model_digest(folder / "run/model"),
         "trained_on": ["b"],
         "n_patients": 1,
+        "class_shares": [0.5, 0.5],
         "results": [measured | {"n_patients": 9}],
     }
     fitted = Affine(np.array([np.zeros(8), np.arange(8.0)]), np.array([0.0, 0.5]))
     save_fitted(folder / "run/model/heads/grade.safetensors", fitted, facts)
     rows = {row["slide_id"]: row for row in apply(folder)}
-    for name, seen in (("a", False), ("b", True)):
+    for name, seen in (("a", None), ("b", True)):
         high, low = read_table(folder / f"applied/slides/{name}/predictions.parquet").to_pylist()
         score = np.arange(8) @ np.array(rows[name]["vector"]) + 0.5
         assert (high["outcome"], low["outcome"], low["trained_on_it"]) == ("high", "low", seen)
         assert low["value"] == pytest.approx(1 / (1 + np.exp(-score))) == pytest.approx(1 - high["value"])
         html = (folder / f"applied/slides/{name}/page.html").read_text()
-        assert ("among those that the head was trained on" in html) == seen
+        assert ("is among those that the head was trained on" in html) == (seen is True)
         assert "AUC 0.750, 5 folds, 9 patients" in html and f"{low['value']:.3f}" in html
 
 
@@ -160,6 +165,43 @@ def test_features_of_an_encoder_with_other_weights_are_refused(folder):
     write_slides(folder, META | {"encoder": {"name": "enc", "weights_sha256": "0b" * 32}})
     with pytest.raises(UserError, match=r"slides/a.parquet was made with weights \(SHA-256\) \"0b0b.*extract"):
         apply(folder)
+
+
+def same_patients(folder: Path) -> dict:
+    return {row["neighbour_id"]: row["same_patient"] for row in read_table(folder / "neighbours.parquet").to_pylist()}
+
+
+def test_a_slide_of_a_patient_of_the_cohort_is_marked(folder):
+    facts = {"task": "grade", "kind": "classification", "head": "logistic", "classes": ["high", "low"]}
+    facts |= {"model_sha256": model_digest(folder / "run/model"), "class_shares": [0.9625, 0.0375]}
+    facts |= {"trained_on": ["b"], "n_patients": 1, "results": [], "patients": hide_patients({"b": "p-b"}, "head")}
+    fitted = Affine(np.zeros((2, 8)), np.zeros(2))
+    save_fitted(folder / "run/model/heads/grade.safetensors", fitted, facts)
+    apply(folder, patients={"a": "p-b"})  # as if a were another slide of the patient of b
+    slides, page = folder / "applied/slides", "applied/slides/{}/page.html"
+    found = {
+        row["neighbour_id"]: row["same_patient"] for row in read_table(slides / "a/neighbours.parquet").to_pylist()
+    }
+    assert found == {"a": True, "b": True}  # the slide itself by its name
+    assert {row["trained_on_it"] for row in read_table(slides / "a/predictions.parquet").to_pylist()} == {True}
+    html = (folder / page.format("a")).read_text()
+    assert "b (<strong>the same patient</strong>)" in html and "a (<strong>this slide</strong>)" in html
+    assert "of this patient, is among those that the head was trained on" in html and "cannot be checked" not in html
+    assert "score, classes weighted alike" in html and "96.2 %" in html and "probability" not in html
+    found = {
+        row["neighbour_id"]: row["same_patient"] for row in read_table(slides / "b/neighbours.parquet").to_pylist()
+    }
+    assert found == {"a": None, "b": True}  # no patient is given for it
+    assert (
+        "Whether slides of the same patient are among them cannot be checked" in (folder / page.format("b")).read_text()
+    )
+    told = (folder / page.format("small")).read_text()
+    assert "Whether the head was trained on slides of this patient cannot be checked" in told
+    apply(folder, patients={"a": "p-new"})
+    html = (folder / page.format("a")).read_text()
+    assert "the same patient</strong>" not in html and "cannot be checked" not in html and "is among those" not in html
+    meta = read_meta(folder / "run/model/prototypes.parquet")["patients"]
+    assert set(meta["of_slides"]) == {"a", "b"} and "p-" not in json.dumps(meta)
 
 
 def shard_of_one(folder: Path, name: str) -> None:

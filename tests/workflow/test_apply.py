@@ -23,7 +23,9 @@ from tests.workflow.tiny import (
     snakemake,
     write_config,
 )
-from workflow_scripts.core.tables import read_table
+from workflow_scripts.core.manifest import read_manifest
+from workflow_scripts.core.patients import same_patient
+from workflow_scripts.core.tables import read_meta, read_table
 from workflow_scripts.demo.plan import cohort_plan
 from workflow_scripts.demo.slide import make_slide
 from workflow_scripts.mil.fitted import load_fitted, predictions
@@ -238,5 +240,11 @@ def test_heads_are_exported_on_request_with_what_was_measured(project: Path) -> 
         row["metric"]: row["value"] for row in results if (row["representation"], row["head"]) == ("slpd", "logistic")
     }
     assert {row["metric"]: row["value"] for row in facts["results"]} == mine
+    assert sum(facts["class_shares"]) == pytest.approx(1) and len(facts["class_shares"]) == len(facts["classes"])
+    manifest = read_manifest(project / "slides.csv")
+    patients = {row.slide_id: row.patient_id for row in manifest}
+    hidden = read_meta(model / "prototypes.parquet")["patients"]
+    assert all(same_patient(patients[slide], hidden, [slide]) for slide in hidden["of_slides"])
+    assert not any(f'"{patient}"' in (model / "heads/subtype.json").read_text() for patient in patients.values())
     rows = predictions(slides[0]["slide_id"], np.float32(slides[0]["vector"]), [(fitted, facts)])
     assert sum(row["value"] for row in rows) == pytest.approx(1) and rows[0]["trained_on_it"]

@@ -50,6 +50,13 @@ class Manifest(NamedTuple):
     table: TextTable
     header: Header
 
+    @property
+    def patients(self) -> dict[str, str]:
+        """Patient of each slide whose row gives one."""
+        column = self.header.columns.get("patient_id")
+        pairs = zip(self.rows, self.table.rows, strict=True) if column else ()
+        return {row.slide_id: row.patient_id for row, cells in pairs if not is_missing(cells[column or ""])}
+
     def in_words(self) -> str:
         """One line: slides, patients, columns, missing values, and what was left out."""
         columns, more, table = self.header.columns, self.header.labels, self.table
@@ -190,13 +197,14 @@ def _refuse_repeats(rows: list[SlideRow], path: Path, header: Header) -> None:
             raise UserError(f"{path}: slide_id {slide_id} stands {count} times; give every slide its own{mend}")
 
 
-def write_manifest(path: Path, slides: list[str], mpp: float | None) -> list[SlideRow]:
+def write_manifest(path: Path, slides: list[str], mpp: float | None, patient: str = "") -> list[SlideRow]:
     """Write a manifest of slide files, each named by its file; its rows.
 
     Args:
         path: the CSV file.
         slides: files on this machine.
         mpp: um/px of all of them; None for what they say themselves.
+        patient: id of the patient of all of them, where it is known.
 
     Raises:
         UserError: a file is missing, or two have one name.
@@ -205,7 +213,8 @@ def write_manifest(path: Path, slides: list[str], mpp: float | None) -> list[Sli
     if missing:
         raise UserError(f"{missing[0]} does not exist; give files of slides on this machine")
     text = io.StringIO()
-    csv.writer(text).writerows([("slide_id", "path", "mpp"), *((id_of_path(slide), slide, mpp) for slide in slides)])
+    rows = [(id_of_path(slide), slide, mpp, patient) for slide in slides]
+    csv.writer(text).writerows([("slide_id", "path", "mpp", "patient_id"), *rows])
     write_text(path, text.getvalue())
     return read_manifest(path)
 

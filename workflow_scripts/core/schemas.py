@@ -112,6 +112,8 @@ APPLIED_REGIONS = pa.schema(
         pa.field("vector", pa.list_(pa.float32())),  # the region's embedding
     ]
 )
+# Neighbours of a new slide; of the same patient null where that is not known.
+APPLIED_NEIGHBOURS = pa.schema([*NEIGHBOURS, pa.field("same_patient", pa.bool_())])
 APPLIED_PREDICTIONS = pa.schema(
     [
         *_ID,
@@ -119,8 +121,8 @@ APPLIED_PREDICTIONS = pa.schema(
         pa.field("kind", pa.string()),
         pa.field("head", pa.string()),
         pa.field("outcome", pa.string()),  # a class, or value, or risk
-        pa.field("value", pa.float64()),  # probability of the class, or that value or risk
-        pa.field("trained_on_it", pa.bool_()),  # whether the head was fitted on a slide of this name
+        pa.field("value", pa.float64()),  # score of the class, classes weighted alike; or that value or risk
+        pa.field("trained_on_it", pa.bool_()),  # on a slide of this name or patient; null: not known
     ]
 )
 # The prototypes of all slides of a run's last clustering, in groups.

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from workflow_scripts.core.tables import read_meta, read_table
 ALL, NOW = "slides.csv", "last_call.csv"
 """Manifests in the folder: of all slides that were ever shown, by their whole paths, and of those of the last call."""
 TABLE = "slides.parquet"
-_COLUMNS = ["slide_id", "path", "mpp"]
+_COLUMNS = ["slide_id", "path", "mpp", "patient_id"]
 
 
 def require_own_folder(folder: Path, model: str | Path) -> None:
@@ -32,19 +32,20 @@ def require_own_folder(folder: Path, model: str | Path) -> None:
         raise UserError(f"{manifest} is no list of slides that slpd apply has shown; give another folder as --output")
 
 
-def add_slides(folder: Path, slides: list[str], mpp: float | None) -> list[SlideRow]:
+def add_slides(folder: Path, slides: list[str], mpp: float | None, patient: str = "") -> list[SlideRow]:
     """Write the manifest of a call, and add its slides to that of all; rows of the call.
 
     Args:
         folder: one that `require_own_folder` lets pass.
         slides: files on this machine.
         mpp: um/px of all of them; None for what they say themselves.
+        patient: id of the patient of all of them, where it is known.
 
     Raises:
         UserError: see `write_manifest`; or another slide of that name was shown before.
     """
     earlier = load_manifest(folder / ALL).table.rows if (folder / ALL).is_file() else []
-    rows = write_manifest(folder / NOW, slides, mpp)
+    rows = write_manifest(folder / NOW, slides, mpp, patient)
     there = {cells["slide_id"]: cells for cells in earlier}
     for row in rows:
         other = there.get(row.slide_id)
@@ -53,8 +54,8 @@ def add_slides(folder: Path, slides: list[str], mpp: float | None) -> list[Slide
                 f"{row.path} has the name of a slide that is in {folder} already, {other['path']}; give another folder "
                 "as --output"
             )
-        whole = {"slide_id": row.slide_id, "path": os.path.abspath(row.path), "mpp": "" if mpp is None else str(mpp)}
-        there[row.slide_id] = whole
+        cells = (row.slide_id, os.path.abspath(row.path), "" if mpp is None else str(mpp), patient)
+        there[row.slide_id] = dict(zip(_COLUMNS, cells, strict=True))
     text = io.StringIO()
     csv.writer(text).writerows([_COLUMNS, *([cells[name] for name in _COLUMNS] for cells in there.values())])
     write_text(folder / ALL, text.getvalue())
@@ -67,7 +68,7 @@ def rows_of_others(table: Path, slides: Collection[str]) -> list[dict[str, Any]]
     return [row for row in rows if row["slide_id"] not in slides]
 
 
-def remove_other_folders(folder: Path, slides: Sequence[str]) -> None:
+def remove_other_folders(folder: Path, slides: Collection[str]) -> None:
     """Remove the folders of slides that are none of these."""
     for path in folder.glob("*"):
         if path.is_dir() and path.name not in slides:

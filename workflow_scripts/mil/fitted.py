@@ -16,21 +16,15 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.files import whole_file, write_text
 from workflow_scripts.core.model_facts import DIGEST, require_same_model
 from workflow_scripts.core.model_heads import FOLDER
+from workflow_scripts.core.patients import KEY, same_patient
 from workflow_scripts.mil.bags import Bags
 from workflow_scripts.mil.head import Affine
 from workflow_scripts.mil.heads import make_head
 
 _OUTCOME = {"survival": "risk", "regression": "value"}
 # what every head's JSON has
-_FACTS = {
-    "task": str,
-    "kind": str,
-    "head": str,
-    "classes": list,
-    "trained_on": list,
-    "n_patients": int,
-    "results": list,
-}
+_FACTS = {"task": str, "kind": str, "head": str, "n_patients": int}
+_FACTS |= dict.fromkeys(("classes", "class_shares", "trained_on", "results"), list)
 _MEASURED = {"metric", "headline", "value", "ci_low", "ci_high", "splits", "n_patients"}
 _NONE = np.empty(0, dtype=np.int64)
 
@@ -44,13 +38,22 @@ def fit_on_all(
     return model.affine(), chosen
 
 
+def class_shares(bags: Bags) -> list[float]:
+    """Share of each class among the patients of all bags, each counted once; none without classes."""
+    if not bags.n_classes:
+        return []
+    counts = np.bincount(bags.target, bags.weights, minlength=bags.n_classes)
+    return [float(share) for share in counts / counts.sum()]
+
+
 def save_fitted(path: Path | str, fitted: Affine, facts: dict[str, Any]) -> None:
     """Write `{task}.safetensors`, and `{task}.json` beside it, which says what `predictions` and a person want to know.
 
     Args:
         path: of the safetensors.
         fitted: the head.
-        facts: `task`, `kind`, `head`, `classes` (in order, or empty), `trained_on` (slide ids), `results` and more.
+        facts: `task`, `kind`, `head`, `classes` (in order, or empty), `class_shares`, `trained_on` (slide ids),
+            `patients` (`core.patients`), `results` and more.
     """
     with whole_file(path) as partial:
         partial.write_bytes(save({"weights": fitted.weights, "bias": fitted.bias}))
@@ -103,20 +106,27 @@ def _read_facts(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path.name} has no {' and no '.join(wrong)}")
     if not facts["classes"] and facts["kind"] not in _OUTCOME:
         raise ValueError(f"{path.name} names no classes of kind {facts['kind']}")
+    if len(facts["class_shares"]) != len(facts["classes"]):
+        raise ValueError(f"{path.name} has not one of class_shares for each of classes")
     if not all(isinstance(row, dict) and row.keys() >= _MEASURED for row in facts["results"]):
         raise ValueError(f"{path.name} lacks one of {', '.join(sorted(_MEASURED))} under results")
     return facts
 
 
 def predictions(
-    slide_id: str, vector: np.ndarray, heads: Sequence[tuple[Affine, dict[str, Any]]]
+    slide_id: str, vector: np.ndarray, heads: Sequence[tuple[Affine, dict[str, Any]]], patient: str | None = None
 ) -> list[dict[str, Any]]:
-    """Rows of `schemas.APPLIED_PREDICTIONS`: of each head the probability of each class, or the value, or the risk.
+    """Rows of `schemas.APPLIED_PREDICTIONS`: of each head the score of each class, or the value, or the risk.
+
+    Scores of classes add up to 1. They are what the benchmark judges as the head's probabilities, and heads weigh all
+    classes alike: where vectors tell nothing each class has the same, however rare it is.
 
     Args:
         slide_id: of the slide; heads that were trained on a slide of this name say so.
         vector: float32 `[D]`.
         heads: from `load_fitted`.
+        patient: id of its patient, where it is known; heads that were trained on a slide of this patient say so, and
+            without it heads cannot tell.
     """
     rows = []
     for (weights, bias), facts in heads:
@@ -125,7 +135,8 @@ def predictions(
             scores = np.exp(scores - scores.max())
             scores /= scores.sum()
         named = {"slide_id": slide_id, "task": facts["task"], "kind": facts["kind"], "head": facts["head"]}
-        named["trained_on_it"] = slide_id in facts["trained_on"]
+        seen = facts["trained_on"]
+        named["trained_on_it"] = slide_id in seen or same_patient(patient, facts.get(KEY), seen)
         outcomes = facts["classes"] or [_OUTCOME[facts["kind"]]]
         rows += [named | {"outcome": name, "value": float(s)} for name, s in zip(outcomes, scores, strict=True)]
     return rows

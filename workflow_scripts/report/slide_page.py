@@ -2,15 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from workflow_scripts.report.palette import prototype_colour, text_on
 from workflow_scripts.report.pictures import jpeg_uri
-from workflow_scripts.report.wording import metric_name
+from workflow_scripts.report.templates import environment
 
 THUMBNAIL_PX = 1000
 """Longer side of the slide's picture, px."""
@@ -32,32 +30,28 @@ def render_slide_page(
         slide: row of `schemas.CHECK`.
         model: its `run` (the folder's name will do), `cohort` and `pretrained_on`.
         regions: rows of `schemas.APPLIED_REGIONS`, without vectors.
-        neighbours: rows of `schemas.NEIGHBOURS`.
+        neighbours: rows of `schemas.APPLIED_NEIGHBOURS`.
         thumbnail: the whole slide, uint8 `[h, w, 3]`, or None where it cannot be read.
         min_regions: regions below which a slide has no prototypes.
         predictions: rows of `schemas.APPLIED_PREDICTIONS`.
         heads: what the model's folder says of the heads that made them.
     """
     sizes = Counter(row["prototype"] for row in regions if row["prototype"] is not None)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["metric"] = metric_name
-    return environment.get_template("slide.html").render(
-        slide=slide,
-        model=model,
-        picture=None if thumbnail is None else jpeg_uri(thumbnail),
-        tiles=[{**row, "fill": prototype_colour(row["prototype"])} for row in regions],
-        view=_view(slide, regions),
-        prototypes=[{**_chip(number), "n_regions": size} for number, size in sorted(sizes.items())],
-        neighbours=[{**row, "pairs": _pairs(row)} for row in neighbours],
-        alike=Counter(row["cohort_slide_id"] for row in regions).most_common(5),
-        min_regions=min_regions,
-        heads=[_head(facts, predictions) for facts in heads],
+    return (
+        environment()
+        .get_template("slide.html")
+        .render(
+            slide=slide,
+            model=model,
+            picture=None if thumbnail is None else jpeg_uri(thumbnail),
+            tiles=[{**row, "fill": prototype_colour(row["prototype"])} for row in regions],
+            view=_view(slide, regions),
+            prototypes=[{**_chip(number), "n_regions": size} for number, size in sorted(sizes.items())],
+            neighbours=[{**row, "pairs": _pairs(row)} for row in neighbours],
+            alike=Counter(row["cohort_slide_id"] for row in regions).most_common(5),
+            min_regions=min_regions,
+            heads=[_head(facts, predictions) for facts in heads],
+        )
     )
 
 
@@ -65,7 +59,12 @@ def _head(facts: dict[str, Any], predictions: Sequence[dict[str, Any]]) -> dict[
     """A head with its predictions and, of what was measured, its headline."""
     rows = [row for row in predictions if row["task"] == facts["task"]]
     measured = next((row for row in facts["results"] if row["headline"]), None)
-    return {**facts, "rows": rows, "measured": measured, "saw": any(row["trained_on_it"] for row in rows)}
+    shares = facts["class_shares"] or [None] * len(rows)
+    return {
+        **{**facts, "rows": list(zip(rows, shares, strict=True)), "measured": measured},
+        "saw": True in (seen := [row["trained_on_it"] for row in rows]),
+        "unknown": None in seen,
+    }
 
 
 def _chip(prototype: int) -> dict[str, Any]:

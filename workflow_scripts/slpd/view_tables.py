@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.core import schemas
+from workflow_scripts.core.patients import same_patient
 from workflow_scripts.core.tables import read_table, write_table
 from workflow_scripts.slpd.prototypes import SlidePrototypes
 from workflow_scripts.slpd.round_tables import prototype_table
@@ -73,8 +74,17 @@ def own_prototypes(view: SlideView) -> pa.Table:
     return prototype_table(found, [view.slide_id], np.zeros(len(view.assignment), dtype=np.int64))
 
 
-def match_rows(slide_id: str, matches: list[Match]) -> list[dict[str, Any]]:
-    """Rows of `schemas.NEIGHBOURS`, rank 1 the nearest."""
+def match_rows(
+    slide_id: str, matches: list[Match], patient: str | None = None, hidden: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Rows of `schemas.APPLIED_NEIGHBOURS`, rank 1 the nearest.
+
+    Args:
+        slide_id: of the new slide.
+        matches: the nearest first.
+        patient: id of its patient, where it is known.
+        hidden: patients of the cohort, from `core.patients`.
+    """
     return [
         {
             "slide_id": slide_id,
@@ -82,6 +92,7 @@ def match_rows(slide_id: str, matches: list[Match]) -> list[dict[str, Any]]:
             "neighbour_id": match.slide_id,
             "similarity": match.similarity,
             "matching": match.matching,
+            "same_patient": match.slide_id == slide_id or same_patient(patient, hidden, [match.slide_id]),
         }
         for rank, match in enumerate(matches, 1)
     ]

@@ -6,7 +6,7 @@ import pytest
 
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.manifest import read_manifest
+from workflow_scripts.core.manifest import load_manifest, read_manifest
 from workflow_scripts.core.shown import ALL, NOW, add_slides, remove_other_folders, require_own_folder, rows_of_others
 from workflow_scripts.core.tables import write_table
 
@@ -30,7 +30,8 @@ def test_a_call_adds_its_slides_to_those_of_earlier_calls(folder, monkeypatch):
     assert [(row.slide_id, row.path, row.mpp) for row in rows] == [("b", "b.svs", None)]
     assert read_manifest(folder / NOW) == rows
     monkeypatch.chdir(folder.parent / "d")  # whatever folder a call is made from
-    add_slides(folder, ["../a.svs"], 0.25)
+    add_slides(folder, ["../a.svs"], 0.25, "p1")
+    assert load_manifest(folder / ALL).patients == load_manifest(folder / NOW).patients == {"a": "p1"}
     found = [(row.slide_id, row.path, row.mpp) for row in read_manifest(folder / ALL)]
     assert found == [("a", f"{folder.parent}/a.svs", 0.25), ("b", f"{folder.parent}/b.svs", None)]
 

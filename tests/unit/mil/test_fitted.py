@@ -9,14 +9,16 @@ from scipy.special import softmax
 from tests.unit.mil.cohorts import NONE, bags_of
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import HEADS
-from workflow_scripts.mil.fitted import FOLDER, fit_on_all, load_fitted, predictions, save_fitted
+from workflow_scripts.core.patients import hide_patients
+from workflow_scripts.mil.bags import Bags
+from workflow_scripts.mil.fitted import FOLDER, class_shares, fit_on_all, load_fitted, predictions, save_fitted
 from workflow_scripts.mil.head import Affine, Job
 from workflow_scripts.mil.heads import make_head
 
 AFFINE = [(name, kind) for name, head in HEADS.items() if head.affine for kind in head.kinds]
 DIGEST = "ab" * 32
 FACTS = {"task": "grade", "kind": "classification", "head": "logistic", "classes": ["high", "low"], "results": []}
-FACTS |= {"n_patients": 3, "model_sha256": DIGEST}
+FACTS |= {"n_patients": 3, "class_shares": [0.5, 0.5], "model_sha256": DIGEST}
 
 
 @pytest.fixture
@@ -78,9 +80,36 @@ def test_a_head_that_is_damaged_or_of_another_model_is_told_in_a_sentence(model)
         load_fitted(model, 3)
 
 
+def test_classes_are_weighted_alike_and_their_shares_are_told():
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(400, 8)).astype(np.float32)
+    rare = (np.arange(400) < 20).astype(np.int64)
+    weights = np.where(np.arange(400) < 2, 0.5, 1.0)  # the first two slides are of one patient
+    bags = Bags(vectors, list(vectors[:, None]), rare, 2, weights, [f"p{max(1, i)}" for i in range(400)])
+    fitted, _ = fit_on_all("logistic", "classification", {}, bags, 0)
+    rows = [predictions("x", new, [(fitted, FACTS | {"trained_on": []})]) for new in random.normal(size=(500, 8))]
+    assert np.mean([row[1]["value"] for row in rows]) == pytest.approx(0.5, abs=0.02)  # vectors tell nothing
+    assert class_shares(bags) == pytest.approx([380 / 399, 19 / 399])
+    assert class_shares(bags_of("survival", 30)) == []
+
+
+def test_a_head_knows_a_patient_of_its_training_by_any_slide():
+    hidden = hide_patients({"s1": "p1", "s2": "p2"}, "m")
+    heads = [(Affine(np.zeros((2, 2)), np.zeros(2)), FACTS | {"trained_on": ["s1", "s2"], "patients": hidden})]
+
+    def seen(slide, patient, heads=heads):
+        return {row["trained_on_it"] for row in predictions(slide, np.float32([1, 2]), heads, patient)}
+
+    assert seen("new", "p2") == {True} and seen("new", "p3") == {False} and seen("new", None) == {None}
+    assert seen("s1", None) == seen("s1", "p3") == {True}
+    unknown = [(heads[0][0], FACTS | {"trained_on": ["s1"], "patients": None})]
+    assert seen("new", "p1", unknown) == {None}
+
+
 @pytest.mark.parametrize(
     ("facts", "told"),
     [
+        (FACTS | {"trained_on": [], "class_shares": [1.0]}, "not one of class_shares for each"),
         ([], "holds no facts of a head"),
         ({}, "has no task and no kind"),
         (FACTS | {"trained_on": [], "classes": None}, "has no classes"),

@@ -64,10 +64,14 @@ def write_model(folder, run: PretrainRun, made_in: int = ROUND, heads: list[str]
     table = prototype_table(found, NAMES, np.repeat(np.arange(3), COUNTS))
     write_table(folder / "round.parquet", table, schemas.PROTOTYPES, {"round": made_in})
     write_table(folder / "embedded.parquet", {"slide_id": NAMES, "vector": [[1.0]] * 3}, schemas.SLIDE_EMBEDDINGS)
+    empty = dict.fromkeys(("status", "reason", "detail"), "")
+    patients = [{"slide_id": name, "patient_id": f"p-{name}", **empty} for name in NAMES]
+    write_table(folder / "cohort.parquet", patients, schemas.SLIDES)
     states = ["clustered_by", "later"] if made_in < ROUND else ["later", "clustered_by"]
     argv = ["--config", run.model_dump_json(), "--prototypes", str(folder / "round.parquet"), "--round", str(ROUND)]
     argv += ["--states", *(str(folder / f"{name}.safetensors") for name in states)]
-    argv += ["--slides", str(folder / "embedded.parquet"), "--output", str(folder / "prototypes.parquet")]
+    argv += ["--cohort", str(folder / "cohort.parquet"), "--slides", str(folder / "embedded.parquet")]
+    argv += ["--output", str(folder / "prototypes.parquet")]
     argv += [] if heads is None else ["--heads", *heads]
     export_prototypes.main(argv)
 
