@@ -41,8 +41,8 @@ def slide_scores(
         patient_of: patient of each slide.
 
     Returns:
-        By slide, then by name: `{task}: {class}`, a probability; `{task}: rank of risk` from 0 to 1; or `{task}` alone
-        for a value or a risk with a scale.
+        By slide, then by name: `{task}: {class}`, a score (of classes weighted alike); `{task}: rank of risk` from 0 to
+        1; or `{task}` alone for a value or a risk with a scale.
     """
     found: dict[str, dict[str, float]] = {slide: {} for slide in patient_of}
     for path in predictions:
