@@ -91,7 +91,7 @@ class SlideEncoder:
             tissue: float32 `[N, g, g]`, tissue fraction of each patch, looked at by a model with `mask_glass` alone.
 
         Raises:
-            UserError: tokens of another shape than the model takes, no regions, or features that are not finite.
+            UserError: arrays of another shape than the model takes, no regions, or features that are not finite.
         """
         grid, width = self.regions.facts["features"]["grid"], self.regions.backbone.phi.in_features
         if tokens.shape[1:] != (grid, grid, width) or not len(tokens):
@@ -99,6 +99,11 @@ class SlideEncoder:
                 f"the tokens of slide {slide_id} are {list(tokens.shape)}; this model takes [regions, {grid}, {grid}, "
                 f"{width}]"
             )
+        for name, flags in (("read_ok", read_ok), ("tissue", tissue)):
+            if flags.shape != tokens.shape[:3]:
+                raise UserError(
+                    f"{name} of slide {slide_id} is {list(flags.shape)}; its tokens ask for {[*tokens.shape[:3]]}"
+                )
         visible = torch.from_numpy(read_ok)
         if self.regions.hides_glass:
             visible = without_glass(visible, torch.from_numpy(tissue))
@@ -125,9 +130,11 @@ class SlideEncoder:
         """The view of a slide in `features/{encoder}`, and the ids of its N regions.
 
         Raises:
-            UserError: its features are of another kind than the model's, or cannot be read.
+            UserError: there are none, or they are of another kind than the model's, or cannot be read.
         """
         path = slide_file(folder, slide_id)
+        if not path.is_file():
+            raise UserError(f"{path} does not exist; name a slide whose features lie in {folder}")
         require_same_features(self.regions.facts, read_meta(path), f"the feature file {path}")
         store = load_features(folder, [slide_id])
         return self.view(slide_id, store.tokens, store.read_ok, store.tissue), store.region_ids

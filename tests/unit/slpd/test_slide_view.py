@@ -228,3 +228,14 @@ def test_a_model_whose_facts_are_damaged_is_told_in_a_sentence(tmp_path, spoil, 
     (tmp_path / "config.json").write_text(json.dumps(facts))
     with pytest.raises(UserError, match=told):
         SlideEncoder.load(tmp_path)
+
+
+def test_flags_of_other_regions_and_an_unknown_slide_are_told_in_a_sentence(tmp_path):
+    write_model(tmp_path, settings())
+    encoder, (tokens, read_ok, tissue) = SlideEncoder.load(tmp_path), cohort()
+    with pytest.raises(UserError, match=r"read_ok of slide b is \[9, 4, 4\]; its tokens ask for \[23, 4, 4\]"):
+        encoder.view("b", tokens, read_ok[:9], tissue)
+    with pytest.raises(UserError, match=r"tissue of slide b is \[23, 4\]"):
+        encoder.view("b", tokens, read_ok, tissue[..., 0])
+    with pytest.raises(UserError, match=r"nobody.parquet does not exist; name a slide whose features lie in"):
+        encoder.view_features(tmp_path, "nobody")
