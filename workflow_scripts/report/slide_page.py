@@ -9,7 +9,9 @@ import numpy as np
 from workflow_scripts.report.palette import prototype_colour, text_on
 from workflow_scripts.report.pictures import jpeg_uri
 from workflow_scripts.report.templates import environment
+from workflow_scripts.report.view_box import view_box
 
+_PLACE = ("x", "y", "size_x", "size_y")
 THUMBNAIL_PX = 1000
 """Longer side of the slide's picture, px."""
 
@@ -45,7 +47,7 @@ def render_slide_page(
             model=model,
             picture=None if thumbnail is None else jpeg_uri(thumbnail),
             tiles=[{**row, "fill": prototype_colour(row["prototype"])} for row in regions],
-            view=_view(slide, regions),
+            view=" ".join(map(str, view_box(slide, {key: [row[key] for row in regions] for key in _PLACE}))),
             prototypes=[{**_chip(number), "n_regions": size} for number, size in sorted(sizes.items())],
             neighbours=[{**row, "pairs": _pairs(row)} for row in neighbours],
             alike=Counter(row["cohort_slide_id"] for row in regions).most_common(5),
@@ -75,12 +77,3 @@ def _chip(prototype: int) -> dict[str, Any]:
 def _pairs(neighbour: dict[str, Any]) -> list[dict[str, Any]]:
     """Own prototypes, each with the number of the neighbour's that it is matched to."""
     return [{**_chip(own), "other": int(other)} for own, other in enumerate(neighbour["matching"])]
-
-
-def _view(slide: dict[str, Any], regions: list[dict[str, Any]]) -> str:
-    """SVG view box, level-0 px, that holds the slide and its regions, which may stick out of it."""
-    width, height = slide["width"] or 0, slide["height"] or 0
-    left, top = (min([0, *(row[key] for row in regions)]) for key in ("x", "y"))
-    right = max([width, *(row["x"] + row["size_x"] for row in regions)])
-    bottom = max([height, *(row["y"] + row["size_y"] for row in regions)])
-    return f"{left} {top} {right - left} {bottom - top}"

@@ -15,12 +15,14 @@ from workflow_scripts.report.head_attention import HeadLayer, region_values
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.pictures import fitted_jpeg, jpeg_bytes, read_picture
 from workflow_scripts.report.settings import pictures_apart
+from workflow_scripts.report.view_box import view_box
 
 PAGES = 2000
 """Slides that have a page, at most."""
 _LARGE_PX, _SMALL_PX = 1000, 512
 _LARGE_BYTES = 9_500_000  # of all pictures together: a third more as text
 _SMALL_BYTES, _MOST = 24_000_000, 110_000
+_PLACE = ["x", "y", "size_x", "size_y"]
 _OUTLINE_POINTS = 700  # px of the thumbnail to which outlines are true
 
 
@@ -84,17 +86,6 @@ def outline_path(polygons: list[bytes], width: int, height: int) -> str:
     ]
     lines = [np.rint(shapely.get_coordinates(ring)[:-1]).astype(int) for ring in rings if not ring.is_empty]
     return "".join("M" + "L".join(f"{x} {y}" for x, y in line) + "Z" for line in lines)
-
-
-def _view(slide: Row, places: pa.Table | None) -> list[int]:
-    """Left, top, width and height, level-0 px, that hold the slide and its regions, which may stick out of it."""
-    left = top = 0
-    right, bottom = slide["width"] or 1, slide["height"] or 1
-    if places is not None and len(places):
-        x, y, across, down = (places[name].to_numpy() for name in ("x", "y", "size_x", "size_y"))
-        left, top = min(left, int(x.min())), min(top, int(y.min()))
-        right, bottom = max(right, int((x + across).max())), max(bottom, int((y + down).max()))
-    return [left, top, right - left, bottom - top]
 
 
 def _same(values: list[int]) -> int | list[int]:
@@ -164,7 +155,7 @@ def slide_page(
         "picture": None if pixels is None else fitted_jpeg(pixels, plan.most_bytes),
         "size": [slide["width"] or 1, slide["height"] or 1],
         "known": bool(slide["width"] and slide["height"]),
-        "view": _view(slide, places),
+        "view": view_box(slide, {} if places is None else places.select(_PLACE).to_pydict()),
         "tissue": outline_path(inputs.tissue(slide_id), slide["width"], slide["height"]) if slide["width"] else "",
         "neighbour": neighbour,
     }
