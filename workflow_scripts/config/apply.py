@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.config.base import Count, Section
-from workflow_scripts.config.model_folder import model_settings, require_files
+from workflow_scripts.config.model_folder import model_settings, require_files, require_one_training
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.model_facts import cohort_facts, trained_features
 
@@ -52,6 +52,7 @@ def with_model(raw: dict[str, Any]) -> dict[str, Any]:
         if raw.get(name):
             raise UserError(f"configuration: {name} is set, and apply trains and tests nothing; leave {name} out")
     require_files(folder)
+    require_one_training(folder)
     merged = {**raw, "cohort": _cohort(_section(raw, "cohort"), manifest)}
     for name, settings in brought_along(folder).items():
         merged[name] = _as_the_model(name, _section(raw, name), settings, folder)

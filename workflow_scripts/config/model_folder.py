@@ -1,5 +1,6 @@
 """The files of an exported model's folder that new slides need, told without torch (docs/apply.md)."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from workflow_scripts import __version__
 from workflow_scripts.config.pretrain import PretrainRun
 from workflow_scripts.config.problems import first_problem
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.model_facts import read_facts
+from workflow_scripts.core.model_facts import DIGEST, read_facts, require_same_model
+from workflow_scripts.core.model_heads import FOLDER, belongs_to
 
 CLUSTERING = "clustering.safetensors"
 """The teacher by whose features the cohort was last clustered, a round behind the model itself."""
@@ -35,6 +37,29 @@ def model_settings(folder: str | Path) -> PretrainRun:
             f"version, or run the workflow of the model's cohort again by this one (here {__version__}, the model by "
             f"{read_facts(folder).get('version', 'an unknown one')})"
         ) from None
+
+
+def require_one_training(folder: str | Path) -> None:
+    """Refuse a folder with a clustering or heads of another training than the model's, before anything is encoded.
+
+    Tables say the same where they are read; those of a clustering are written with it.
+
+    Raises:
+        UserError: see `require_same_model`.
+    """
+    require_same_model(folder, _metadata(Path(folder) / CLUSTERING).get(DIGEST), Path(folder) / CLUSTERING)
+    for path in sorted((Path(folder) / FOLDER).glob("[!.]*.json")):
+        require_same_model(folder, belongs_to(path), path)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """Metadata of a safetensors file, without a library; empty where it cannot be read, as its reader tells."""
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return dict(header["__metadata__"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
+        return {}
 
 
 def require_files(folder: str | Path, names: Iterable[str] = FOR_NEW_SLIDES) -> None:

@@ -12,7 +12,7 @@ FOLDER = "heads"
 
 def remove_heads_of_other_models(model: str | Path, digest: str) -> list[str]:
     """Remove heads that do not say that they belong to weights of this SHA-256; names of their tasks."""
-    return _remove(model, lambda task: _belongs_to(Path(model) / FOLDER / f"{task}.json") != digest)
+    return _remove(model, lambda task: belongs_to(Path(model) / FOLDER / f"{task}.json") != digest)
 
 
 def remove_other_heads(model: str | Path, tasks: Collection[str]) -> list[str]:
@@ -30,7 +30,8 @@ def _remove(model: str | Path, unwanted: Callable[[str], bool]) -> list[str]:
     return removed
 
 
-def _belongs_to(path: Path) -> object:
+def belongs_to(path: Path) -> object:
+    """SHA-256 of the weights that a head's JSON says it belongs to; None where it cannot be read."""
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -4,7 +4,9 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from workflow_scripts.config import Config, load_config
 from workflow_scripts.config.apply import TRAINED, require_no_training, require_own_results, with_model
@@ -13,6 +15,7 @@ from workflow_scripts.config.stages import section_settings, treatment_settings
 from workflow_scripts.core.errors import UserError
 
 DIGEST = "ab" * 32
+OF_MODEL = {"model_sha256": "cd" * 32}
 COHORT = {
     "cohort": {"name": "old"},
     "slides": {"mpp_max": 3.0},
@@ -31,12 +34,14 @@ def model(tmp_path, monkeypatch) -> str:
     (tmp_path / "model").mkdir()
     facts = {
         "architecture": {},
+        **OF_MODEL,
         "settings": config.pretrain.run("slpd").model_dump(mode="json"),
         "features": {"grid": 4, "encoder": {"weights_sha256": DIGEST}},
         "cohort": {"name": "old", "stages": treatment_settings(config)},
     }
     for name in FOR_NEW_SLIDES:
         (tmp_path / "model" / name).touch()
+    save_file({"round": np.zeros(1)}, tmp_path / "model/clustering.safetensors", OF_MODEL)
     (tmp_path / "model/config.json").write_text(json.dumps(facts))
     return "model"
 
@@ -113,6 +118,25 @@ def test_a_model_whose_facts_are_damaged_is_told_in_a_sentence(model, spoil, tol
     spoil(facts)
     Path(model, "config.json").write_text(json.dumps(facts))
     with pytest.raises(UserError, match=f"model/config.json.*{told}"):
+        load_config(raw(model))
+
+
+def test_files_of_another_training_are_refused_before_anything_is_encoded(model):
+    (Path(model) / "heads").mkdir()
+    (Path(model) / "heads/grade.json").write_text(json.dumps(OF_MODEL))
+    load_config(raw(model))
+    for told in (None, "0" * 64):
+        (Path(model) / "heads/grade.json").write_text(json.dumps({"model_sha256": told}))
+        with pytest.raises(UserError, match=r"model/heads/grade\.json belongs to another training"):
+            load_config(raw(model))
+    (Path(model) / "heads/grade.json").unlink()
+    save_file({"round": np.zeros(1)}, Path(model) / "clustering.safetensors", {"model_sha256": "0" * 64})
+    with pytest.raises(UserError, match=r"model/clustering\.safetensors belongs to another training .*target embed"):
+        load_config(raw(model))
+    facts = json.loads(Path(model, "config.json").read_text())
+    del facts["model_sha256"]
+    Path(model, "config.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match="has no SHA-256 of the model, as it was exported by an earlier version"):
         load_config(raw(model))
 
 
