@@ -52,7 +52,7 @@ _WIRING = {
     "embed": "new representations only, collect_results",
     "embed.tables.<name>": "embed_table of that table, fit_head and measure_retrieval on it, collect_results",
     "benchmark.tasks": "split_patients, fit_head and measure_retrieval of that task; choose_slides and pretraining "
-    "by its folds",
+    "by its folds; export_heads of it and export_prototypes where export_heads is set",
     "benchmark.heads": "new MIL heads only, all heads on slide vectors, collect_results",
     "benchmark.primary_heads": "collect_results",
     "benchmark.export_heads": "export_heads, export_prototypes",
