@@ -248,3 +248,16 @@ def test_heads_are_exported_on_request_with_what_was_measured(project: Path) -> 
     assert not any(f'"{patient}"' in (model / "heads/subtype.json").read_text() for patient in patients.values())
     rows = predictions(slides[0]["slide_id"], np.float32(slides[0]["vector"]), [(fitted, facts)])
     assert sum(row["value"] for row in rows) == pytest.approx(1) and rows[0]["trained_on_it"]
+
+
+def test_heads_that_are_no_longer_asked_for_leave_the_model(project: Path) -> None:
+    write_config(project, changed(CONFIG, "benchmark.export_heads", True))
+    assert snakemake(project, "embed", "benchmark").returncode == 0
+    heads = project / "results/tiny/pretrain/slpd/model/heads"
+    assert {path.name for path in heads.iterdir()} == {"subtype.json", "subtype.safetensors"}
+    write_config(project, CONFIG)
+    assert set(planned(project, "embed")) == {"export_prototypes", "embed"}
+    done = snakemake(project, "embed")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert not list(heads.glob("*"))
+    assert planned(project, "embed") == {}

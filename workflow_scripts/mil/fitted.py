@@ -103,7 +103,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path.name} holds no facts of a head")
     wrong = [key for key, kind in _FACTS.items() if not isinstance(facts.get(key), kind)]
     if wrong:
-        raise ValueError(f"{path.name} has no {' and no '.join(wrong)}")
+        raise ValueError(f"{path.name} has no usable {wrong[0]}")
     if not facts["classes"] and facts["kind"] not in _OUTCOME:
         raise ValueError(f"{path.name} names no classes of kind {facts['kind']}")
     if len(facts["class_shares"]) != len(facts["classes"]):

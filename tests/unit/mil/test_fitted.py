@@ -111,8 +111,8 @@ def test_a_head_knows_a_patient_of_its_training_by_any_slide():
     [
         (FACTS | {"trained_on": [], "class_shares": [1.0]}, "not one of class_shares for each"),
         ([], "holds no facts of a head"),
-        ({}, "has no task and no kind"),
-        (FACTS | {"trained_on": [], "classes": None}, "has no classes"),
+        ({}, "has no usable task"),
+        (FACTS | {"trained_on": [], "classes": None}, "has no usable classes"),
         (FACTS | {"trained_on": [], "classes": []}, "names no classes of kind classification"),
         (FACTS | {"trained_on": [], "results": [{"metric": "auc"}]}, "lacks one of ci_high, .* under results"),
     ],
