@@ -30,7 +30,7 @@ rule apply_slides:
     resources:
         mem_mb=8000,
         runtime=120,
-        manifest=MANIFEST,
+        manifest=CFG.apply.manifest,
     params:
         code=code("apply_slides"),
         model=CFG.apply.model,
