@@ -17,9 +17,8 @@ from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entr
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.gpu import may_have_gpu
 from workflow_scripts.core.manifest import SlideRow
-from workflow_scripts.core.shown import ALL, NOW, TABLE, add_slides, require_own_folder
+from workflow_scripts.core.shown import ALL, NOW, TABLE, add_slides, require_own_folder, require_usable
 from workflow_scripts.core.slide_work import SlideWork, start_stage
-from workflow_scripts.core.tables import read_table
 from workflow_scripts.core.worker import Worker
 from workflow_scripts.encoders.as_trained import require_same_encoder
 from workflow_scripts.for_slides import run_chunk
@@ -87,11 +86,8 @@ def main(argv: list[str] | None = None) -> None:
     places |= {"regions-folder": "regions", "output": TABLE, "manifest": ALL}
     argv += [word for name, at in places.items() for word in (f"--{name}", f"{args.output}/{at}")]
     apply_slides.main(argv)
-    now = {row.slide_id for row in rows}
-    found = [row for row in read_table(args.output / TABLE).to_pylist() if row["slide_id"] in now]
-    if refused := [f"{row['slide_id']}: {row['reason']}, {row['detail']}" for row in found if row["status"] != "ok"]:
-        raise UserError(f"{len(refused)} of {len(found)} slides cannot be used: {'; '.join(refused)} (or --mpp)")
-    log.info("%s/slides.parquet, and slides/*/page.html beside it", args.output)
+    log.info("%s/%s, and slides/*/page.html beside it", args.output, TABLE)
+    require_usable(args.output / TABLE, [row.slide_id for row in rows])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entr
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.files import write_text
 from workflow_scripts.core.manifest import load_manifest
-from workflow_scripts.core.model_facts import DIGEST, model_digest
+from workflow_scripts.core.model_facts import DIGEST, model_digest, run_name
 from workflow_scripts.core.patients import KEY
 from workflow_scripts.core.shown import remove_other_folders, rows_of_others
 from workflow_scripts.core.tables import read_meta, read_table, write_table
@@ -52,11 +52,10 @@ def apply_to(check: Row, patient: str | None, encoder: "SlideEncoder", index: "S
     heads = load_fitted(args.model, len(view.vector))
     predicted = predictions(slide_id, view.vector, heads, patient)
     write_table(folder / "predictions.parquet", predicted, schemas.APPLIED_PREDICTIONS)
-    facts, run = encoder.regions.facts, args.model.parent.name or str(args.model)
-    model = {"run": run, "cohort": facts["cohort"]["name"], "pretrained_on": facts["pretrained_on"]}
-    told = (predicted, [facts for _, facts in heads])
-    least = encoder.settings.prototypes.min_regions
-    page = render_slide_page(check, model, regions, near, thumbnail(check), least, *told)
+    facts = encoder.regions.facts
+    model = {"run": run_name(args.model), "cohort": facts["cohort"]["name"], "pretrained_on": facts["pretrained_on"]}
+    told = (encoder.settings.prototypes.min_regions, predicted, [facts for _, facts in heads])
+    page = render_slide_page(check, model, regions, near, thumbnail(check), *told)
     write_text(folder / "page.html", page)
     nearest = {"nearest_id": matches[0].slide_id, "similarity": matches[0].similarity} if matches else {}
     return {"n_regions": len(region_ids), "vector": view.vector, **nearest}
@@ -85,14 +84,15 @@ def main(argv: list[str] | None = None) -> None:
         check = read_table(args.check_folder / f"{(slide_id := row['slide_id'])}.parquet").to_pylist()[0]
         if row["status"] == "ok":
             row |= apply_to(check, patients.get(slide_id), encoder, index, args)
-            log.info("slide %s: %d regions, nearest %s", slide_id, row["n_regions"], row.get("nearest_id"))
+            nearest = row.get("nearest_id", "none, for it has no prototypes")
+            log.info("slide %s: %d regions, nearest %s", slide_id, row["n_regions"], nearest)
         rows.append(row)
     unused = {row["slide_id"] for row in rows if row["status"] != "ok"}
     remove_other_folders(args.output.parent / "slides", {row.slide_id for row in manifest.rows} - unused)
     if args.add:
         rows = [*rows_of_others(args.output, [row["slide_id"] for row in rows]), *rows]
-    meta = {"model": str(args.model), "round": encoder.round, DIGEST: model_digest(args.model)}
-    write_table(args.output, rows, schemas.APPLIED, meta)
+    of_model = {"model": str(args.model), "round": encoder.round, DIGEST: model_digest(args.model)}
+    write_table(args.output, rows, schemas.APPLIED, of_model)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from workflow_scripts.search.region_index import RegionIndex
 from workflow_scripts.slpd.slide_index import SlideIndex
 
 SLIDES, PER_SLIDE, M, DIM, BOTTLENECK = 9, 6, 3, 5, 4
+DIGEST = {"model_sha256": "ab" * 32}
+MADE_IN = {"round": 2} | DIGEST
 
 
 def clustered_rows(sets, first=0):
@@ -47,11 +49,11 @@ def results(tmp_path):
         write_table(tmp_path / f"embeddings/{name}/slides.parquet", means, schemas.SLIDE_EMBEDDINGS, meta)
     write_table(run / "round_02/assignments.parquet", assigned, schemas.ASSIGNMENTS, {"round": 2})
     for folder in ("model", "round_02"):
-        write_table(run / folder / "prototypes.parquet", clustered_rows(sets), schemas.PROTOTYPES, {"round": 2})
+        write_table(run / folder / "prototypes.parquet", clustered_rows(sets), schemas.PROTOTYPES, MADE_IN)
     write_table(run / "round_03/prototypes.parquet", clustered_rows(-sets), schemas.PROTOTYPES, {"round": 3})
     write_table(run / "round_03/assignments.parquet", assigned[:1], schemas.ASSIGNMENTS, {"round": 3})
     settings = PretrainRun.model_validate({"prototypes": {"count": M}}).model_dump(mode="json")
-    (run / "model/config.json").write_text(json.dumps({"architecture": {}, "settings": settings}))
+    (run / "model/config.json").write_text(json.dumps({"architecture": {}, "settings": settings} | DIGEST))
     return tmp_path, vectors, sets
 
 
@@ -99,7 +101,7 @@ def test_a_slide_of_the_test_cohort_is_compared_by_the_prototypes_that_the_same_
     folder, _, sets = results
     run = folder / "pretrain/slpd"
     for of_model in ("model", "round_02"):
-        write_table(run / of_model / "prototypes.parquet", clustered_rows(sets[:8]), schemas.PROTOTYPES, {"round": 2})
+        write_table(run / of_model / "prototypes.parquet", clustered_rows(sets[:8]), schemas.PROTOTYPES, MADE_IN)
     table, rows = run / "round_02/test_prototypes.parquet", clustered_rows(sets[8:], 8)
     write_table(table, rows, schemas.PROTOTYPES, {"round": 3})  # seen by another teacher
     _, regions = similar(folder, "s8", capsys=capsys, slides_listed=False)

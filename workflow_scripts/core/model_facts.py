@@ -64,6 +64,12 @@ def trained_features(folder: str | Path) -> dict[str, Any]:
     return facts
 
 
+def run_name(folder: str | Path) -> str:
+    """What the model of a folder is called: its run where the folder is as the workflow leaves it, else the folder."""
+    at = Path(folder).resolve()
+    return at.parent.name if at.name == "model" and at.parent.name else at.name
+
+
 def model_digest(folder: str | Path) -> str:
     """SHA-256 of the model's weights, by its `config.json`.
 

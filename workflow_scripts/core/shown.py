@@ -17,15 +17,23 @@ from workflow_scripts.core.tables import read_meta, read_table
 ALL, NOW = "slides.csv", "last_call.csv"
 """Manifests in the folder: of all slides that were ever shown, by their whole paths, and of those of the last call."""
 TABLE = "slides.parquet"
+_OF_SCALE = {"no_mpp", "implausible_mpp", "scale_mismatch"}  # reasons to exclude a slide
 _COLUMNS = ["slide_id", "path", "mpp", "patient_id"]
 
 
 def require_own_folder(folder: Path, model: str | Path) -> None:
-    """Refuse a folder that holds what another model says of slides, or a manifest of somebody else.
+    """Refuse a folder that is a cohort's, or holds what another model says of slides, or somebody else's manifest.
 
     Raises:
-        UserError: it does.
+        UserError: it is or does, or is no folder.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; give a folder as --output")
+    if any((folder / name).exists() for name in ("pretrain", "embeddings", "benchmark")):
+        raise UserError(
+            f"{folder} holds a cohort that was trained on, which new slides must not change; give another folder as "
+            "--output"
+        )
     if (table := folder / TABLE).is_file() and read_meta(table).get(DIGEST) != model_digest(model):
         raise UserError(f"{table} holds slides as another model sees them; give another folder as --output")
     if (manifest := folder / ALL).is_file() and load_manifest(manifest).table.columns != _COLUMNS:
@@ -60,6 +68,20 @@ def add_slides(folder: Path, slides: list[str], mpp: float | None, patient: str 
     csv.writer(text).writerows([_COLUMNS, *([cells[name] for name in _COLUMNS] for cells in there.values())])
     write_text(folder / ALL, text.getvalue())
     return rows
+
+
+def require_usable(table: Path, slides: Collection[str]) -> None:
+    """Tell of slides that cannot be used, after the others are done.
+
+    Raises:
+        UserError: the table says so of some of these slides; why in full stands there, and in the log.
+    """
+    rows = [row for row in read_table(table).to_pylist() if row["slide_id"] in slides and row["status"] != "ok"]
+    if not rows:
+        return
+    told = ", ".join(f"{row['slide_id']} ({row['reason']})" for row in rows)
+    hint = "; --mpp tells a scale" if {row["reason"] for row in rows} & _OF_SCALE else ""
+    raise UserError(f"{len(rows)} of {len(slides)} slides cannot be used, {table} says why: {told}{hint}")
 
 
 def rows_of_others(table: Path, slides: Collection[str]) -> list[dict[str, Any]]:

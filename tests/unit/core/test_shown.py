@@ -7,7 +7,15 @@ import pytest
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import load_manifest, read_manifest
-from workflow_scripts.core.shown import ALL, NOW, add_slides, remove_other_folders, require_own_folder, rows_of_others
+from workflow_scripts.core.shown import (
+    ALL,
+    NOW,
+    add_slides,
+    remove_other_folders,
+    require_own_folder,
+    require_usable,
+    rows_of_others,
+)
 from workflow_scripts.core.tables import write_table
 
 
@@ -53,6 +61,31 @@ def test_a_folder_of_another_model_or_with_a_manifest_of_ones_own_is_refused(fol
     (folder.parent / "slides.csv").write_text("slide_id,path,label\na,a.svs,x\n")
     with pytest.raises(UserError, match=r"slides.csv is no list of slides that slpd apply has shown"):
         require_own_folder(folder.parent, "model")
+
+
+@pytest.mark.parametrize("name", ["pretrain", "embeddings", "benchmark"])
+def test_the_folder_of_a_cohort_is_refused(folder, name):
+    (folder / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"holds a cohort that was trained on, which new slides must not change"):
+        require_own_folder(folder, "model")
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "applied").touch()
+    with pytest.raises(UserError, match=r"applied is a file; give a folder as --output"):
+        require_own_folder(tmp_path / "applied", "model")
+
+
+def test_slides_of_the_call_that_cannot_be_used_are_told(folder):
+    table = folder / "slides.parquet"
+    rows = [("a", "ok", ""), ("b", "excluded", "empty"), ("c", "excluded", "no_mpp"), ("d", "excluded", "empty")]
+    found = [{"slide_id": slide, "status": status, "reason": reason, "detail": ""} for slide, status, reason in rows]
+    write_table(table, found, schemas.APPLIED)
+    require_usable(table, ["a"])
+    with pytest.raises(UserError, match=r"^1 of 2 slides cannot be used, .*slides.parquet says why: b \(empty\)$"):
+        require_usable(table, ["a", "b"])
+    with pytest.raises(UserError, match=r"2 of 2 .*: b \(empty\), c \(no_mpp\); --mpp tells a scale$"):
+        require_usable(table, ["b", "c"])
 
 
 def test_rows_and_folders_of_other_slides(folder):
