@@ -121,7 +121,7 @@ rule embed:
 
 rule search_index:
     input:
-        expand("<cohort>/embeddings/{run}/index.safetensors", run=CFG.pretrain.runs),
+        expand("<cohort>/pretrain/{run}/model/index.safetensors", run=CFG.pretrain.runs),
 
 
 rule benchmark:

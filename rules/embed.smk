@@ -64,12 +64,13 @@ rule export_prototypes:
         " --output {output.prototypes} --log {log}"
 
 
-# Makes an index of a run's regions, in which the nearest are found in milliseconds; of the target `search_index` alone.
+# Puts an index of a run's regions into its model, in which the nearest are found in milliseconds; of `search_index` alone.
 rule index_regions:
     input:
         regions="<cohort>/embeddings/{run}/regions.parquet",
+        model="<cohort>/pretrain/{run}/model/model.safetensors",
     output:
-        index="<cohort>/embeddings/{run}/index.safetensors",
+        index="<cohort>/pretrain/{run}/model/index.safetensors",
     log:
         "<cohort>/logs/embed/{run}_index.log",
     conda:

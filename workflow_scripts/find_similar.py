@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.k < 1:
         raise UserError(f"-k is {args.k}; ask for at least one")
     folder, run = args.results / "embeddings" / args.run, args.results / "pretrain" / args.run
-    index, patients = region_index(folder), _patients(args.results)
+    index, patients = region_index(folder, run / "model/index.safetensors"), _patients(args.results)
     slides, regions, query = set(index.slide_ids), index.region_ids, args.query
     region = regions.index(query) if query not in slides and query in regions else None
     if region is None and query not in slides:

@@ -116,14 +116,15 @@ def test_regions_like_a_region_are_the_same_with_the_index_of_the_workflow(resul
     folder, vectors, _ = results
     before = similar(folder, "s3_r2", "-k", "5", capsys=capsys)
     of_slide = similar(folder, "s3", "-k", "5", capsys=capsys)
-    files = [folder / "embeddings/slpd" / name for name in ("regions.parquet", "index.safetensors")]
+    files = [folder / name for name in ("embeddings/slpd/regions.parquet", "pretrain/slpd/model/index.safetensors")]
     index_regions.main(["--regions", str(files[0]), "--output", str(files[1])])
     assert similar(folder, "s3_r2", "-k", "5", capsys=capsys) == before
     assert similar(folder, "s3", "-k", "5", capsys=capsys) == of_slide
     flat = unit(vectors.astype(float)).reshape(-1, DIM)
     cosine = flat @ flat[3 * PER_SLIDE + 2]
     cosine[3 * PER_SLIDE : 4 * PER_SLIDE] = -2
-    assert before[1][0][3] == RegionIndex.load(files[1]).region_ids[int(cosine.argmax())]
+    index = RegionIndex.load(files[1])
+    assert before[1][0][3] == index.region_ids[int(cosine.argmax())] and index.meta.items() >= DIGEST.items()
 
 
 def test_without_prototypes_slides_are_compared_by_their_vectors(results, capsys):

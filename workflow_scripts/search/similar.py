@@ -27,19 +27,24 @@ class Similar(NamedTuple):
     matching: Sequence[int] | np.ndarray = ()
 
 
-def region_index(folder: Path) -> RegionIndex:
-    """The index that the target search_index has made of a folder of embeddings; made anew where there is none.
+def region_index(folder: Path, made: Path) -> RegionIndex:
+    """The index of a folder of embeddings.
+
+    Args:
+        folder: of the embeddings.
+        made: the index that the target search_index has put into the model of a run; a new one is made in memory where
+            there is none or it is older than the embeddings.
 
     Raises:
         UserError: there are no such embeddings, or they have no vectors of regions.
     """
-    regions, path = folder / "regions.parquet", folder / "index.safetensors"
+    regions = folder / "regions.parquet"
     if not regions.is_file():
         runs = sorted(found.parent.name for found in folder.parent.glob("*/regions.parquet"))
         there = f"there are {', '.join(runs)}" if runs else "run the target embed first"
         raise UserError(f"{regions} does not exist; name embeddings as --run: {there}")
-    if path.is_file() and path.stat().st_mtime >= regions.stat().st_mtime:
-        return RegionIndex.load(path)
+    if made.is_file() and made.stat().st_mtime >= regions.stat().st_mtime:
+        return RegionIndex.load(made)
     return RegionIndex.build(*read_region_vectors(regions), approximate=False, overwrite=True)
 
 
