@@ -16,6 +16,7 @@ from workflow_scripts.report.pictures import data_uri
 MOST_SLIDES = 24
 _BYTES = 800_000  # PNG, of all slides together
 _ENDS = (1, 99)  # percentiles of a slide's values beyond which colours stay the same
+_LEAST_ENDS = (0.8, 1.25)  # values that the colours span at least, so that near-even attention looks even
 
 
 class Raster(NamedTuple):
@@ -33,14 +34,16 @@ class Raster(NamedTuple):
 def relative_attention(attention: np.ndarray) -> np.ndarray:
     """Mean over heads, as a multiple of an even share among the region's visible patches, `[n, g, g]` float32.
 
+    It is of what patches are given alone, without what the class token gives itself: their mean in a region is 1.
     NaN where a token is hidden.
 
     Args:
         attention: float32 `[n, heads, g, g]`, 0 in all heads where a token is hidden.
     """
     visible = (attention != 0).any(axis=1)
-    relative = attention.mean(axis=1, dtype=np.float64) * visible.sum(axis=(1, 2), keepdims=True)
-    return np.where(visible, relative, np.nan).astype(np.float32)
+    mean = np.where(visible, attention.mean(axis=1, dtype=np.float64), np.nan)
+    even = mean.sum(axis=(1, 2), keepdims=True, where=visible) / np.maximum(1, visible.sum(axis=(1, 2), keepdims=True))
+    return np.divide(mean, even, out=mean, where=visible).astype(np.float32)
 
 
 def patch_raster(places: pa.Table, values: np.ndarray) -> Raster:
@@ -111,7 +114,8 @@ def attention_layer(places: pa.Table, region_ids: list[str], attention: np.ndarr
     if not np.isfinite(values).any():
         return None
     raster = patch_raster(places.take(pa.array(kept)), values)
-    low, top = (float(end) for end in np.nanpercentile(raster.values, _ENDS))
+    ends = np.nanpercentile(raster.values, _ENDS)
+    low, top = min(float(ends[0]), _LEAST_ENDS[0]), max(float(ends[1]), _LEAST_ENDS[1])
     peaks: list[float | None] = [None] * len(rows)
     for place, value in zip(kept, values, strict=True):
         peaks[place] = round(float(np.nanmax(value)), 2) if np.isfinite(value).any() else None

@@ -106,7 +106,7 @@ report.slideView = (function () {
           const classes = layer.kind === "classes", drawn = layer.kind === "picture";
           const own = classes ? classColour(value === null ? null : recolour(value)) : shareColour(value);
           const text = value === null ? (classes ? "in no class" : "not known") : classes ? className(layer, value)
-            : drawn ? `up to ${value.toFixed(1)} times an even share`
+            : drawn ? `up to ${value.toFixed(2)} times an even share`
             : times ? `${value.toFixed(2)}, ${times[index].toFixed(2)} times an even share` : value.toFixed(3);
           const rect = element("svg:rect", {
             x: page.x[index], y: page.y[index], width: at(page.w, index), height: at(page.h, index),

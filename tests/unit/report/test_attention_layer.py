@@ -35,6 +35,26 @@ def test_an_even_share_is_one_however_many_patches_are_hidden():
     np.testing.assert_allclose(found[1], [[1, 1], [np.nan, np.nan]])
 
 
+def test_what_the_class_token_gives_itself_takes_nothing_from_the_patches():
+    attention = np.random.default_rng(0).dirichlet(np.ones(17), (3, 2))[:, :, 1:].reshape(3, 2, 4, 4)
+    attention[2, :, :2] = 0
+    found = relative_attention(attention.astype(np.float32))
+    np.testing.assert_allclose(np.nanmean(found, axis=(1, 2)), 1, rtol=1e-6)
+    shares = attention.sum(axis=1) / attention.sum(axis=(1, 2, 3))[:, None, None]
+    np.testing.assert_allclose(found[:2], 16 * shares[:2], rtol=1e-5)
+    assert np.isnan(relative_attention(np.zeros((1, 2, 4, 4), np.float32))).all()
+
+
+def test_colours_span_four_fifths_to_five_quarters_at_least():
+    random = np.random.default_rng(0)
+    even = 1 / 17 + random.uniform(-0.001, 0.001, (2, 1, 4, 4)).astype(np.float32)
+    layer = attention_layer(_places((0, 0), (40, 0)), ["r0", "r1"], even, 10**6)
+    assert (layer["low"], layer["top"]) == (0.8, 1.25)
+    uneven = random.dirichlet(np.full(16, 0.3), (2, 1)).reshape(2, 1, 4, 4).astype(np.float32)
+    layer = attention_layer(_places((0, 0), (40, 0)), ["r0", "r1"], uneven, 10**6)
+    assert layer["low"] < 0.8 and layer["top"] > 1.25
+
+
 def test_patches_lie_where_their_regions_do_and_overlaps_have_the_mean():
     values = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     apart = patch_raster(_places((-20, 100), (60, 100)), values)
@@ -62,7 +82,7 @@ def test_regions_are_found_by_id_and_others_have_no_value():
     attention = np.full((2, 1, 2, 2), 0.25, np.float32)
     attention[0, 0, 0, 0] = 0.5
     layer = attention_layer(_places((0, 0), (40, 0), (80, 0)), ["r2", "r0"], attention, 10**6)
-    assert layer["peaks"] == [1.0, None, 2.0] and layer["box"] == [0, 0, 120, 40]
+    assert layer["peaks"] == [1.0, None, 1.6] and layer["box"] == [0, 0, 120, 40]
     picture = Image.open(io.BytesIO(base64.b64decode(layer["picture"].partition(",")[2]))).convert("RGBA")
     assert picture.size == (6, 2) and [picture.getpixel((x, 0))[3] for x in range(6)] == [255, 255, 0, 0, 255, 255]
     assert attention_layer(_places((0, 0)), ["other"], attention[:1], 10**6) is None
@@ -84,4 +104,5 @@ def test_pages_have_it_where_a_table_of_a_run_exists(results_folder, tmp_path, s
     assert set(found) == {"s01", "s02"} & set(slides) and run == ("dino" if found else None)
     for slide, layer in found.items():
         own = maps[[n for n, (s, _) in enumerate(ids) if s == slide]]
-        assert layer["peaks"] == pytest.approx(16 * own.mean(1).max((1, 2)), abs=0.006)
+        shares = own.mean(1) / own.mean(1).sum((1, 2))[:, None, None]
+        assert layer["peaks"] == pytest.approx(16 * shares.max((1, 2)), abs=0.006)
