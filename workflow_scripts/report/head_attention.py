@@ -88,4 +88,5 @@ def _facts(task: str, head: str, representation: str, bag: str) -> Row:
         f"slide; below the pointer the weight as a multiple of an even share in the {bag}; a hint, not what decides"
     )
     title = f"Attention of {head}, task {task} (rank within the slide)"
-    return {"key": f"attention_{task}", "title": title, "kind": "share", "shared": True, "names": None, "note": note}
+    layer = {"key": f"attention_{task}", "title": title, "kind": "share", "shared": True, "names": None, "note": note}
+    return layer | {"absent": "not known of this slide, which no fit of the head was tested on"}

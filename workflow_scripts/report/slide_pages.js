@@ -118,9 +118,11 @@
     else { get("viewer-own").replaceChildren(element("img", { src: page.picture, alt: words })); }
     const near = excluded ? null : neighbour(page);
     if (!excluded) { prototypes(page, near); }
-    // A layer that this slide has not cannot be chosen.
+    // A layer that this slide has not cannot be chosen, and says so.
     Array.from(get("layer").options).forEach((one) => {
+      const layer = report.data.layers.find((known) => known.key === one.value);
       one.disabled = Boolean(one.value) && !(page.layers && page.layers[one.value]);
+      one.textContent = !layer ? "not shown" : one.disabled ? `${layer.title}: not known of this slide` : layer.title;
       if (one.disabled && one.value === settings.layer) { settings.layer = "prototype"; }
     });
     get("layer").value = settings.layer;

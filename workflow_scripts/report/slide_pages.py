@@ -109,7 +109,7 @@ def slide_layers(groups: int, attention_of: str | None = None, of_heads: Sequenc
     """Layers of regions that the pages know: `classes` have a colour each, `share` goes from 0 to 1, `picture` is one.
 
     Numbers of prototypes belong to their slide, those of groups are the same in all, which is `shared`. A `note` stands
-    beside the colours.
+    beside the colours, and `absent` in their place where a slide lacks the layer.
 
     Args:
         groups: into how many groups the prototypes were put; 0 where they were not.
@@ -122,6 +122,9 @@ def slide_layers(groups: int, attention_of: str | None = None, of_heads: Sequenc
     names = [group_name(number) for number in range(groups)]
     title = f"Attention of the region encoder, run {attention_of}"
     looks = {"key": "attention", "title": title, "kind": "picture", "shared": True, "names": None}
+    looks["absent"] = (
+        "not computed for this slide; docs/atlas.md of the workflow says how it is for slides of your choice"
+    )
     shown = [own, *([group | {"names": names}] if groups else []), cosine, *([looks] if attention_of else [])]
     return [*shown, *(layer.facts for layer in of_heads)]
 

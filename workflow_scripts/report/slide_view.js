@@ -39,14 +39,14 @@ report.slideView = (function () {
     const regions = element("svg:g", {});
     const svg = element("svg:svg", { role: "img", "aria-label": title, preserveAspectRatio: "xMidYMid meet" },
       image, regions, tissue);
-    const where = element("span", { class: "note" });
+    const where = element("span", { class: "note" }), absent = element("p", { class: "note absent", hidden: true });
     const frame = element("div", { class: "frame", tabindex: 0, role: "group", "aria-label": `${title}, zoom and move` }, svg);
     const button = (text, name, act) => element("button", { type: "button", "aria-label": name, title: name, onclick: act }, text);
     holder.replaceChildren(frame,
       element("div", { class: "controls" }, button("+", "Zoom in", () => zoom(0.6)), button("−", "Zoom out", () => zoom(1 / 0.6)),
         button("Whole slide", "Whole slide", whole), where,
         element("span", { class: "take" }, element("button", { type: "button", class: "svg", onclick: () => report.saveSvg(svg, `${id}-map`) }, "SVG"))),
-      element("figcaption", {}, title));
+      element("figcaption", {}, title), absent);
 
     if (report.data.large && image) {  // a larger picture, where its folder lies beside the report
       const larger = new Image(), address = report.data.large + encodeURIComponent(id) + ".jpg";
@@ -100,6 +100,8 @@ report.slideView = (function () {
       shown = { ...shown, ...next };
       const layer = report.data.layers.find((one) => one.key === shown.layer);
       const values = layer && page.layers && page.layers[layer.key], times = layer && page.times && page.times[layer.key];
+      absent.hidden = !(layer && layer.absent && page.layers && !values);
+      absent.textContent = absent.hidden ? "" : `${layer.title}: ${layer.absent}.`;
       const recolour = layer && !layer.shared && shown.recolour || ((value) => value);
       if ("layer" in next || "recolour" in next) {
         regions.replaceChildren(...(values ? values : []).map((value, index) => {

@@ -276,7 +276,23 @@ def test_attention_is_laid_over_the_slides_that_have_it(page):
     assert "times an even share" in page.run("document.getElementById('layer-legend').textContent")
     go(page, f"slide/{other}")
     assert page.run(f"{picture} === null") and page.run("document.getElementById('layer').value") == "prototype"
-    assert page.run("document.querySelector('#layer option[value=attention]').disabled")
+    option = "document.querySelector('#layer option[value=attention]')"
+    assert page.run(f"{option}.disabled") and page.run(f"{option}.textContent").endswith(": not known of this slide")
+    go(page, f"slide/{shown}")
+    assert page.run(f"{option}.textContent").endswith(", run slpd")
+
+
+def test_a_picture_without_the_layer_that_is_chosen_says_so(page):
+    shown = WITH_ATTENTION[0]
+    said = "[...document.querySelectorAll('.viewer .absent')].map(one => one.hidden ? '' : one.textContent)"
+    go(page, f"slide/{shown}")  # its nearest slide has no attention
+    assert page.run(f"!(report.page(report.page('{shown}').neighbour.id).layers.attention)")
+    assert page.run(said) == ["", ""]
+    choose(page, "#layer", "attention", "change")
+    own, near = page.run(said)
+    assert own == "" and "run slpd: not computed for this slide; docs/atlas.md" in near
+    choose(page, "#layer", "prototype", "change")
+    assert page.run(said) == ["", ""]
 
 
 def test_attention_of_a_head_is_a_layer_of_ranks_with_the_weight_below_the_pointer(page, results_folder):
