@@ -13,7 +13,7 @@ from workflow_scripts.report.palette import NO_PROTOTYPE, PROTOTYPES, SHARES
 from workflow_scripts.report.region_room import most_tasks, region_room, without_regions, without_room
 from workflow_scripts.report.settings import ReportSettings
 from workflow_scripts.report.slide_map import slide_maps
-from workflow_scripts.report.slide_pages import nearest_slides, plan_pages, slide_layers, slide_page
+from workflow_scripts.report.slide_pages import cosine_ends, nearest_slides, plan_pages, slide_layers, slide_page
 from workflow_scripts.report.slide_table import label_columns, manifest_cells, slide_table
 from workflow_scripts.report.templates import json_block
 
@@ -75,7 +75,7 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
         "table": table,
         "pages": ids,
         "large": f"{folder}/slides/" if plan.apart else None,
-        "layers": slide_layers(_count(groups), attention_of, of_heads),
+        "layers": slide_layers(_count(groups), cosine_ends(assigned), attention_of, of_heads),
         "run": run,
         "colours": PROTOTYPES,
         "shares": SHARES,

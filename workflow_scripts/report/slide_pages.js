@@ -143,8 +143,9 @@
         chip(report.slideView.classColour(value)), `${report.slideView.className(layer, value)} (${counts.get(value)})`)));
       return;
     }
-    const drawn = layer.kind === "picture", [low, high] = drawn ? [page[layer.key].low, page[layer.key].top] : [0, 1];
-    const ends = layer.note ? ["0", "1"] : [`${number(low, drawn ? 2 : 0)} or less`, drawn ? `${number(high, 2)} or more` : "1"];
+    const drawn = layer.kind === "picture", laid = drawn ? page[layer.key] : null;
+    const ends = drawn ? [`${number(laid.low, 2)} or less`, `${number(laid.top, 2)} or more`]
+      : layer.ends ? [`${number(layer.ends[0], 3)} or less`, number(layer.ends[1], 3)] : ["0", "1"];
     holder.replaceChildren(element("span", { class: "ramp" }, ends[0], ...report.data.shares.map(chip), ends[1]), ...(drawn ? [
       element("span", {}, "times an even share of its region's patches, mean over the heads; a hint, not a patch's weight in the embedding")]
       : layer.note ? [element("span", {}, layer.note)] : []));

@@ -105,20 +105,40 @@ def _layers(places: pa.Table, assigned: pa.Table | None, groups: dict[int, int])
     return layers | ({"group": [None if value is None else groups.get(value) for value in own]} if groups else {})
 
 
-def slide_layers(groups: int, attention_of: str | None = None, of_heads: Sequence[HeadLayer] = ()) -> list[Row]:
-    """Layers of regions that the pages know: `classes` have a colour each, `share` goes from 0 to 1, `picture` is one.
+def cosine_ends(assigned: dict[str, pa.Table]) -> tuple[float, float]:
+    """1st percentile and largest of the cosines of all regions with their prototypes; 0 and 1 where none is known.
+
+    Args:
+        assigned: rows of assignments.parquet, by slide.
+    """
+    values = [np.asarray(rows["similarity"].to_numpy(), float) for rows in assigned.values()]
+    known = np.concatenate([np.empty(0), *(own[np.isfinite(own)] for own in values)])
+    return (float(np.percentile(known, 1)), float(known.max())) if len(known) else (0.0, 1.0)
+
+
+def slide_layers(
+    groups: int,
+    cosines: tuple[float, float],
+    attention_of: str | None = None,
+    of_heads: Sequence[HeadLayer] = (),
+) -> list[Row]:
+    """Layers of regions that the pages know: `classes` have a colour each, `share` is a scale, `picture` is one.
+
+    A scale goes from 0 to 1, or between its `ends`.
 
     Numbers of prototypes belong to their slide, those of groups are the same in all, which is `shared`. A `note` stands
     beside the colours, and `absent` in their place where a slide lacks the layer.
 
     Args:
         groups: into how many groups the prototypes were put; 0 where they were not.
+        cosines: from `cosine_ends`.
         attention_of: the run whose attention is known of some slides, where there is one.
         of_heads: where heads of the benchmark look.
     """
     own = {"key": "prototype", "title": "Prototype of the slide", "kind": "classes", "shared": False, "names": None}
     group = {"key": "group", "title": "Group in the cohort", "kind": "classes", "shared": True}
     cosine = {"key": "similarity", "title": "Cosine with its prototype", "kind": "share", "shared": True, "names": None}
+    cosine |= {"ends": cosines, "note": "cosine; colours run from the 1st percentile of all slides to their largest"}
     names = [group_name(number) for number in range(groups)]
     title = f"Attention of the region encoder, run {attention_of}"
     looks = {"key": "attention", "title": title, "kind": "picture", "shared": True, "names": None}

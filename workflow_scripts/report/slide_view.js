@@ -103,10 +103,11 @@ report.slideView = (function () {
       absent.hidden = !(layer && layer.absent && page.layers && !values);
       absent.textContent = absent.hidden ? "" : `${layer.title}: ${layer.absent}.`;
       const recolour = layer && !layer.shared && shown.recolour || ((value) => value);
+      const [low, high] = layer && layer.ends || [0, 1];
       if ("layer" in next || "recolour" in next) {
         regions.replaceChildren(...(values ? values : []).map((value, index) => {
           const classes = layer.kind === "classes", drawn = layer.kind === "picture";
-          const own = classes ? classColour(value === null ? null : recolour(value)) : shareColour(value);
+          const own = classes ? classColour(value === null ? null : recolour(value)) : shareColour((value - low) / (high - low || 1));
           const text = value === null ? (classes ? "in no class" : "not known") : classes ? className(layer, value)
             : drawn ? `up to ${value.toFixed(2)} times an even share`
             : times ? `${value.toFixed(2)}, ${times[index].toFixed(2)} times an even share` : value.toFixed(3);

@@ -51,7 +51,7 @@ def test_regions_whose_place_is_known_are_read_once_and_shown_up_to_a_number():
 def test_names_and_colours_are_those_of_every_other_map():
     drawn = draw_atlas(_atlas(), {}, {})["groups"]
     assert [(g["name"], g["colour"]) for g in drawn] == [(group_name(n), group_colour(n)) for n in range(2)]
-    (layer,) = [layer for layer in slide_layers(2) if layer["key"] == "group"]
+    (layer,) = [layer for layer in slide_layers(2, (0, 1)) if layer["key"] == "group"]
     assert layer["names"] == [g["name"] for g in drawn]
 
 

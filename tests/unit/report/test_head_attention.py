@@ -48,7 +48,7 @@ def test_a_page_has_the_layer_of_each_task_with_its_rank_within_the_slide(folder
     assert set(layer.of_slide) == {"s01", "s05"}  # s20 is excluded
     assert layer.facts["title"] == "Attention of abmil, task subtype (rank within the slide)"
     assert "on slpd, mean over the fits that had not seen the slide" in layer.facts["note"]
-    assert "in the slide;" in layer.facts["note"] and slide_layers(0, None, [layer])[-1] is layer.facts
+    assert "in the slide;" in layer.facts["note"] and slide_layers(0, (0, 1), None, [layer])[-1] is layer.facts
     plan = plan_pages(list(slides.values()))
     page = slide_page(inputs, slides["s05"], plan, None, None, of_heads=[layer])
     weight = {

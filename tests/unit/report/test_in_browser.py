@@ -9,6 +9,8 @@ import shutil
 import time
 from xml.etree import ElementTree
 
+import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from tests.browser import open_tab, usable
@@ -195,6 +197,15 @@ def test_a_slide_has_its_regions_zoom_and_opacity(page, results_folder):
     assert page.run(f"{group}.getAttribute('fill-opacity')") == "0.2"
     choose(page, "#layer", "similarity", "change")
     assert page.run(colours) > 2 and page.run(f"{group}.querySelectorAll('text').length") == 0
+    values = pc.drop_null(read_table(results_folder / "pretrain/slpd/round_04/assignments.parquet")["similarity"])
+    low, top = np.percentile(values.to_numpy().astype(float), [1, 100])
+    legend = page.run("document.getElementById('layer-legend').textContent")
+    assert f"{low:.3f} or less{top:.3f}" in legend and "1st percentile" in legend
+    own = page.run("report.page('s01').layers.similarity")
+    shares = page.run("report.data.shares")
+    places = [min(len(shares) - 1, max(0, int((value - low) / (top - low) * len(shares)))) for value in own]
+    drawn = page.run(f"[...document.querySelectorAll('{regions}')].map(one => one.getAttribute('fill'))")
+    assert drawn == [shares[place] for place in places]
     choose(page, "#layer", "", "change")
     assert page.run(f"document.querySelectorAll('{regions}').length") == 0
     box = "document.querySelector('#viewer-own svg').getAttribute('viewBox').split(' ').map(Number)"

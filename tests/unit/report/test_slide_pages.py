@@ -4,6 +4,7 @@ import re
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import shapely
 from PIL import Image
@@ -11,7 +12,14 @@ from PIL import Image
 from workflow_scripts.report import settings, slide_pages
 from workflow_scripts.report.inputs import Results
 from workflow_scripts.report.pictures import fitted_jpeg
-from workflow_scripts.report.slide_pages import outline_path, plan_pages, slide_layers, slide_page, write_pictures
+from workflow_scripts.report.slide_pages import (
+    cosine_ends,
+    outline_path,
+    plan_pages,
+    slide_layers,
+    slide_page,
+    write_pictures,
+)
 from workflow_scripts.report.slide_table import label_columns, slide_table
 
 
@@ -51,6 +59,14 @@ def test_outlines_keep_holes_and_their_area():
     assert outline_path([], 100, 100) == ""
 
 
+def test_colours_of_cosines_run_over_those_of_the_cohort():
+    values = np.random.default_rng(0).uniform(0.98, 0.995, 500).astype(np.float32)
+    tables = {"a": values[:200].tolist(), "b": [None, *values[200:].tolist()]}
+    low, top = cosine_ends({slide: pa.table({"similarity": own}) for slide, own in tables.items()})
+    assert top == values.max() and low == pytest.approx(np.sort(values.astype(float))[4:6] @ [0.01, 0.99], abs=1e-12)
+    assert cosine_ends({}) == cosine_ends({"a": pa.table({"similarity": pa.array([None], pa.float32())})}) == (0, 1)
+
+
 def test_a_page_has_each_region_with_its_prototype(results_folder):
     results = Results(results_folder)
     slides = {row["slide_id"]: row for row in results.slides()}
@@ -63,7 +79,7 @@ def test_a_page_has_each_region_with_its_prototype(results_folder):
     assert page["x"] == [r["x"] for r in regions] and page["w"] == 70
     assert page["layers"]["prototype"] == [of[r["region_id"]]["prototype"] for r in regions]
     assert page["layers"]["similarity"] == pytest.approx([of[r["region_id"]]["similarity"] for r in regions], abs=6e-4)
-    assert "group" not in page["layers"] and "group" not in [layer["key"] for layer in slide_layers(0)]
+    assert "group" not in page["layers"] and "group" not in [layer["key"] for layer in slide_layers(0, (0, 1))]
     groups = {0: 5, 1: 2, 2: 2, 3: 0}
     grouped = slide_page(results, slides["s01"], plan, assigned["s01"], None, groups)
     assert grouped["layers"]["group"] == [groups[prototype] for prototype in page["layers"]["prototype"]]
