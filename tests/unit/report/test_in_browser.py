@@ -404,6 +404,13 @@ def test_what_is_printed_fits_the_paper(page, report, width):
     assert page.run("document.documentElement.scrollWidth") <= width
     captions = "[...document.querySelectorAll('.plot figcaption')].filter(one => one.offsetParent !== null)"
     assert page.run(f"{captions}.length") > 5 and page.run(f"Math.min(...{captions}.map(one => one.offsetWidth))") > 150
+    details = "Math.min(...[...document.querySelectorAll('td.detail')].map(one => one.offsetWidth))"
+    assert page.run(details) > 120  # some words a line
+    button = "document.querySelector('#slide-table th button')"  # Chromium repeats no button on the next page
+    assert page.run(f"[getComputedStyle({button}).display, getComputedStyle({button}, '::after').display]") == [
+        "contents",
+        "none",
+    ]
     page.call("Emulation.setEmulatedMedia", media="")
     page.open(report)
 
