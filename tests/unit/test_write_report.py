@@ -286,6 +286,12 @@ def test_figures_are_of_the_primary_head_and_say_which_training(html, page):
     assert not any("with head abmil" in alt for alt in page.figures)
     assert "By the patients trained on: quadratic kappa of task grade with head logistic" in page.figures
     assert not any("trained on" in alt and "task subtype" in alt for alt in page.figures)  # of one size only
+    for metric, told in {
+        "AUC": "is not their mean: it takes the predictions of all test parts of a repeat together",
+        "C-index": "may differ from their mean, for each test part counts there by its cases or pairs of them",
+    }.items():
+        assert f"The {metric} in the tables {told}." in page.text
+    assert "Positive class squamous: sensitivity, average precision and AUC are of it" in page.text
     for shows in ("ROC", "Confusion matrices", "Kaplan-Meier curves"):
         assert any(alt.startswith(shows) for alt in page.figures)
     # subtype and its control have one such figure, grade has two, survival one

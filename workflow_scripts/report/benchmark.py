@@ -103,7 +103,8 @@ def _figures(table: TaskTable, inputs: Results, splits: Splits, styles: Styles) 
         Markup(
             "Each dot is a test part, each stroke the mean of those of a repeat. A test part has few patients, so the "
             "spread of the dots is no interval. Dashed: chance."
-        ),
+        )
+        + _beside_parts(table),
     )
     if len(table.budgets) > 1:
         by_size = {name: _budget_values(table, name) for name in table.representations}
@@ -113,6 +114,21 @@ def _figures(table: TaskTable, inputs: Results, splits: Splits, styles: Styles) 
             Markup("So many of each class, a share of a training part, or all of it, with 95 % intervals."),
         )
     yield from _curves(table, inputs, styles)
+
+
+_BESIDE_PARTS = {
+    "pooled over folds": "is not their mean: it takes the predictions of all test parts of a repeat together",
+    "within folds": "may differ from their mean, for each test part counts there by its cases or pairs of them",
+    "mean of draws": "is their mean",
+    "held-out part": "is that of the one test part",
+}
+
+
+def _beside_parts(table: TaskTable) -> Markup:
+    """How the headline of the tables follows from the test parts."""
+    found = {row["aggregation"] for row in table.cells(table.primary).values() if not row["failure"]}
+    told = [_BESIDE_PARTS[way] for way in sorted(found & set(_BESIDE_PARTS))]
+    return Markup(" The {} in the tables {}.").format(table.metric, told[0]) if len(told) == 1 else Markup("")
 
 
 def _drawn(picture: Plot | None, shows: str, caption: Markup) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,7 @@ def denominators(table: TaskTable, splits: dict[str, Any]) -> Facts:
         ("Tested", _tested(row, splits)),
         ("Left out", _left_out(row, splits)),
         ("Scored by", _level(row["level"], splits.get("slides_of_patient", ""))),
+        *_positive_class(table, splits),
         *_pairs(table),
         *_without_skill(splits),
         ("Splits", _splits(row, splits)),
@@ -55,6 +56,15 @@ def _level(level: str, slides_of_patient: str) -> str:
         return "slide; folds, intervals and p values are by patient"
     ways = {"average": "; predictions of its slides averaged", "bag": "; all its slides are one bag"}
     return f"patient{ways.get(slides_of_patient, '')}"
+
+
+def _positive_class(table: TaskTable, splits: dict[str, Any]) -> Facts:
+    """Of which of two classes one-sided metrics speak, which is the last; nothing where no metric is of one."""
+    classes = splits.get("classes", [])
+    if len(classes) != 2 or "sensitivity" not in {metric for *_, metric in table.rows}:
+        return []
+    told = f"{classes[1]}: sensitivity, average precision and AUC are of it, specificity is of {classes[0]}"
+    return [("Positive class", told)]
 
 
 def _pairs(table: TaskTable) -> Facts:

@@ -252,6 +252,7 @@ def test_denominators_stand_beside_the_numbers(rows, inputs):
         "Tested": f"{tested}; smallest group {PATIENTS // 2} patients",
         "Left out": "4 slides: no label 1, not usable 3",
         "Scored by": "patient; predictions of its slides averaged",
+        "Positive class": "squamous: sensitivity, average precision and AUC are of it, specificity is of adeno",
         "Pairs of cases that AUC compares": f"{(PATIENTS // 2) ** 2} (logistic); {_within()} (abmil) a repeat",
         "Splits": f"{REPEATS} × 5 folds",
         "Folds put together": "pooled over folds (logistic); within folds (abmil)",
@@ -278,6 +279,14 @@ def test_leaks_unknown_slides_and_undefined_repeats_are_told(rows, inputs):
     assert facts["Left out"].endswith("7 in the splits and not in the manifest")
     assert facts["Repeats in which it is defined"] == f"1 of {REPEATS} (mean, abmil); all in the other cells"
     assert facts["Scored by"].startswith("slide; folds, intervals and p values are by patient")
+
+
+def test_only_a_task_of_two_classes_has_a_positive_one(rows, inputs):
+    splits = inputs.splits("subtype").facts
+    turned = dict(denominators(tables_of(rows)["subtype"], splits | {"classes": splits["classes"][::-1]}))
+    assert turned["Positive class"].startswith("adeno: ") and turned["Positive class"].endswith(" of squamous")
+    for task in ("grade", "survival"):
+        assert "Positive class" not in dict(denominators(tables_of(rows)[task], inputs.splits(task).facts))
 
 
 def test_what_to_compare_an_integrated_brier_score_with(rows, inputs):
