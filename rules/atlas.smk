@@ -151,6 +151,7 @@ rule map_attention:
         slides="<cohort>/slides.parquet",
         features=SHARD_FILES,
         model="<cohort>/pretrain/{run}/model/model.safetensors",
+        labels=labels_to_choose_by,
     output:
         attention="<cohort>/pretrain/{run}/attention.parquet",
     log:
@@ -169,4 +170,4 @@ rule map_attention:
         most=CFG.report.example_slides,
     shell:
         "python -m workflow_scripts.map_attention --model {params.model} --features {params.features}"
-        " --slides {input.slides} --count {params.most} --output {output.attention} --gpu {resources.gpu} --log {log}"
+        " --slides {input.slides} --count {params.most} --labels {input.labels} --output {output.attention} --gpu {resources.gpu} --log {log}"

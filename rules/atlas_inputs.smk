@@ -17,7 +17,12 @@ def clustering_before(wildcards):
 
 def class_labels(wildcards):
     """Labels of the tasks with classes."""
-    return expand("<cohort>/benchmark/{task}/labels.parquet", task=stages.class_tasks(CFG))
+    return expand("<cohort>/benchmark/{task}/labels.parquet", task=stages.class_tasks(CFG.benchmark.tasks))
+
+
+def labels_to_choose_by(wildcards):
+    """Labels of the first task with classes, by which example slides are chosen."""
+    return class_labels(wildcards)[:1]
 
 
 def groups_and_assignments(name):

@@ -4,14 +4,15 @@ from pathlib import Path
 
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.region_groups import by_slide, read_region_groups
+from workflow_scripts.core.spread import spread_by_class
 from workflow_scripts.core.stale_files import remove_stale
 from workflow_scripts.core.tables import read_table
 from workflow_scripts.report.figure_files import write_captions, write_sheet
 from workflow_scripts.report.figure_set import result_sheets, training_sheets
-from workflow_scripts.report.group_sheets import Groups, choose_drawn, group_sheets, wanted_pixels
+from workflow_scripts.report.group_sheets import Groups, group_sheets, wanted_pixels
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.settings import ReportSettings
-from workflow_scripts.report.shown_slides import shown_run
+from workflow_scripts.report.shown_slides import shown_classes, shown_run
 from workflow_scripts.write_report import read_pictures
 
 
@@ -30,7 +31,8 @@ def read_groups(results: Results, settings: ReportSettings) -> Groups | None:
     assigned = f"{folder}/round_{number:02d}/assignments.parquet"
     known = {slide["slide_id"]: slide for slide in results.slides() if slide["width"] and slide["height"]}
     with_groups = set(read_table(assigned, ["slide_id"])["slide_id"].to_pylist())
-    drawn = choose_drawn([slide for slide in known if slide in with_groups], settings.report.example_slides)
+    classes, count = shown_classes(results, settings), settings.report.example_slides
+    drawn = spread_by_class([slide for slide in known if slide in with_groups], classes, count)
     neighbours = _nearest_slides(results, run, number, drawn)
     wanted = list(dict.fromkeys([*drawn, *(row["neighbour_id"] for row in neighbours.values())]))
     regions: dict[str, list[Row]] = {}

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from workflow_scripts.config import Config, PretrainRun, result_settings
+from workflow_scripts.config import Config, PretrainRun, Task, result_settings
 from workflow_scripts.core.fetched import local_path, read_record
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.manifest import SlideRow
@@ -127,10 +127,9 @@ def with_prototypes(runs: Mapping[str, PretrainRun]) -> list[str]:
     return [name for name, run in runs.items() if run.uses_prototypes]
 
 
-def class_tasks(config: Config) -> list[str]:
+def class_tasks(tasks: Mapping[str, Task]) -> list[str]:
     """Tasks whose labels are classes, without those whose labels are dealt by chance."""
-    tasks = config.benchmark.tasks.items()
-    return [name for name, task in tasks if KINDS[task.kind].has_classes and not task.permuted]
+    return [name for name, task in tasks.items() if KINDS[task.kind].has_classes and not task.permuted]
 
 
 def primary_heads(config: Config) -> dict[str, str]:
@@ -154,7 +153,7 @@ BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
     },
     "group_prototypes": lambda config: {"groups": config.report.groups},
     "describe_groups": lambda config: {
-        "tasks": {name: config.benchmark.tasks[name].classes for name in class_tasks(config)}
+        "tasks": {name: config.benchmark.tasks[name].classes for name in class_tasks(config.benchmark.tasks)}
     },
     "export_qupath": lambda config: {"heads": primary_heads(config)},
     "score_textures": lambda config: benchmark_settings(config, "region_truth", "seed"),

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from workflow_scripts.core.spread import spread
 from workflow_scripts.report.figure_files import Sheet
 from workflow_scripts.report.group_figures import Match, SlideMap, atlas_figure, map_figure, matched_figure
 from workflow_scripts.report.inputs import Row
@@ -32,11 +31,6 @@ class Groups(NamedTuple):
     regions: Mapping[str, list[Row]]
     drawn: list[str]
     neighbours: Mapping[str, Row]
-
-
-def choose_drawn(slide_ids: list[str], count: int) -> list[str]:
-    """Slides that are drawn: at even distances in the order of their ids."""
-    return spread(sorted(slide_ids), count)
 
 
 def _whole(slide: Row) -> Rectangle:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from workflow_scripts.config.stages import with_prototypes
+from workflow_scripts.config.stages import class_tasks, with_prototypes
 from workflow_scripts.core.loss_terms import TERMS
 from workflow_scripts.report import atlas, figures, prototypes, training
 from workflow_scripts.report.benchmark import benchmark_tables
@@ -18,7 +18,7 @@ from workflow_scripts.report.palette import line_styles, stable_order
 from workflow_scripts.report.provenance import note_lines, package_versions
 from workflow_scripts.report.results import smaller_is_better
 from workflow_scripts.report.settings import ReportSettings
-from workflow_scripts.report.shown_slides import paged_slides, shown_run
+from workflow_scripts.report.shown_slides import paged_slides, shown_classes, shown_run
 from workflow_scripts.report.templates import environment, json_block
 
 _HERE = Path(__file__).parent
@@ -53,7 +53,8 @@ def plan_pictures(inputs: Results, settings: ReportSettings) -> Planned:
         return Planned([], [], {})
     slides = [s for s in inputs.slides() if s["status"] == "ok"]
     clustered = settings.runs[run].clustered_in(settings.run_rounds[run])
-    examples = prototypes.plan_examples(inputs, run, clustered, slides, settings.report.example_slides)
+    classes, count = shown_classes(inputs, settings), settings.report.example_slides
+    examples = prototypes.plan_examples(inputs, run, clustered, slides, count, classes)
     return Planned(examples, *inputs.atlas(run))
 
 
@@ -89,6 +90,7 @@ def _prototypes(inputs: Results, settings: ReportSettings, planned: Planned, pic
     return {
         "run": shown_run(settings),
         "summaries": summaries,
+        "class_task": next(iter(class_tasks(settings.tasks)), None),
         "examples": prototypes.draw_examples(planned.examples, pictures, inputs),
         "atlas": atlas.draw_atlas(planned.atlas, planned.facts, pictures),
         "textures": [

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workflow_scripts.core.spread import spread
+from workflow_scripts.core.spread import spread_by_class
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import prototype_colour, text_on
 from workflow_scripts.report.pictures import fit, jpeg_uri, read_picture
@@ -70,8 +70,29 @@ def _clustered_regions(results: Results, run: str, number: int, slides: list[str
     }
 
 
-def plan_examples(results: Results, run: str, number: int, slides: list[Row], count: int) -> list[Row]:
-    """Slides to show, at even distances in the order of slide_id, with their prototypes and nearest slide.
+def _matched(sizes: dict[int, int], own: list[Row], theirs: list[Row], matching: list[int]) -> list[Row]:
+    """Prototypes of a slide with its nearest regions, the match in the nearest slide, and those of that."""
+    lines = []
+    for prototype in sorted(sizes):
+        match = matching[prototype] if 0 <= prototype < len(matching) and matching[prototype] >= 0 else None
+        lines.append(
+            {
+                "prototype": prototype,
+                "n_regions": sizes[prototype],
+                "nearest": _nearest([r for r in own if r["prototype"] == prototype], OWN_CROPS),
+                "match": match,
+                "match_nearest": []
+                if match is None
+                else _nearest([r for r in theirs if r["prototype"] == match], NEIGHBOUR_CROPS),
+            }
+        )
+    return lines
+
+
+def plan_examples(
+    results: Results, run: str, number: int, slides: list[Row], count: int, class_of: dict[str, str]
+) -> list[Row]:
+    """Slides to show, at even distances in the order of class and slide_id, with their prototypes and nearest slide.
 
     Each example has `slide`, `regions`, `thumbnail` (the rectangle of the whole slide), `neighbour` (row of
     neighbours.parquet or null) and `prototypes`, each with its nearest regions and those of its match.
@@ -80,7 +101,7 @@ def plan_examples(results: Results, run: str, number: int, slides: list[Row], co
     sizes: dict[str, dict[int, int]] = defaultdict(dict)
     for row in results.prototypes(run, number, "prototypes"):
         sizes[row["slide_id"]][row["prototype"]] = row["n_regions"]
-    chosen = spread(sorted(s for s in sizes if s in of and of[s]["width"] and of[s]["height"]), count)
+    chosen = spread_by_class((s for s in sizes if s in of and of[s]["width"] and of[s]["height"]), class_of, count)
     rows = sorted(results.prototypes(run, number, "neighbours", chosen), key=lambda r: -r["rank"])
     neighbours = {r["slide_id"]: r for r in rows if r["neighbour_id"] in of}
     wanted = sorted({*chosen, *(r["neighbour_id"] for r in neighbours.values())})
@@ -88,20 +109,9 @@ def plan_examples(results: Results, run: str, number: int, slides: list[Row], co
     examples = []
     for slide_id in chosen:
         neighbour = neighbours.get(slide_id)
+        theirs = regions[neighbour["neighbour_id"]] if neighbour else []
         matching = list(neighbour["matching"] or []) if neighbour else []
-        lines = []
-        for prototype in sorted(sizes[slide_id]):
-            match = matching[prototype] if 0 <= prototype < len(matching) and matching[prototype] >= 0 else None
-            theirs = regions[neighbour["neighbour_id"]] if neighbour and match is not None else []
-            lines.append(
-                {
-                    "prototype": prototype,
-                    "n_regions": sizes[slide_id][prototype],
-                    "nearest": _nearest([r for r in regions[slide_id] if r["prototype"] == prototype], OWN_CROPS),
-                    "match": match,
-                    "match_nearest": _nearest([r for r in theirs if r["prototype"] == match], NEIGHBOUR_CROPS),
-                }
-            )
+        lines = _matched(sizes[slide_id], regions[slide_id], theirs, matching)
         slide = of[slide_id]
         whole = Rectangle(0, 0, slide["width"], slide["height"], *fit(slide["width"], slide["height"], THUMBNAIL_PX))
         examples.append(

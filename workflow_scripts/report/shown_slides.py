@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pyarrow as pa
 from markupsafe import Markup
 
-from workflow_scripts.config.stages import with_prototypes
+from workflow_scripts.config.stages import class_tasks, with_prototypes
 from workflow_scripts.report.attention_layer import attention_layers
 from workflow_scripts.report.head_attention import head_layers
 from workflow_scripts.report.inputs import Results, Row
@@ -38,6 +38,12 @@ class Shown(NamedTuple):
 def shown_run(settings: ReportSettings) -> str | None:
     """The run whose prototypes are mapped: the first that has any."""
     return next(iter(with_prototypes(settings.runs)), None)
+
+
+def shown_classes(inputs: Results, settings: ReportSettings) -> dict[str, str]:
+    """Class by slide in the first task with classes, by which example slides are chosen."""
+    rows = [row for task in class_tasks(settings.tasks)[:1] for row in inputs.labels(task)]
+    return {row["slide_id"]: row["label"] for row in rows if row["label"] is not None}
 
 
 def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], tests: list[Row], folder: str) -> Shown:

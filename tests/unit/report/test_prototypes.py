@@ -50,7 +50,7 @@ def results(tmp_path):
 
 
 def test_each_prototype_shows_its_most_similar_regions_and_its_match(results):
-    first, second = plan_examples(results, "slpd", 2, SLIDES, 4)
+    first, second = plan_examples(results, "slpd", 2, SLIDES, 4, {})
     assert [e["slide"]["slide_id"] for e in (first, second)] == ["a", "b"]  # c has no prototypes
     assert first["neighbour"]["neighbour_id"] == "b" and second["neighbour"] is None
     zero = first["prototypes"][0]
@@ -60,8 +60,14 @@ def test_each_prototype_shows_its_most_similar_regions_and_its_match(results):
     assert second["prototypes"][0]["match"] is None and second["prototypes"][0]["match_nearest"] == []
 
 
+def test_examples_are_chosen_over_the_classes(results):
+    for classes, wanted in (({"a": "z", "b": "y"}, "a"), ({"a": "y", "b": "z"}, "b"), ({"a": "z"}, "b")):
+        (chosen,) = plan_examples(results, "slpd", 2, SLIDES, 1, classes)
+        assert chosen["slide"]["slide_id"] == wanted
+
+
 def test_the_wanted_rectangles_are_the_slide_and_the_regions(results):
-    wanted = wanted_pixels(plan_examples(results, "slpd", 2, SLIDES, 1))
+    wanted = wanted_pixels(plan_examples(results, "slpd", 2, SLIDES, 1, {}))
     (slide_id,) = [s for s, places in wanted.items() if Rectangle(0, 0, 2000, 1000, 640, 320) in places]
     assert Rectangle(450, 0, 100, 100, 160, 160) in wanted[slide_id]  # r10
     assert len(wanted[slide_id]) == len(set(wanted[slide_id]))
