@@ -124,6 +124,11 @@ const report = (function () {
   window.addEventListener("beforeprint", () => {
     document.querySelectorAll("details").forEach((one) => { one.open = true; });
   });
+  // What an address names is not covered by the menu, however many lines it takes.
+  const menu = document.querySelector(".top");
+  const clear = () => { document.documentElement.style.scrollPaddingTop = `${menu.offsetHeight + 12}px`; };
+  clear();
+  new ResizeObserver(clear).observe(menu);
   ["hashchange", "popstate"].forEach((change) => window.addEventListener(change, route));
 
   return {

@@ -5,7 +5,7 @@
   const view = document.getElementById("map-view");
   if (!view) { return; }
   const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#882255"];
-  const SHAPES = 4, WIDTH = 760, HEIGHT = 520, MARGIN = 42, NONE = "#B9C1C9";
+  const SHAPES = 4, MARGIN = 42, NONE = "#B9C1C9", NARROW = 600;
   const of = document.getElementById("map-of"), by = document.getElementById("map-by");
   const told = document.getElementById("map-caption");
 
@@ -41,7 +41,12 @@
     return { look, legend };
   }
 
+  /** Whether the legend goes below the map, so that all of it is seen on a small screen. */
+  function isNarrow() { return view.clientWidth > 0 && view.clientWidth < NARROW; }
+
   function draw() {
+    const narrow = isNarrow(), [WIDTH, HEIGHT] = narrow ? [420, 400] : [760, 520];
+    const [beside, below] = narrow ? [0, HEIGHT] : [WIDTH, 0];
     const map = report.data.maps[Number(of.value)], index = Number(by.value), { look, legend } = scale(index, map.rows);
     const reach = (values) => [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
     const [left, right] = reach(map.x), [low, high] = reach(map.y);
@@ -55,11 +60,11 @@
       return made;
     });
     const key = legend.flatMap(([text, [shape, colour]], line) => [
-      mark(shape, WIDTH + 16, 24 + 19 * line, 5, { fill: colour }),
-      element("svg:text", { x: WIDTH + 28, y: 28 + 19 * line, "font-size": 12, fill: "#1f2933" }, text)]);
+      mark(shape, beside + 16, below + 24 + 19 * line, 5, { fill: colour }),
+      element("svg:text", { x: beside + 28, y: below + 28 + 19 * line, "font-size": 12, fill: "#1f2933" }, text)]);
     const axis = (text, at) => element("svg:text", { "font-size": 12, fill: "#5d6770", ...at }, text);
-    const tall = Math.max(HEIGHT, 40 + 19 * legend.length);
-    const svg = element("svg:svg", { viewBox: `0 0 ${WIDTH + 200} ${tall}`, role: "img", "font-family": "DejaVu Sans, Arial, sans-serif",
+    const tall = Math.max(HEIGHT, below + 40 + 19 * legend.length);
+    const svg = element("svg:svg", { viewBox: `0 0 ${beside ? WIDTH + 200 : WIDTH} ${tall}`, role: "img", "font-family": "DejaVu Sans, Arial, sans-serif",
       "aria-label": `Map of ${map.rows.length} slides by ${map.name}, coloured by ${columns[index].title}` },
     element("svg:rect", { x: 0.5, y: 0.5, width: WIDTH - 1, height: HEIGHT - 1, fill: "none", stroke: "#dfe4e8" }),
     axis(`first component, ${map.shares[0]} % of the variance`, { x: WIDTH / 2, y: HEIGHT - 10, "text-anchor": "middle" }),
@@ -92,8 +97,11 @@
     if (column.chosen && values.size > 1) { by.append(element("option", { value: index }, column.title)); }
   });
   if (!by.options.length) { by.append(element("option", { value: report.place.status }, columns[report.place.status].title)); }
-  let drawn = false;
-  const first = () => { if (!drawn) { drawn = true; draw(); } };
+  let drawn = false, drawnNarrow = false;
+  const first = () => { if (!drawn) { drawn = true; drawnNarrow = isNarrow(); draw(); } };
+  window.addEventListener("resize", () => {
+    if (drawn && view.clientWidth && isNarrow() !== drawnNarrow) { drawnNarrow = isNarrow(); draw(); }
+  });
   report.shown.push((tab) => { if (tab.id === "cohort") { first(); } });
   window.addEventListener("beforeprint", first);
   of.addEventListener("change", draw);

@@ -425,6 +425,35 @@ def test_no_tab_runs_out_of_its_window(page, report, width):
     page.open(report)
 
 
+@pytest.mark.parametrize("width", [1200, 390])
+def test_what_an_address_names_is_not_below_the_menu(page, report, width):
+    page.call("Page.navigate", url="about:blank")
+    page.open(f"{report}#curves", width, 800)
+    for name in ("curves", "map", "atlas", "cost", "caveats"):
+        go(page, name)
+        top = page.run(f"document.getElementById('{name}').getBoundingClientRect().top")
+        assert page.run("document.querySelector('.top').getBoundingClientRect().bottom") < top < 800, name
+    page.open(report)
+
+
+def test_on_a_small_screen_all_of_the_map_is_seen(page, report):
+    seen = "[report.data.maps[0].rows.length, document.querySelectorAll('#map-view svg [data-row]').length]"
+    for width in (390, 1200):
+        page.call("Page.navigate", url="about:blank")
+        page.open(f"{report}#map", width, 800)
+        assert page.run("(view => view.scrollWidth <= view.clientWidth)(document.getElementById('map-view'))")
+        marks, drawn = page.run(seen)
+        assert marks == drawn > 10
+        scale = "(svg => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width)"
+        assert 12 * page.run(f"{scale}(document.querySelector('#map-view svg'))") > 9  # px of its text
+        inside = page.run("""(svg => [...svg.querySelectorAll('text, circle, polygon')].every(one => {
+            const own = one.getBoundingClientRect(), all = svg.getBoundingClientRect();
+            return own.right <= all.right && own.bottom <= all.bottom && own.left >= all.left; }))(
+            document.querySelector('#map-view svg'))""")
+        assert inside
+    page.open(report)
+
+
 def test_of_many_slides_the_larger_pictures_lie_beside_the_file(tab, results_folder, tmp_path, monkeypatch):
     root = shutil.copytree(results_folder, tmp_path / "demo", ignore=shutil.ignore_patterns("source", "*.html"))
     names = make_many(root, 230)
