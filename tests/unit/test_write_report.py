@@ -159,6 +159,13 @@ def test_excluded_slides_of_the_test_cohort_are_told_as_those_of_the_first(alter
     assert [row["cohort"] for row in page.slides] == ["first"] * len(rows) + ["test"] * 5
 
 
+def test_slides_with_too_few_regions_are_told_where_there_are_some(altered, page, tmp_path):
+    assert "so no prototypes" not in page.text
+    _change_slides(altered, lambda rows: rows[0].update(n_regions=2))
+    text = Page(_write(altered, tmp_path / "r.html", tasks={}, report={"example_slides": 0})).text
+    assert re.search(r"1 used slide has fewer than \d+ regions and so no prototypes", text)
+
+
 def test_every_slide_has_a_row_with_its_numbers(folder, page):
     rows = {row["slide_id"]: row for row in read_table(folder / "slides.parquet").to_pylist()}
     assert sorted(row["slide_id"] for row in page.slides) == sorted(rows)

@@ -107,6 +107,7 @@
       ? `Excluded, ${row[place.reason]}: ${row[place.detail] || ""}` : "This slide has no page: of very many only some have one.";
     [get("viewer-own"), get("viewer-near"), get("slide-prototypes"), get("slide-facts")].forEach((one) => one.replaceChildren());
     get("slide-place").textContent = row ? `slide ${index + 1} of ${rows.length}` : "";
+    get("slide-known").hidden = !row;
     if (row) { facts(row); }
     const drawn = Boolean(page && (page.known || page.picture));
     ["layer-controls", "layer-legend", "slide-regions", "zoom-help"].forEach((name) => { get(name).hidden = !page || !page.layers; });

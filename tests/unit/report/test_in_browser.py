@@ -345,6 +345,10 @@ def test_an_excluded_slide_and_one_that_is_not_there_are_told(page):
     assert EXCLUDED["s22"][1] in page.run("document.getElementById('slide-problem').textContent")
     go(page, "slide/another")
     assert page.run("document.getElementById('slide-problem').textContent") == "There is no such slide in this report."
+    shown = "[...document.querySelectorAll('#slides h3')].filter(one => one.offsetParent !== null).length"
+    assert page.run(shown) == 0  # no heading without anything below it
+    go(page, "slide/s01")
+    assert page.run(shown) == 2
 
 
 def test_the_gallery_has_every_slide_and_finds_some(page):
@@ -423,6 +427,14 @@ def test_no_tab_runs_out_of_its_window(page, report, width):
         go(page, name)
         assert page.run("document.documentElement.scrollWidth") <= width, name
     page.open(report)
+
+
+def test_a_number_and_the_text_right_of_it_are_apart(page):
+    go(page, "cohort")
+    gaps = page.run("""[...document.querySelectorAll('#slide-table tr')].flatMap(line => [...line.cells].filter(
+        (cell, at) => at && !cell.classList.contains('num') && line.cells[at - 1].classList.contains('num')).map(
+        cell => parseFloat(getComputedStyle(cell).paddingLeft)))""")
+    assert len(gaps) >= 48 and min(gaps) > 8
 
 
 @pytest.mark.parametrize("width", [1200, 390])
