@@ -2,7 +2,7 @@
 (function () {
   "use strict";
   const { element, number, columns, rows, texts } = report;
-  const LINES = 100, MOST_CHOICES = 20;
+  const LINES = 100, MOST_CHOICES = 20, LONGEST_WORD = 10;
   const table = document.getElementById("slide-table"), body = table.tBodies[0];
   const search = document.getElementById("slide-filter");
   const seen = columns.map((column, index) => index).filter((index) => !columns[index].detail);
@@ -29,8 +29,11 @@
     if (column.kind === "num") {
       return element("td", { class: "num" }, number(value, column.digits));
     }
-    const kinds = { reason: "reason wraps", detail: "detail" };
-    return element("td", { class: value ? kinds[column.key] || "wraps" : "" }, value === null ? "" : String(value));
+    if (!value || column.key === "detail") { return element("td", { class: value ? "detail" : "" }, value === null ? "" : String(value)); }
+    const parts = String(value).split(/(?<=_)/);  // lines may end behind an underscore
+    const words = String(value).split(/[\s_-]/), whole = Math.max(...words.map((word) => word.length)) <= LONGEST_WORD;
+    const kind = (column.key === "reason" ? "reason " : "") + (whole ? "wraps whole" : "wraps");
+    return element("td", { class: kind }, ...parts.flatMap((part, place) => place ? [element("wbr"), part] : [part]));
   }
 
   function line(row) {

@@ -75,6 +75,18 @@ def click(tab, box):
     tab.run(f"document.querySelector({box!r}).click()")
 
 
+def test_short_words_of_the_table_of_slides_are_not_broken(page):
+    go(page, "cohort")
+    lines = """[...document.querySelectorAll('#slide-table td.whole')].flatMap(cell => [...cell.childNodes]
+      .filter(node => node.nodeType === Node.TEXT_NODE && !/[\\s-]/.test(node.data)).map(node => {
+        const range = document.createRange();
+        range.selectNodeContents(node);
+        return range.getClientRects().length;
+      }))"""
+    found = page.run(lines)
+    assert len(found) > 50 and set(found) == {1}
+
+
 def test_each_tab_is_shown_alone_and_named(page):
     assert page.run(f"{VISIBLE}.length") == 1
     for number, name in enumerate(TABS):
