@@ -8,6 +8,7 @@ from workflow_scripts.core.embeddings import SEEN, save_embeddings
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_meta, read_table
+from workflow_scripts.core.vectors import vectors_of
 from workflow_scripts.representations.prototype_sets import canonical_order, prototype_means
 
 _ASSIGNED = ["slide_id", "region_id", "prototype"]
@@ -31,9 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     number = {name: place for place, name in enumerate(slide_ids)}
     slide = np.array([number[name] for name in owners])
     prototype = np.array([key.get(pair, -1) for pair in zip(owners, regions["region_id"].to_pylist(), strict=True)])
-    vectors = np.stack(regions["vector"].to_numpy(zero_copy_only=False))
 
-    sets, there = prototype_means(vectors, slide, prototype, len(slide_ids), args.count)
+    sets, there = prototype_means(vectors_of(regions), slide, prototype, len(slide_ids), args.count)
     learnt = np.array([meta["saw"] == "all" or name in set(meta["saw"]) for name in slide_ids])
     order = canonical_order(sets, np.all(there, axis=1), learnt)
     sets = np.take_along_axis(sets, order[:, :, None], axis=1).astype(np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 from workflow_scripts.core.entry import entry_parser, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_table
+from workflow_scripts.core.vectors import vectors_of
 from workflow_scripts.representations.prototype_sets import prototype_means
 from workflow_scripts.search.region_index import RegionIndex
 from workflow_scripts.search.similar import (
@@ -54,8 +55,7 @@ def _slides_like(results: Path, run: str, slide: str, patients: dict[str, str], 
             return f"No slides are like {slide}: it has no prototypes to compare, or all others are of its patient"
         return f"Slides like {slide} (its prototypes 0, 1, ... are matched to these)\n{slide_table(found, patients)}"
     table = read_table(results / "embeddings" / run / "slides.parquet")
-    vectors = np.array(table["vector"].to_pylist(), dtype=np.float32)
-    found = similar_by_vector(vectors, table["slide_id"].to_pylist(), slide, own, k)
+    found = similar_by_vector(vectors_of(table), table["slide_id"].to_pylist(), slide, own, k)
     return f"Slides like {slide} by their vectors\n{slide_table(found, patients)}"
 
 

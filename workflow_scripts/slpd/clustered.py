@@ -6,10 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workflow_scripts.config import PretrainRun
-from workflow_scripts.config.model_folder import PROTOTYPES
+from workflow_scripts.config.model_folder import PROTOTYPES, model_settings
 from workflow_scripts.core import schemas
-from workflow_scripts.core.model_facts import read_facts
 from workflow_scripts.core.region_groups import in_order
 from workflow_scripts.core.tables import read_meta, read_table
 
@@ -19,7 +17,7 @@ _TABLES = {"prototypes": schemas.PROTOTYPES, "assignments": schemas.ASSIGNMENTS}
 def has_slide_sets(run: Path) -> bool:
     """Whether `pretrain/{run}` has a model with prototypes of slides; of baselines and tables there is no model."""
     model = run / "model"
-    return model.is_dir() and PretrainRun.model_validate(read_facts(model).get("settings") or {}).has_slide_sets
+    return model.is_dir() and model_settings(model).has_slide_sets
 
 
 def slide_prototypes(run: Path, slide: str) -> np.ndarray:
