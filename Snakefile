@@ -1,3 +1,5 @@
+import signal
+
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -39,6 +41,10 @@ if CFG.pretrain.by_fold:
 if CFG.apply.model:
 
     include: "rules/apply.smk"
+
+
+onstart:
+    answer_in_thread(signal.SIGTERM)
 
 
 # Targets: `snakemake tissue` runs everything up to that stage; without one, everything.

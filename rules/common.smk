@@ -15,6 +15,7 @@ from workflow_scripts.config import load_config, stages
 from workflow_scripts.config.apply import NO_TRAINING, require_no_training
 from workflow_scripts.config.files import require_config_file
 from workflow_scripts.config.refusals import refuse
+from workflow_scripts.core.answered import answer_in_thread
 from workflow_scripts.core.chunks import chunk_count, chunk_of
 from workflow_scripts.core.claims import names_of_slides
 from workflow_scripts.core.cohorts import read_cohorts

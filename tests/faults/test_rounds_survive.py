@@ -287,7 +287,7 @@ def _struck(project: Path, number: signal.Signals) -> None:
         time.sleep(0.3)
         assert child.poll() is None
         os.killpg(child.pid, number)
-        assert child.wait(60) != 0
+        assert child.wait(120) != 0
     finally:
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)
