@@ -12,12 +12,16 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
+
+
+class _CutOff(AssertionError):
+    """The page went away, for another or itself anew, while an expression was evaluated in it."""
 
 
 class Tab:
@@ -47,7 +51,10 @@ class Tab:
         while True:
             answer = self._next()
             if answer.get("id") == number:
-                assert "error" not in answer, f"{method}: {answer['error']}"
+                error = answer.get("error", {}).get("message", "")
+                if "navigated or closed" in error:
+                    raise _CutOff(f"{method}: {error}")
+                assert not error, f"{method}: {error}"
                 return answer["result"]
             self._note(answer.get("method", ""), answer.get("params", {}))
 
@@ -80,15 +87,16 @@ class Tab:
         return found["result"].get("value")
 
     def wait(self, script: str, seconds: float = 20.0) -> Any:
-        """The expression's value once it is true.
+        """The expression's value once it is true, of the page that is there then.
 
         Raises:
             AssertionError: it was not within `seconds`.
         """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if value := self.run(script):
-                return value
+            with suppress(_CutOff):
+                if value := self.run(script):
+                    return value
             time.sleep(0.02)
         raise AssertionError(f"not within {seconds:g} s: {script}")
 
@@ -100,6 +108,12 @@ class Tab:
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'", 120)
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")
         return time.monotonic() - begin
+
+    def reload(self) -> None:
+        """Load the page anew, and wait until it is."""
+        self.run("window.isOld = true")
+        self.call("Page.reload")
+        self.wait("!window.isOld && document.readyState === 'complete'", 120)
 
     def key(self, name: str, code: int = 0, text: str = "") -> None:
         """Press and release a key, by its DOM name."""

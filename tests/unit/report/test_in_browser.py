@@ -510,6 +510,6 @@ def test_of_many_slides_the_larger_pictures_lie_beside_the_file(tab, results_fol
     go(tab, f"slide/{names[7]}")
     assert tab.problems == [] and all(address.startswith(root.as_uri()) for address in tab.requests)
     shutil.rmtree(root / "report_files")
-    tab.run("location.reload()")
-    tab.wait("document.readyState === 'complete' && document.querySelector('#viewer-own image') !== null")
+    tab.reload()
+    tab.wait("document.querySelector('#viewer-own image') !== null")
     assert tab.run(picture).startswith("data:image/jpeg")  # the small one stays
