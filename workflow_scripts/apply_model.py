@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     argv += [word for name, at in places.items() for word in (f"--{name}", f"{args.output}/{at}")]
     apply_slides.main(argv)
     log.info("%s/%s, and slides/*/page.html beside it", args.output, TABLE)
-    require_usable(args.output / TABLE, [row.slide_id for row in rows])
+    require_usable(args.output / TABLE, [row.slide_id for row in rows], args.mpp)
 
 
 if __name__ == "__main__":

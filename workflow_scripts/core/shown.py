@@ -70,8 +70,13 @@ def add_slides(folder: Path, slides: list[str], mpp: float | None, patient: str 
     return rows
 
 
-def require_usable(table: Path, slides: Collection[str]) -> None:
+def require_usable(table: Path, slides: Collection[str], mpp: float | None = None) -> None:
     """Tell of slides that cannot be used, after the others are done.
+
+    Args:
+        table: of the checked slides.
+        slides: whose rows count.
+        mpp: um/px that the user gave for them.
 
     Raises:
         UserError: the table says so of some of these slides; why in full stands there, and in the log.
@@ -80,7 +85,8 @@ def require_usable(table: Path, slides: Collection[str]) -> None:
     if not rows:
         return
     told = ", ".join(f"{row['slide_id']} ({row['reason']})" for row in rows)
-    hint = "; --mpp tells a scale" if {row["reason"] for row in rows} & _OF_SCALE else ""
+    hint = "; --mpp tells a scale" if mpp is None else f"; is --mpp {mpp:g} right?"
+    hint = hint if {row["reason"] for row in rows} & _OF_SCALE else ""
     raise UserError(f"{len(rows)} of {len(slides)} slides cannot be used, {table} says why: {told}{hint}")
 
 

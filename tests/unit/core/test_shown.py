@@ -86,6 +86,8 @@ def test_slides_of_the_call_that_cannot_be_used_are_told(folder):
         require_usable(table, ["a", "b"])
     with pytest.raises(UserError, match=r"2 of 2 .*: b \(empty\), c \(no_mpp\); --mpp tells a scale$"):
         require_usable(table, ["b", "c"])
+    with pytest.raises(UserError, match=r"c \(no_mpp\); is --mpp 1 right\?$"):
+        require_usable(table, ["c"], 1.0)
 
 
 def test_rows_and_folders_of_other_slides(folder):
