@@ -115,6 +115,20 @@ class Tab:
         self.call("Page.reload")
         self.wait("!window.isOld && document.readyState === 'complete'", 120)
 
+    def go(self, name: str) -> None:
+        """Follow the address `#name` within the page, and wait until it is drawn."""
+        self.run(f"location.hash = '#{name}'")
+        self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+
+    def choose(self, box: str, value: str, event: str = "input") -> None:
+        """Set the value of the control that a CSS selector names, as a reader does."""
+        control = f"document.querySelector({box!r})"
+        self.run(f"({control}.value = {value!r}, {control}.dispatchEvent(new Event({event!r})), null)")
+
+    def click(self, box: str) -> None:
+        """Click what a CSS selector names."""
+        self.run(f"document.querySelector({box!r}).click()")
+
     def key(self, name: str, code: int = 0, text: str = "") -> None:
         """Press and release a key, by its DOM name."""
         keys = {"key": name, "code": name, "windowsVirtualKeyCode": code}
