@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from workflow_scripts.config import PretrainRun
+from workflow_scripts.config.flop import step_flop
 from workflow_scripts.slpd.memory import keep_freed_memory
 from workflow_scripts.slpd.neighbours import SlideNeighbours
 from workflow_scripts.slpd.prototypes import SlidePrototypes
@@ -28,7 +29,7 @@ from workflow_scripts.slpd.targets import PrototypeTargets
 from workflow_scripts.slpd.tokens import TokenData
 from workflow_scripts.slpd.trainer import Trainer
 
-FORWARD_GFLOP = 2e-9  # a multiply and an add
+GRID, IN_DIM = 16, 384
 
 
 def peak_mib(device: str) -> float:
@@ -39,15 +40,10 @@ def peak_mib(device: str) -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def step_tflop(batch: int, out_dim: int) -> float:
-    """Floating-point work of a step: students forward and backward (3), teachers forward (1)."""
-    block = 12 * 192**2
-    long, short = 197 * (6 * block + 6 * 2 * 197 * 192), 37 * (6 * block + 6 * 2 * 37 * 192)
-    phi = 256 * 384 * 192
-    head = 192 * 2048 + 2048 * 2048 + 2048 * 256 + 256 * out_dim
-    student = 2 * long + 8 * short + phi + 10 * head
-    teacher = 2 * long + phi + 2 * head + 2 * 256 * out_dim  # and the prototypes' logits
-    return batch * (3 * student + teacher) * FORWARD_GFLOP / 1e3
+def run_settings(args: argparse.Namespace) -> PretrainRun:
+    """The paper's setting, but for the batch and the head's width."""
+    optimiser = {"batch_size": args.batch, "freeze_last_layer_epochs": 0}
+    return PretrainRun.model_validate({"optimiser": optimiser, "head": {"out_dim": args.out_dim}})
 
 
 def engine(pipe: Connection, args: argparse.Namespace, ready: bool) -> None:
@@ -55,19 +51,18 @@ def engine(pipe: Connection, args: argparse.Namespace, ready: bool) -> None:
     keep_freed_memory()  # as every pretraining command does
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
-    optimiser = {"batch_size": args.batch, "freeze_last_layer_epochs": 0}
-    settings = PretrainRun.model_validate({"optimiser": optimiser, "head": {"out_dim": args.out_dim}})
+    settings = run_settings(args)
     rng = np.random.default_rng(0)
     n, slides = args.regions, args.regions // 64
-    tokens = rng.standard_normal((n, 16, 16, 384), dtype=np.float32).astype(np.float16)
-    data = TokenData.from_arrays(tokens, np.ones((n, 16, 16), dtype=bool), device)
+    tokens = rng.standard_normal((n, GRID, GRID, IN_DIM), dtype=np.float32).astype(np.float16)
+    data = TokenData.from_arrays(tokens, np.ones((n, GRID, GRID), dtype=bool), device)
     vectors = rng.standard_normal((slides, 4, 256)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
     own = SlidePrototypes(vectors, np.ones(slides, dtype=bool), rng.integers(0, 4, n), np.zeros(n, dtype=np.float32))
     index = (np.arange(slides)[:, None] + 1) % slides
     near = SlideNeighbours(index, np.zeros((slides, 1), np.float32), np.tile(np.arange(4), (slides, 1, 1)))
     targets = PrototypeTargets(own, near, np.repeat(np.arange(slides), 64)[:n], device)
-    trainer, state = Trainer(settings, data), new_state(settings, 384, device)
+    trainer, state = Trainer(settings, data), new_state(settings, IN_DIM, device)
     if ready:
         kept = {length: data.take(torch.arange(length)) for length in (trainer.part, args.batch % trainer.part)}
         data.take = lambda index: kept[len(index)]
@@ -86,7 +81,7 @@ def plain(pipe: Connection, args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    regions = torch.randn(args.regions, 384, 16, 16)
+    regions = torch.randn(args.regions, IN_DIM, GRID, GRID)
     autocast = torch.float16 if args.device == "cuda" else None
     loader = batches(regions, [14] * 2 + [6] * 8, args.batch, args.workers)  # forks, so before the GPU is touched
     loop = PlainLoop(args.out_dim, autocast, args.device)
@@ -140,7 +135,8 @@ def main() -> None:
                     times[name].append(seconds)
             pipe.send("end")
             child.join()
-    base, work = statistics.median(times["plain loop"]), step_tflop(args.batch, args.out_dim)
+    base = statistics.median(times["plain loop"])
+    work = args.batch * step_flop(run_settings(args), GRID, IN_DIM) / 1e12
     setting = f"batch {args.batch}, head to {args.out_dim}, {work:.2f} TFLOP a step"
     print(f"{setting}, {args.threads} threads, {args.device}\n")
     print("| loop | arithmetic | s a step | regions/s | TFLOP/s | throughput over plain | peak memory, GiB |")

@@ -4,17 +4,11 @@ from typing import NamedTuple
 
 from workflow_scripts.config import Config, PretrainRun
 from workflow_scripts.config.encoders import ENCODERS
+from workflow_scripts.config.flop import cluster_flop, step_flop
 from workflow_scripts.project.machine import Machine
 from workflow_scripts.project.rates import LITE0, LITE0_FLOP, LITE0_GPU_SHARE, STORED, Rates
 from workflow_scripts.project.survey import Range
-from workflow_scripts.project.work import (
-    cluster_flop,
-    encoder_flop,
-    feature_bytes,
-    network_parameters,
-    state_bytes,
-    step_flop,
-)
+from workflow_scripts.project.work import encoder_flop, feature_bytes, network_parameters, state_bytes
 
 _HOUR = 3600.0
 _TRAIN_THREADS = 8  # that the rules of the pretraining ask for

@@ -1,13 +1,12 @@
-"""Work, rates and cost: against torch's own count of FLOP and parameters, and against sums done by hand."""
+"""Work, rates and cost: against torch's own count of parameters, and against sums done by hand."""
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from tests.benchmarks.step import step_tflop
 from tests.unit.project.made import LAPTOP
 from workflow_scripts.config import PretrainRun, load_config
 from workflow_scripts.config.encoders import ENCODERS
+from workflow_scripts.config.flop import cluster_flop, step_flop
 from workflow_scripts.project import work
 from workflow_scripts.project.cost import (
     Cohort,
@@ -33,38 +32,6 @@ SMALL = PretrainRun.model_validate(
         "crops": {"global_size": 6, "local_size": 3, "local_count": 4},
     }
 )
-
-
-def _counted(module_call) -> int:
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        module_call()
-    return counter.get_total_flops()
-
-
-def test_a_step_of_the_papers_is_what_the_benchmark_says():
-    assert work.step_flop(PAPER, 16, 384) == pytest.approx(step_tflop(1, 65536) * 1e12, rel=1e-12)
-
-
-def test_a_step_is_what_torch_counts():
-    network, grid, in_dim = Network(SMALL, 40), 8, 40
-    tokens = torch.zeros(1, grid, grid, in_dim)
-    backbone, head = network.backbone, network.head
-
-    def forward(sides: list[int]) -> int:
-        embedded = backbone.embed_tokens(tokens)
-        for side in sides:
-            head.logits(head.project(backbone.encode(embedded[:, :side, :side])))
-        return 0
-
-    student, teacher = (_counted(lambda sides=sides: forward(sides)) for sides in ([6] * 2 + [3] * 4, [6] * 2))
-    prototypes = _counted(lambda: head.logits(torch.zeros(2, 16)))
-    assert work.step_flop(SMALL, grid, in_dim) == pytest.approx(3 * student + teacher + prototypes, rel=1e-12)
-
-
-def test_clustering_is_what_torch_counts():
-    network = Network(SMALL, 40)
-    counted = _counted(lambda: network.embed(torch.zeros(1, 6, 6, 40)))
-    assert work.cluster_flop(SMALL, 40) == pytest.approx(counted, rel=1e-12)
 
 
 @pytest.mark.parametrize(("run", "in_dim"), [(PAPER, 384), (PAPER, 1280), (SMALL, 40)])
@@ -123,10 +90,10 @@ def test_hours_of_pretraining_by_hand():
     config = load_config({"pretrain": {"defaults": defaults}})
     run = config.pretrain.defaults
     pace = Pace(flops=1e12, parameter_s=1e-8, job_s=5.0, disk_bytes_s=1e9)
-    step = 50 * work.step_flop(run, 16, 384) / 1e12 + work.network_parameters(run, 384) * 1e-8
+    step = 50 * step_flop(run, 16, 384) / 1e12 + work.network_parameters(run, 384) * 1e-8
     epoch = 2 * step  # of 120 regions, two batches of 50; the rest is left out
     state = work.state_bytes(run, 384) / 1e9
-    clustering = 120 * work.cluster_flop(run, 384) / 1e12
+    clustering = 120 * cluster_flop(run, 384) / 1e12
     slpd = 4 * (2 * epoch + clustering + 3 * state + 3 * 5)
     dino = 4 * (2 * epoch + 2 * state + 5)  # no prototypes, so neither cluster nor assign
     assert pretrain_hours(config, 120, 384, pace) * 3600 == pytest.approx(3 * epoch + 5 + slpd + dino)
