@@ -26,9 +26,7 @@ def run_commands(cohort: Path, folder: Path, gpus: int) -> None:
     if not gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ""
     for rule in RULES:
-        words = command(rule, settings(), cohort, folder, folder).arguments
-        if "--gpu" in words:
-            words[words.index("--gpu") + 1] = str(gpus)
+        words = command(rule, settings(), cohort, folder, folder, gpus=gpus).arguments
         done = subprocess.run(
             [sys.executable, "-m", f"workflow_scripts.{rule}", *words],
             env=environment, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -106,7 +106,16 @@ def content_of(path: Path) -> Any:
     return path.read_bytes()
 
 
-def command(rule: str, run: PretrainRun, cohort: Path, given: Path, folder: Path, code: str = "c0") -> Command:
+def command(
+    rule: str,
+    run: PretrainRun,
+    cohort: Path,
+    given: Path,
+    folder: Path,
+    code: str = "c0",
+    gpus: int = 0,
+    threads: int = 2,
+) -> Command:
     """The command of a rule as rules/pretrain.smk has it, with inputs from `given` and outputs in `folder`."""
     state, tables = "state.safetensors", ["prototypes.parquet", "assignments.parquet", "neighbours.parquet"]
     slides = ["--slides", f"{cohort}/slides.parquet"]
@@ -123,12 +132,12 @@ def command(rule: str, run: PretrainRun, cohort: Path, given: Path, folder: Path
         "warm_up": (run.warm_up_settings(), [*data, *saved], trained),
         "cluster_regions": (
             run.cluster_settings() | {"stop_agreement": None},
-            [*data, "--state", start, "--round", "01", "--threads", "2", "--previous", *named, *made],
+            [*data, "--state", start, "--round", "01", "--threads", str(threads), "--previous", *named, *made],
             [own / tables[0], own / tables[1]],
         ),
         "assign_neighbours": (
             result_settings(run.neighbours),
-            [*slides, "--prototypes", found[0], "--threads", "2", "--neighbours", f"{own}/{tables[2]}"],
+            [*slides, "--prototypes", found[0], "--threads", str(threads), "--neighbours", f"{own}/{tables[2]}"],
             [own / tables[2]],
         ),
         "distill_round": (
@@ -137,7 +146,7 @@ def command(rule: str, run: PretrainRun, cohort: Path, given: Path, folder: Path
             trained,
         ),
     }[rule]
-    gpu = [] if rule == "assign_neighbours" else ["--gpu", "0"]
+    gpu = [] if rule == "assign_neighbours" else ["--gpu", str(gpus)]
     return Command(rule, ["--config", json.dumps(config), *arguments, *gpu, "--log", str(log)], outputs, scratch, log)
 
 

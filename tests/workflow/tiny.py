@@ -10,9 +10,6 @@ from pathlib import Path
 
 import yaml
 
-from workflow_scripts.demo.plan import cohort_plan
-from workflow_scripts.demo.slide import make_slide
-
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 7
 
@@ -47,6 +44,9 @@ CONFIG = {
 
 def make_project(folder: Path, slides: int = 8, side_px: int = 1536) -> Path:
     """Slides, manifest and config in `folder`; the last slide of the manifest is a file that is not there."""
+    from workflow_scripts.demo.plan import cohort_plan  # whoever wants the settings alone needs no slide writer
+    from workflow_scripts.demo.slide import make_slide
+
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "slides").mkdir(exist_ok=True)
     plans = [plan for plan in cohort_plan(SEED) if plan.kind == "normal" and plan.mpp_in_file]
