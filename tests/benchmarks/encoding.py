@@ -3,12 +3,16 @@
 A made-up slide (JPEG tiles, a pyramid, 0.25 um/px) is read at 0.5 um/px in regions of 16 x 16 patches of 256 px and
 encoded by a ViT-S/16 with random weights, whose speed is that of trained ones. Printed are
 - the encoder alone, fed from memory, by precision and batch size, and compiled;
-- the stage (`extract_features`' own code, files included) against the encoder alone, both in turns;
+- the stage (`extract_features`' own code, files included) against the encoder alone, both in turns, with one number of
+  reader threads after another (`--readers`);
 - a loop as CLAM and HIPT have it: a data set that reads each patch through OpenSlide, workers, batches, float32;
 - the stage with glass patches encoded one by one, and whether anything but their tokens changes;
 - bfloat16's features against float32's.
 
     python -m tests.benchmarks.encoding [--regions 4] [--model vit_small_patch16_224:random] [--repeats 3]
+    python -m tests.benchmarks.encoding --rows 128 --readers 1 2 4 8 16 --model vit_large_patch16_224:random  # on a GPU
+
+The slide takes long to make, so `--rows` of its regions are read that lie on one another: each is decoded anew.
 """
 
 import argparse
@@ -42,8 +46,14 @@ GRID, PX, MPP = 16, 256, 0.5
 SIDE = GRID * PX  # px at 0.5 um/px
 
 
-def make_cohort(folder: Path, regions: int) -> Path:
-    """One slide with so many regions side by side, the tables of the stages before, half of the last row glass."""
+def make_cohort(folder: Path, regions: int, rows: int = 0) -> Path:
+    """One slide with so many regions side by side, and the tables of the stages before; a quarter of each is glass.
+
+    Args:
+        folder: where all of it goes.
+        regions: of the slide.
+        rows: of the table of regions, which go over the slide again and again; as many as `regions` by default.
+    """
     plan = next(plan for plan in cohort_plan(7) if plan.kind == "normal" and plan.suffix == "svs" and plan.mpp == 0.25)
     path, width = folder / "slide.svs", SIDE * regions
     make_slide(plan._replace(size_px=(width, SIDE)), 7, path)
@@ -54,9 +64,9 @@ def make_cohort(folder: Path, regions: int) -> Path:
     tissue[-4:] = 0  # a quarter is glass
     side = round(SIDE * MPP / 0.25)
     table = [
-        {"slide_id": "slide", "region_id": f"slide_{i}", "x": i * side, "y": 0, "size_x": side, "size_y": side}
-        | {"patch_tissue": tissue.ravel()}
-        for i in range(regions)
+        {"slide_id": "slide", "region_id": f"slide_{i}", "x": i % regions * side, "y": 0, "size_x": side}
+        | {"size_y": side, "patch_tissue": tissue.ravel()}
+        for i in range(rows or regions)
     ]
     meta = status_meta(SlideStatus("slide"))
     write_table(folder / "check/slide.parquet", [row], schemas.CHECK, meta)
@@ -65,7 +75,7 @@ def make_cohort(folder: Path, regions: int) -> Path:
     return path
 
 
-def stage(folder: Path, settings: dict, name: str) -> tuple[float, int, float, dict[str, np.ndarray]]:
+def stage(folder: Path, settings: dict, name: str, readers: int = 2) -> tuple[float, int, float, dict[str, np.ndarray]]:
     """Seconds of encoding, patches, share of waiting, and the slide's arrays, by the workflow's own entry."""
     (folder / f"features/{name}/slides/slide.parquet").unlink(missing_ok=True)
     output = folder / f"features/{name}/shard_0.parquet"
@@ -75,6 +85,7 @@ def stage(folder: Path, settings: dict, name: str) -> tuple[float, int, float, d
             *("--config", json.dumps(settings), "--regions-config", json.dumps(scale), "--shard", "0"),
             *("--manifest", str(folder / "slides.csv"), "--check-folder", str(folder / "check")),
             *("--regions-folder", str(folder / "regions"), "--output", str(output)),
+            *("--readers", str(readers)),
         ]
     )
     row = read_table(output).to_pylist()[0]
@@ -126,6 +137,20 @@ def plain_loop(path: Path, encoder: Encoder, count: int) -> float:
     return (time.perf_counter() - begun) / count
 
 
+def in_turns(
+    folder: Path, settings: dict, encoder: Encoder, patches: np.ndarray, batch: int, readers: int, repeats: int
+) -> tuple[list[float], list[float], list[float], dict[str, np.ndarray]]:
+    """The encoder alone and the stage in turns: shares of the encoder's speed, patches/s, shares of waiting, arrays."""
+    shares, rates, waits = [], [], []
+    for _ in range(repeats):
+        lone = alone(encoder, patches, batch)
+        seconds, count, wait, kept = stage(folder, settings, "bench", readers)
+        shares.append(lone * count / seconds)
+        rates.append(count / seconds)
+        waits.append(wait)
+    return shares, rates, waits, kept
+
+
 def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     first, second = first.astype(np.float64), second.astype(np.float64)
     return (first * second).sum(-1) / np.linalg.norm(first, axis=-1) / np.linalg.norm(second, axis=-1)
@@ -153,26 +178,28 @@ def main() -> None:
     parser.add_argument("--regions", type=int, default=4)
     parser.add_argument("--model", default="vit_small_patch16_224:random")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=0, help="regions that are read; those of the slide by default")
+    parser.add_argument(
+        "--readers", type=int, nargs="+", default=[2], help="regions read at once; several are compared"
+    )
     args = parser.parse_args()
     logging.getLogger("workflow_scripts").setLevel(logging.ERROR)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     settings = {"encoder": "bench", "model": args.model, "shards": 1, "precision": "auto"}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        path = make_cohort(folder, args.regions)
+        path = make_cohort(folder, args.regions, args.rows)
         patches = patches_in_memory(path, GRID * GRID)
         encoder_table(settings, patches, device)
+        # a GPU is done with one region before a clock can tell
+        lone = patches[: GRID * (GRID - 4)] if device.type == "cpu" else np.tile(patches, (16, 1, 1, 1))
         encoder = to_device(build_encoder(Features.model_validate(settings), PX), device)
         batch = choose_batch_size(encoder, PX)
-        ratios, waits, rates = [], [], []
-        for _ in range(args.repeats):
-            lone = alone(encoder, patches[: GRID * (GRID - 4)], batch)
-            seconds, count, wait, kept = stage(folder, settings, "bench")
-            ratios.append(lone * count / seconds)
-            waits.append(wait)
-            rates.append(count / seconds)
-        print(f"\nstage, {encoder.precision}: {statistics.median(rates):.1f} patches/s, ", end="")
-        print(f"{statistics.median(ratios):.1%} of the encoder alone, waiting {statistics.median(waits):.1%}")
+        for readers in args.readers:
+            shares, rates, waits, kept = in_turns(folder, settings, encoder, lone, batch, readers, args.repeats)
+            rate = statistics.median(rates)
+            print(f"\nstage, {encoder.precision}, {readers} readers: {rate:.1f} patches/s, ", end="")
+            print(f"{statistics.median(shares):.1%} of the encoder alone, waiting {statistics.median(waits):.1%}")
         full = to_device(build_encoder(Features.model_validate(settings | {"precision": "float32"}), PX), device)
         plain = 1 / plain_loop(path, full, 128)
         print(f"plain loop over patches, float32, batch 64: {plain:.1f} patches/s; ", end="")
