@@ -49,27 +49,41 @@ def settings(**changes: Any) -> PretrainRun:
     return PretrainRun.model_validate(merge(own, changes))
 
 
-def write_cohort(folder: Path) -> Path:
-    """Features of 12 slides, of six kinds, with the tables that the commands read."""
-    rng, schema, index = np.random.default_rng(3), feature_schema(GRID, DIM), []
-    kinds = rng.normal(size=(6, DIM))
-    for number, count in enumerate(COUNTS):
-        name = f"s{number:02d}"
-        shape = (count, GRID, GRID)
-        tokens = rng.normal(size=(*shape, DIM)) + kinds[rng.integers(6, size=count)][:, None, None]
-        arrays = {
-            "features": tokens.astype(np.float16),
-            "read_ok": rng.random(shape) < 0.97,
-            "tissue": np.ones(shape, np.float32),
-            "colour": np.zeros((*shape, 6), np.float32),
-        }
-        columns: dict[str, Any] = {key: to_column(values, schema.field(key)) for key, values in arrays.items()}
-        columns |= {"slide_id": [name] * count, "region_id": [f"{name}_{i}" for i in range(count)]}
-        table = {key: columns[key] for key in schema.names}
-        write_table(slide_file(folder / "features", name), table, schema, {"grid": GRID}, **FEATURE_PARQUET)
-        index.append({"slide_id": name, "patient_id": f"p{number}", "status": "ok", "n_regions": count})
+def write_slide(folder: Path, name: str, tokens: np.ndarray, read_ok: np.ndarray) -> None:
+    """A slide's feature file, by tokens `[n, g, g, D]` float16 and which of them are readable, bool `[n, g, g]`."""
+    count, grid, _, dim = tokens.shape
+    schema = feature_schema(grid, dim)
+    arrays = {
+        "features": tokens,
+        "read_ok": read_ok,
+        "tissue": np.ones(read_ok.shape, np.float32),
+        "colour": np.zeros((*read_ok.shape, 6), np.float32),
+    }
+    columns: dict[str, Any] = {key: to_column(values, schema.field(key)) for key, values in arrays.items()}
+    columns |= {"slide_id": [name] * count, "region_id": [f"{name}_{i}" for i in range(count)]}
+    table = {key: columns[key] for key in schema.names}
+    write_table(slide_file(folder / "features", name), table, schema, {"grid": grid}, **FEATURE_PARQUET)
+
+
+def write_index(folder: Path, counts: dict[str, int]) -> None:
+    """The tables that the commands read beside the features: regions of each slide, one slide a patient."""
+    index = [
+        {"slide_id": name, "patient_id": f"p{number}", "status": "ok", "n_regions": count}
+        for number, (name, count) in enumerate(counts.items())
+    ]
     write_table(folder / "features/shard_0.parquet", index, schemas.FEATURE_INDEX)
     write_table(folder / "slides.parquet", index, schemas.SLIDES)
+
+
+def write_cohort(folder: Path) -> Path:
+    """Features of 12 slides, of six kinds, with the tables that the commands read."""
+    rng, counts = np.random.default_rng(3), {f"s{number:02d}": count for number, count in enumerate(COUNTS)}
+    kinds = rng.normal(size=(6, DIM))
+    for name, count in counts.items():
+        shape = (count, GRID, GRID)
+        tokens = rng.normal(size=(*shape, DIM)) + kinds[rng.integers(6, size=count)][:, None, None]
+        write_slide(folder, name, tokens.astype(np.float16), rng.random(shape) < 0.97)
+    write_index(folder, counts)
     return folder
 
 
