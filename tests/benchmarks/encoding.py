@@ -28,6 +28,7 @@ import openslide
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from tests.benchmarks.encoder_alone import alone
 from workflow_scripts.config import Features
 from workflow_scripts.core import schemas
 from workflow_scripts.core.status import SlideStatus
@@ -36,7 +37,6 @@ from workflow_scripts.core.tensors import from_column
 from workflow_scripts.demo.plan import cohort_plan
 from workflow_scripts.demo.slide import make_slide
 from workflow_scripts.encoders.device import choose_batch_size, compiled, to_device
-from workflow_scripts.encoders.encode import encode_batches
 from workflow_scripts.encoders.registry import Encoder, build_encoder
 from workflow_scripts.extract_features import main as extract
 from workflow_scripts.wsi.pixels import read_region
@@ -100,14 +100,6 @@ def patches_in_memory(path: Path, count: int) -> np.ndarray:
         rgb = read_region(slide, 0, 0, side, side, GRID, PX).rgb
     patches = rgb.reshape(GRID, PX, GRID, PX, 3).swapaxes(1, 2).reshape(-1, PX, PX, 3)
     return np.ascontiguousarray(patches[:count])
-
-
-def alone(encoder: Encoder, patches: np.ndarray, batch: int) -> float:
-    """Seconds a patch of the encoder fed from memory."""
-    begun = time.perf_counter()
-    for _ in encode_batches((patches[i : i + batch] for i in range(0, len(patches), batch)), encoder):
-        pass
-    return (time.perf_counter() - begun) / len(patches)
 
 
 class EachPatch(Dataset):

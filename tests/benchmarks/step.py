@@ -27,7 +27,7 @@ from workflow_scripts.config.flop import step_flop
 from workflow_scripts.slpd.memory import keep_freed_memory
 from workflow_scripts.slpd.neighbours import SlideNeighbours
 from workflow_scripts.slpd.prototypes import SlidePrototypes
-from workflow_scripts.slpd.state import new_state
+from workflow_scripts.slpd.state import TrainState, new_state
 from workflow_scripts.slpd.targets import PrototypeTargets
 from workflow_scripts.slpd.tokens import TokenData
 from workflow_scripts.slpd.trainer import Trainer
@@ -50,23 +50,29 @@ def run_settings(args: argparse.Namespace) -> PretrainRun:
     return PretrainRun.model_validate({"optimiser": optimiser, "head": {"out_dim": args.out_dim}})
 
 
-def engine(pipe: Connection, args: argparse.Namespace, ready: bool) -> None:
-    """The engine's steps, one at each request; `ready` takes the reading of regions away."""
-    keep_freed_memory()  # as every pretraining command does
-    torch.set_num_threads(args.threads)
-    device = torch.device(args.device)
-    settings = run_settings(args)
+def made_training(
+    settings: PretrainRun, regions: int, device: torch.device
+) -> tuple[Trainer, TrainState, PrototypeTargets]:
+    """A trainer over random regions of slides of 64, its fresh state, and targets of all three losses."""
     rng = np.random.default_rng(0)
-    n, slides = args.regions, args.regions // 64
+    n, slides, width = regions, -(-regions // 64), settings.head.bottleneck
     tokens = rng.standard_normal((n, GRID, GRID, IN_DIM), dtype=np.float32).astype(np.float16)
     data = TokenData.from_arrays(tokens, np.ones((n, GRID, GRID), dtype=bool), device)
-    vectors = rng.standard_normal((slides, 4, 256)).astype(np.float32)
+    vectors = rng.standard_normal((slides, 4, width)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
     own = SlidePrototypes(vectors, np.ones(slides, dtype=bool), rng.integers(0, 4, n), np.zeros(n, dtype=np.float32))
     index = (np.arange(slides)[:, None] + 1) % slides
     near = SlideNeighbours(index, np.zeros((slides, 1), np.float32), np.tile(np.arange(4), (slides, 1, 1)))
-    targets = PrototypeTargets(own, near, np.repeat(np.arange(slides), 64)[:n], device)
-    trainer, state = Trainer(settings, data), new_state(settings, IN_DIM, device)
+    targets = PrototypeTargets(own, near, np.arange(n) // 64, device)
+    return Trainer(settings, data), new_state(settings, IN_DIM, device), targets
+
+
+def engine(pipe: Connection, args: argparse.Namespace, ready: bool) -> None:
+    """The engine's steps, one at each request; `ready` takes the reading of regions away."""
+    keep_freed_memory()  # as every pretraining command does
+    torch.set_num_threads(args.threads)
+    trainer, state, targets = made_training(run_settings(args), args.regions, torch.device(args.device))
+    data = trainer.data
     if ready:
         kept = {length: data.take(torch.arange(length)) for length in (trainer.part, args.batch % trainer.part)}
         data.take = lambda index: kept[len(index)]

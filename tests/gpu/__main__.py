@@ -1,0 +1,132 @@
+"""The checks that need a GPU, in under eight minutes: figures, a verdict on the goals, and a JSON file.
+
+    python -m tests.gpu --json gpu.json              # on a machine with a GPU, torch and the packages below
+    python -m tests.gpu --small --device cpu         # the same at small sizes, some seconds a part
+    python -m tests.gpu --parts step --batch 512     # some of it
+
+Parts, each in a process of its own with its own time limit, so that one that hangs or dies costs no other:
+
+    unit      tests of the training code that have cases on a GPU
+    parity    losses of the engine against the plain engine of the tests: float32 and bfloat16, eager and compiled
+    step      ms, regions/s, TFLOP/s, memory, and the host's share of a training step at the paper's setting
+    cohort    (for the next two) features of 62,853 regions, 12.4 GB, written into --folder
+    loading   the features onto the device, and from there to the first step
+    round     warm-up and one round by the workflow's own commands, and the projection to the whole pretraining
+    encoding  patches/s of a ViT-S and a ViT-L fed from memory, and of the feature stage beside them
+
+No Snakemake, no slides and no network are needed.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.gpu import machine
+from tests.gpu.child import Result, run_part
+from tests.gpu.goals import NSCLC_REGIONS, judge_all, verdict_table
+from tests.gpu.options import Options
+
+# seconds, at most, of each part in the order in which they run; all together have LIMIT_S
+PARTS = {"unit": 60, "parity": 100, "step": 120, "cohort": 60, "loading": 45, "round": 150, "encoding": 120}
+LIMIT_S = 460.0
+_ON_COHORT = {"loading", "round"}
+SMALL_REGIONS = 270
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="all by default")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="cuda where there is a GPU, by default")
+    parser.add_argument("--small", action="store_true", help="small sizes, as on a CPU; no goal of speed is judged")
+    parser.add_argument("--batch", type=int, nargs="+", default=[512, 128], help="regions of a step")
+    parser.add_argument("--regions", type=int, default=NSCLC_REGIONS, help="of the cohort")
+    parser.add_argument("--folder", type=Path, help="where the features go, /dev/shm where they fit there, by default")
+    parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds of all parts together")
+    parser.add_argument("--json", type=Path, help="file that receives all figures and verdicts")
+    args = parser.parse_args()
+    if _ON_COHORT & set(args.parts) and "cohort" not in args.parts:
+        args.parts.append("cohort")
+    return args
+
+
+def require_packages(parts: list[str]) -> list[str]:
+    """The parts that can run here; says which are left out.
+
+    Raises:
+        SystemExit: a package is missing that all parts need.
+    """
+    print(f"needed: {', '.join(machine.NEEDED)}; {machine.FOR_PARTS}", flush=True)
+    if lacking := machine.missing(machine.NEEDED):
+        raise SystemExit(f"missing here: {', '.join(lacking)}; install them and start again")
+    left = {part: machine.missing(machine.FOR_PARTS.get(part, ())) for part in parts}
+    for part, lacking in left.items():
+        if lacking:
+            print(f"{part} is left out: missing here: {', '.join(lacking)}", flush=True)
+    return [part for part in parts if not left[part]]
+
+
+def choose_folder(given: Path | None, nbytes: int) -> Path:
+    """The folder for features: one in memory if it holds them with a tenth to spare."""
+    if given:
+        return given
+    shared = Path("/dev/shm")
+    fits = shared.is_dir() and shutil.disk_usage(shared).free > 1.1 * nbytes
+    return shared if fits else Path(tempfile.gettempdir())
+
+
+def run_parts(parts: list[str], options: Options, limit_s: float, folder: Path) -> dict[str, Result]:
+    """All parts in their order; not measured are those without time left, and without the cohort that they need."""
+    results: dict[str, Result] = {}
+    end = time.monotonic() + limit_s
+    for part, limit in PARTS.items():
+        if part not in parts:
+            continue
+        left = min(limit, end - time.monotonic())
+        if left <= 0:
+            results[part] = Result("not measured", 0.0, {}, [], "no time was left")
+        elif part in _ON_COHORT and results["cohort"].status != "done":
+            results[part] = Result("not measured", 0.0, {}, [], "there is no cohort")
+        else:
+            results[part] = run_part(f"tests.gpu.{part}", options, left, folder)
+        tell(part, results[part])
+    return results
+
+
+def tell(part: str, result: Result) -> None:
+    """Print what came of a part."""
+    print(f"\n## {part}: {result.status}, {result.seconds:.1f} s{': ' * bool(result.told)}{result.told}")
+    for name, value in result.figures.items():
+        print(f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}")
+    print("\n".join(result.notes), flush=True)
+
+
+def main() -> int:
+    args = arguments()
+    parts = require_packages(args.parts)
+    facts = machine.ask(args.device or "")
+    device = facts["device"]
+    if not device:
+        raise SystemExit("torch sees no GPU here; --small --device cpu runs the same at small sizes")
+    print("\n".join(f"{name}: {value}" for name, value in facts.items()), flush=True)
+    regions = SMALL_REGIONS if args.small else args.regions
+    folder = choose_folder(args.folder, 0 if args.small else regions * 16**2 * 384 * 2)
+    with tempfile.TemporaryDirectory(prefix="slpd-gpu-", dir=folder) as own:
+        options = Options(device, args.small, own, tuple(args.batch), regions)
+        results = run_parts(parts, options, args.limit, Path(own))
+    verdicts = judge_all({part: result.figures for part, result in results.items()}, options.full, regions)
+    print("\n## Verdict\n" + "\n".join(verdict_table(verdicts)))
+    if args.json:
+        told = [v.goal._asdict() | {"found": v.found, "verdict": v.verdict} for v in verdicts]
+        content = {"machine": facts, "options": options._asdict() | {"folder": ""}, "verdict": told}
+        content["parts"] = {part: result._asdict() for part, result in results.items()}
+        args.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    bad = any(result.status in ("died", "gave up") for result in results.values())
+    return int(bad or any(v.verdict == "missed" and not v.goal.speed for v in verdicts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

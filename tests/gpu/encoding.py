@@ -1,0 +1,93 @@
+"""Patches/s of encoders fed from memory, and of the feature stage beside them with many readers.
+
+Weights are random, whose speed is that of trained ones. The stage reads a made-up slide of JPEG tiles, over which its
+regions go again and again; without the packages that write and read slides it is not measured, which is said.
+"""
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.encoder_alone import alone
+from tests.gpu.options import NotHere, Options, torch_device
+from workflow_scripts.config import Features
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.encoders.device import choose_batch_size, to_device
+from workflow_scripts.encoders.registry import Encoder, build_encoder
+
+PX = 256
+MODELS = {"vit_small": "vit_small_patch16_224:random", "vit_large": "vit_large_patch16_224:random"}
+SMALL = {"vit_tiny": "vit_tiny_patch16_224:random"}
+_PATCHES = {"vit_small": 16_384, "vit_large": 4096, "vit_tiny": 16}
+_ROWS = {"vit_small": 64, "vit_large": 32, "vit_tiny": 1}  # regions of the stage, of 192 patches with tissue
+_READERS = (8, 16)
+
+
+def settings_of(model: str) -> dict[str, Any]:
+    return {"encoder": "gpu", "model": model, "shards": 1, "precision": "auto"}
+
+
+def from_memory(encoder: Encoder, batch: int, count: int) -> float:
+    """Patches/s of random patches, after some to warm up."""
+    pool = np.random.default_rng(0).integers(0, 256, (min(count, 1024), PX, PX, 3), dtype=np.uint8)
+    patches = np.tile(pool, (-(-count // len(pool)), 1, 1, 1))[:count]
+    alone(encoder, patches[: 2 * batch], batch)
+    return 1 / alone(encoder, patches, batch)
+
+
+def stage_rates(name: str, model: str, readers: tuple[int, ...], folder: Path) -> dict[int, float]:
+    """Patches/s of the stage by its number of readers.
+
+    Raises:
+        NotHere: the packages that slides take are missing.
+    """
+    try:
+        from tests.benchmarks.encoding import make_cohort, stage
+    except ImportError as error:
+        raise NotHere(f"{error.name or error} is missing, so no slide can be made and read") from error
+    make_cohort(folder, 1, _ROWS[name])
+    stage(folder, settings_of(model), "gpu", readers[0])  # the slide's pages are in memory from now on
+    rates = {}
+    for number in readers:
+        seconds, count, *_ = stage(folder, settings_of(model), "gpu", number)
+        rates[number] = count / seconds
+    return rates
+
+
+def one_model(name: str, model: str, options: Options) -> tuple[dict[str, Any], list[str]]:
+    """Figures of one encoder: alone, and the stage by readers where slides can be read."""
+    device = torch_device(options.device)
+    built = to_device(build_encoder(Features.model_validate(settings_of(model)), PX), device)
+    batch = 8 if options.small else choose_batch_size(built, PX)
+    rate = from_memory(built, batch, _PATCHES[name])
+    figures: dict[str, Any] = {f"alone_{name}": rate, f"batch_{name}": batch, f"precision_{name}": built.precision}
+    cores = len(os.sched_getaffinity(0))
+    readers = (1,) if options.small else tuple(sorted({min(number, cores) for number in _READERS}))
+    try:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            rates = stage_rates(name, model, readers, Path(folder))
+    except NotHere as reason:
+        return figures, [f"the stage with {name} is not measured: {reason}"]
+    best = max(rates, key=lambda number: rates[number])
+    figures |= {f"stage_{name}": rates[best], f"stage_share_{name}": rates[best] / rate, f"readers_{name}": best}
+    told = ", ".join(f"{value:.0f} with {number}" for number, value in rates.items())
+    return figures, [f"the stage with {name}, patches/s by readers: {told}"]
+
+
+def measure(options: Options) -> tuple[dict[str, Any], list[str]]:
+    """Patches/s of each encoder alone (`alone_*`) and of the stage at its best, and that as a share of the former."""
+    logging.getLogger("workflow_scripts").setLevel(logging.ERROR)
+    figures: dict[str, Any] = {}
+    notes: list[str] = []
+    for name, model in (SMALL if options.small else MODELS).items():
+        try:
+            found, told = one_model(name, model, options)
+        except UserError as error:
+            raise NotHere(str(error)) from error
+        figures |= found
+        notes += told
+    return figures, notes
