@@ -46,23 +46,24 @@ GRID, PX, MPP = 16, 256, 0.5
 SIDE = GRID * PX  # px at 0.5 um/px
 
 
-def make_cohort(folder: Path, regions: int, rows: int = 0) -> Path:
+def make_cohort(folder: Path, regions: int, rows: int = 0, grid: int = GRID) -> Path:
     """One slide with so many regions side by side, and the tables of the stages before; a quarter of each is glass.
 
     Args:
         folder: where all of it goes.
         regions: of the slide.
         rows: of the table of regions, which go over the slide again and again; as many as `regions` by default.
+        grid: patches along each side of a region.
     """
     plan = next(plan for plan in cohort_plan(7) if plan.kind == "normal" and plan.suffix == "svs" and plan.mpp == 0.25)
-    path, width = folder / "slide.svs", SIDE * regions
-    make_slide(plan._replace(size_px=(width, SIDE)), 7, path)
+    path, width = folder / "slide.svs", grid * PX * regions
+    make_slide(plan._replace(size_px=(width, grid * PX)), 7, path)
     with open_slide(path) as slide:
         row = {"slide_id": "slide", "path": str(path), "status": "ok", "reason": "", "detail": ""}
         row |= {"width": slide.width, "height": slide.height}
-    tissue = np.ones((GRID, GRID), np.float32)
-    tissue[-4:] = 0  # a quarter is glass
-    side = round(SIDE * MPP / 0.25)
+    tissue = np.ones((grid, grid), np.float32)
+    tissue[-(grid // 4) :] = 0  # a quarter is glass
+    side = round(grid * PX * MPP / 0.25)
     table = [
         {"slide_id": "slide", "region_id": f"slide_{i}", "x": i % regions * side, "y": 0, "size_x": side}
         | {"size_y": side, "patch_tissue": tissue.ravel()}
@@ -75,11 +76,13 @@ def make_cohort(folder: Path, regions: int, rows: int = 0) -> Path:
     return path
 
 
-def stage(folder: Path, settings: dict, name: str, readers: int = 2) -> tuple[float, int, float, dict[str, np.ndarray]]:
+def stage(
+    folder: Path, settings: dict, name: str, readers: int = 2, grid: int = GRID
+) -> tuple[float, int, float, dict[str, np.ndarray]]:
     """Seconds of encoding, patches, share of waiting, and the slide's arrays, by the workflow's own entry."""
     (folder / f"features/{name}/slides/slide.parquet").unlink(missing_ok=True)
     output = folder / f"features/{name}/shard_0.parquet"
-    scale = {"mpp": MPP, "patch_px": PX, "grid": GRID}
+    scale = {"mpp": MPP, "patch_px": PX, "grid": grid}
     extract(
         [
             *("--config", json.dumps(settings), "--regions-config", json.dumps(scale), "--shard", "0"),

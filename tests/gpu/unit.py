@@ -1,13 +1,14 @@
 """Tests of the training code that have cases on a GPU. Of the tests' shared files none is loaded: they need slides."""
 
-import logging
-from pathlib import Path
 from typing import Any
 
 from tests.gpu.machine import ROOT
-from tests.gpu.options import NotHere, Options
+from tests.gpu.options import Options
 
 FILES = ("tests/unit/slpd/test_tokens.py", "tests/unit/slpd/test_on_gpu.py")
+
+
+_SAID = 200  # characters
 
 
 class _Counted:
@@ -22,24 +23,37 @@ class _Counted:
             return  # of a test's set-up
         self.count[report.outcome] += 1
         if report.failed:
-            self.failed.append(report.nodeid)
+            self._note(report)
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
             self.count["failed"] += 1
-            self.failed.append(report.nodeid)
+            self._note(report)
+
+    def _note(self, report: Any) -> None:
+        """Which test, and how what it said ended: the machine may be gone when the note is read."""
+        self.failed.append(f"{report.nodeid} {' '.join(report.longreprtext.split())[-_SAID:]}")
+
+
+def run_tests(*words: str) -> tuple[dict[str, Any], list[str]]:
+    """How many tests passed, failed and were skipped, and which failed.
+
+    Args:
+        words: files, and further words of pytest's command line.
+
+    Raises:
+        RuntimeError: pytest has not run any tests.
+    """
+    import pytest
+
+    counted = _Counted()
+    status = pytest.main(["-q", "--noconftest", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *words], [counted])
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not counted.failed:
+        raise RuntimeError(f"pytest has run no tests: {status!r}")
+    return {**counted.count}, [f"failed: {name}" for name in counted.failed]
 
 
 def measure(options: Options) -> tuple[dict[str, Any], list[str]]:
-    """How many tests passed, failed and were skipped, and the names of those that failed."""
-    import pytest
-
-    files = [file for file in FILES if (ROOT / Path(file)).is_file()]
-    if not files:
-        raise NotHere(f"none of {', '.join(FILES)} is here")
-    counted = _Counted()
-    status = pytest.main(["-q", "--noconftest", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *files], [counted])
-    logging.getLogger(__name__).info("pytest ended with %s", status)
-    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not counted.count["failed"]:
-        raise RuntimeError(f"pytest ended with {status!r}")
-    return {**counted.count}, [f"failed: {name}" for name in counted.failed]
+    """Counts of the tests' outcomes; at small sizes of a few tests, for the others are run anyway."""
+    files = [file for file in FILES if (ROOT / file).is_file()]
+    return run_tests(*files, *(["-k", "bits_that_were_written or named_with_its_number"] if options.small else []))
