@@ -1,9 +1,9 @@
 """One optimiser step at the paper's setting, against a plain form of the published loop, side by side.
 
 The loops take turns in child processes, one at a time, so that all see the same machine and none another's memory.
-Memory: the peak of a child. Feeding: the engine's step against the same step with its tensors at hand. The plain loop
-has worker processes that load; beside a GPU they do not live, so there it is given batches that were drawn before the
-clock starts, which favours it.
+Memory: the peak of a child. Feeding: the engine's step against the same step with its tensors at hand. The plain loop's
+worker processes load its batches; with `--workers 0` it is given batches drawn before the clock starts, which favours
+it, and needs neither processes nor shared memory.
 
     python -m tests.benchmarks.step                      # on the CPU: some minutes, 16 GB
     python -m tests.benchmarks.step --device cuda --batch 512 --steps 30
@@ -93,7 +93,7 @@ def plain(pipe: Connection, args: argparse.Namespace) -> None:
     torch.manual_seed(0)
     regions = torch.randn(args.regions, IN_DIM, GRID, GRID)
     autocast = torch.float16 if args.device == "cuda" else None
-    loader = batches(regions, [14] * 2 + [6] * 8, args.batch, args.workers)
+    loader = batches(regions, [14] * 2 + [6] * 8, args.batch, args.workers)  # forks, so before the GPU is touched
     if not args.workers:
         loader = cycle([next(loader) for _ in range(AT_HAND)])
     loop = PlainLoop(args.out_dim, autocast, args.device)
@@ -127,14 +127,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="timed steps of a turn, after one to warm up")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
-        "--workers", type=int, help="loading processes of the plain loop, 2 by default; 0, as on a GPU: batches at hand"
+        "--workers", type=int, default=2, help="loading processes of the plain loop; 0: batches at hand"
     )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()
-    on_gpu = args.device != "cpu"
-    if on_gpu and args.workers:
-        parser.error("--workers: processes that load do not live beside a GPU; leave it out")
-    args.workers = (0 if on_gpu else 2) if args.workers is None else args.workers
     context = mp.get_context("spawn")
     runs = {"engine": (engine, False), "engine, tensors at hand": (engine, True), "plain loop": (plain,)}
     dtypes, times, peak = {}, {name: [] for name in runs}, dict.fromkeys(runs, 0.0)

@@ -84,7 +84,7 @@ def test_the_preset_is_read() -> None:
     assert (run.rounds, run.epochs_per_round, run.warmup_epochs, run.optimiser.batch_size) == (26, 3, 21, 512)
 
 
-def test_beside_a_gpu_the_plain_loop_has_its_batches_at_hand() -> None:
+def test_the_plain_loop_runs_on_batches_at_hand() -> None:
     ours, theirs = mp.Pipe()
     args = Namespace(regions=8, batch=2, workers=0, threads=1, device="cpu", out_dim=16)
     loop = threading.Thread(target=plain, args=(theirs, args))
