@@ -107,7 +107,9 @@ def test_files_that_are_named_exist(name):
 @pytest.mark.parametrize("name", [*PRESENT, *FORMS])
 def test_commands_name_modules_that_exist(name):
     modules = re.findall(r"-m ((?:workflow_scripts|tests)(?:\.\w+)+)", read(name))
-    assert [module for module in modules if not (ROOT / f"{module.replace('.', '/')}.py").is_file()] == []
+    places = {module: ROOT / module.replace(".", "/") for module in modules}
+    files = {module: (place.with_suffix(".py"), place / "__main__.py") for module, place in places.items()}
+    assert [module for module, either in files.items() if not any(file.is_file() for file in either)] == []
 
 
 @pytest.mark.parametrize("name", PRESENT)
