@@ -135,11 +135,17 @@ def settled_rate(rates: list[float]) -> float:
 
 
 def run_jobs(cohort: Path, folder: Path, run: PretrainRun, gpus: int, threads: int) -> list[Job]:
-    """Warm-up, clustering, assignment and distillation, each from what the one before it has written in `folder`."""
+    """Warm-up, clustering, assignment and distillation, each from what the one before it has written in `folder`.
+
+    Raises:
+        SystemExit: a command has failed, or was to have a GPU and has leased none.
+    """
     jobs = []
     for rule in RULES:
-        words = command(rule, run, cohort, folder, folder, gpus=gpus, threads=threads).arguments
-        parts, _ = round_overhead.run(rule, words)
+        todo = command(rule, run, cohort, folder, folder, gpus=gpus, threads=threads)
+        parts, _ = round_overhead.run(rule, todo.arguments)
+        if gpus and "--gpu" in todo.arguments and "leased GPU" not in todo.log.read_text(encoding="utf-8"):
+            raise SystemExit(f"{rule} has leased no GPU; is nvidia-smi there?")
         job = Job(rule, sum(parts.values()), parts)
         if "train" in parts:
             metrics = read_table(folder / rule / "metrics.parquet")

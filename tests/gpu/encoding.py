@@ -15,14 +15,13 @@ import numpy as np
 from tests.benchmarks.encoder_alone import alone
 from tests.gpu.options import NotHere, Options, torch_device
 from workflow_scripts.config import Features
-from workflow_scripts.core.errors import UserError
 from workflow_scripts.encoders.device import choose_batch_size, to_device
 from workflow_scripts.encoders.registry import Encoder, build_encoder
 
 PX = 256
 MODELS = {name: f"{name}_patch16_224:random" for name in ("vit_small", "vit_large", "vit_tiny")}
-_PATCHES = {"vit_small": 16_384, "vit_large": 4096, "vit_tiny": 12}
-_ROWS = {"vit_small": 64, "vit_large": 32, "vit_tiny": 1}  # regions of the stage, of 192 patches with tissue
+_PATCHES = {"vit_small": 8192, "vit_large": 4096, "vit_tiny": 12}
+_ROWS = 48  # regions that the stage reads, of 192 patches with tissue each
 _READERS = (8, 16)
 
 
@@ -38,38 +37,45 @@ def from_memory(encoder: Encoder, batch: int, count: int) -> float:
     return 1 / alone(encoder, patches, batch)
 
 
-def stage_rates(name: str, readers: tuple[int, ...], folder: Path, grid: int) -> dict[int, float]:
-    """Patches/s of the stage by its number of readers.
+def make_slide(folder: Path, small: bool) -> None:
+    """A slide and its tables for the stage.
 
     Raises:
         NotHere: the packages that slides take are missing.
     """
     try:
-        from tests.benchmarks.encoding import make_cohort, stage
-    except ImportError as error:
-        raise NotHere(f"{error.name or error} is missing, so no slide can be made and read") from error
-    make_cohort(folder, 1, _ROWS[name], grid)  # its pages are in memory from now on
+        from tests.benchmarks.encoding import make_cohort
+    except (ImportError, OSError) as error:  # a package, or a library that it loads
+        raise NotHere(f"no slide can be made and read ({error})") from error
+    make_cohort(folder, 1, 1 if small else _ROWS, _grid(small))  # its pages are in memory from now on
+
+
+def _grid(small: bool) -> int:
+    return 4 if small else 16
+
+
+def stage_rates(name: str, folder: Path, small: bool) -> dict[int, float]:
+    """Patches/s of the stage on the slide of `make_slide`, by the number of readers."""
+    from tests.benchmarks.encoding import stage
+
+    cores = len(os.sched_getaffinity(0))
     rates = {}
-    for number in readers:
-        seconds, count, *_ = stage(folder, settings_of(name), "gpu", number, grid)
+    for number in (1,) if small else sorted({min(number, cores) for number in _READERS}):
+        seconds, count, *_ = stage(folder, settings_of(name), "gpu", number, _grid(small))
         rates[number] = count / seconds
     return rates
 
 
-def one_model(name: str, options: Options) -> tuple[dict[str, Any], list[str]]:
-    """Figures of one encoder: alone, and the stage by readers where slides can be read."""
+def one_model(name: str, options: Options, slide: Path | None) -> tuple[dict[str, Any], list[str]]:
+    """Figures of one encoder: alone, and the stage by readers where there is a slide."""
     device = torch_device(options.device)
     built = to_device(build_encoder(Features.model_validate(settings_of(name)), PX), device)
     batch = 8 if options.small else choose_batch_size(built, PX)
     rate = from_memory(built, batch, _PATCHES[name])
     figures: dict[str, Any] = {f"alone_{name}": rate, f"batch_{name}": batch, f"precision_{name}": built.precision}
-    cores = len(os.sched_getaffinity(0))
-    readers = (1,) if options.small else tuple(sorted({min(number, cores) for number in _READERS}))
-    try:
-        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            rates = stage_rates(name, readers, Path(folder), 4 if options.small else 16)
-    except NotHere as reason:
-        return figures, [f"the stage with {name} is not measured: {reason}"]
+    if slide is None:
+        return figures, []
+    rates = stage_rates(name, slide, options.small)
     best = max(rates, key=lambda number: rates[number])
     figures |= {f"stage_{name}": rates[best], f"stage_share_{name}": rates[best] / rate, f"readers_{name}": best}
     told = ", ".join(f"{value:.0f} with {number}" for number, value in rates.items())
@@ -81,11 +87,15 @@ def measure(options: Options) -> tuple[dict[str, Any], list[str]]:
     logging.getLogger("workflow_scripts").setLevel(logging.ERROR)
     figures: dict[str, Any] = {}
     notes: list[str] = []
-    for name in ("vit_tiny",) if options.small else ("vit_small", "vit_large"):
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        slide: Path | None = Path(folder)
         try:
-            found, told = one_model(name, options)
-        except UserError as error:
-            raise NotHere(str(error)) from error
-        figures |= found
-        notes += told
+            make_slide(Path(folder), options.small)
+        except NotHere as reason:
+            slide = None
+            notes.append(f"the stage is not measured: {reason}")
+        for name in ("vit_tiny",) if options.small else ("vit_small", "vit_large"):
+            found, told = one_model(name, options, slide)
+            figures |= found
+            notes += told
     return figures, notes

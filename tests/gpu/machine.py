@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 # name of import: name of package, where they differ
 _PACKAGES = {"faiss": "faiss-cpu", "yaml": "PyYAML", "PIL": "pillow"}
-NEEDED = ("torch", "numpy", "pyarrow", "pydantic", "safetensors", "faiss", "scipy", "tqdm", "yaml")
+NEEDED = ("torch", "numpy", "pyarrow", "pydantic", "safetensors", "faiss", "scipy", "threadpoolctl", "tqdm", "yaml")
 # and for one part alone; the feature stage takes openslide, tifffile and imagecodecs besides, and says so without them
 FOR_PARTS = {"unit": ("pytest",), "encoding": ("timm", "torchvision", "PIL")}
 

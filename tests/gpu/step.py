@@ -5,6 +5,7 @@ idle takes on the host, until it is handed over whole, against the time of a ste
 host, its queue may fill and hold the host up, so the share is told too high rather than too low.
 """
 
+import gc
 import math
 import statistics
 import time
@@ -31,6 +32,7 @@ def run_settings(batch: int, small: bool, compiled: bool) -> PretrainRun:
 def one_setting(settings: PretrainRun, options: Options, steps: int) -> dict[str, Any]:
     """Figures of steps of one batch size, eager or compiled."""
     device, batch = options.device, settings.optimiser.batch_size
+    gc.collect()  # what the setting before it has left
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

@@ -10,21 +10,43 @@ from pathlib import Path
 
 import pytest
 
-from tests.gpu.__main__ import PARTS
+from tests.gpu import machine
+from tests.gpu.__main__ import PARTS, run_parts
 from tests.gpu.child import finite, run_part
 from tests.gpu.goals import GOALS, NSCLC_REGIONS, Goal, judge, judge_all, verdict_table
 from tests.gpu.machine import ROOT, missing
 from tests.gpu.options import Options
 
+# Hides packages of the workflow that a bare machine has not: no import finds them.
+HIDING = """
+import sys
+from importlib.machinery import PathFinder
+
+HIDDEN = {"anndata", "h5py", "hypothesis", "jinja2", "lifelines", "matplotlib", "pandas", "sklearn", "snakemake"}
+
+
+class Others(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] in HIDDEN else PathFinder.find_spec(name, path, target)
+
+
+sys.meta_path = [Others if finder is PathFinder else finder for finder in sys.meta_path]
+"""
 SMALL = Options("cpu", True, "", (4,), 270)
 GAUGED = Goal("a step, ms", "step", "ms", 45)
 
 
 @pytest.mark.slow
-def test_the_small_form_measures_every_part(tmp_path: Path) -> None:
+def test_the_small_form_measures_every_part_on_a_bare_machine(tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "sitecustomize.py").write_text(HIDING)
+    bare = os.environ | {"PYTHONPATH": str(tmp_path / "bare")}
+    hidden = subprocess.run([sys.executable, "-c", "import pandas"], env=bare, capture_output=True, text=True)
+    assert "No module named 'pandas'" in hidden.stderr
     file = tmp_path / "gpu.json"
     call = [sys.executable, "-m", "tests.gpu", "--small", "--device", "cpu", "--batch", "4", "--json", str(file)]
-    done = subprocess.run([*call, "--folder", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*call, "--folder", str(tmp_path)], cwd=ROOT, env=bare, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(file.read_text())
     assert {name: part["status"] for name, part in found["parts"].items()} == dict.fromkeys(PARTS, "done")
@@ -45,7 +67,7 @@ def test_the_small_form_measures_every_part(tmp_path: Path) -> None:
     verdicts = {line["text"]: line["verdict"] for line in found["verdict"]}
     assert verdicts == {goal.text: "not measured" if goal.speed else "met" for goal in GOALS}
     assert "## Verdict" in done.stdout and "| not measured |" in done.stdout
-    assert [path.name for path in tmp_path.iterdir()] == ["gpu.json"]  # gigabytes at full size
+    assert {path.name for path in tmp_path.iterdir()} == {"bare", "gpu.json"}  # it was gigabytes at full size
 
 
 @pytest.mark.parametrize(
@@ -136,6 +158,22 @@ def test_a_part_that_outruns_its_limit_ends_with_all_that_it_started(
         time.sleep(0.1)
     os.kill(child, 9)
     pytest.fail("what the part had started lives on")
+
+
+def test_parts_without_time_left_or_without_their_cohort_are_not_measured(tmp_path: Path) -> None:
+    found = run_parts(["unit", "loading", "cohort"], SMALL, 0.0, tmp_path)
+    assert {(part.status, part.told) for part in found.values()} == {("not measured", "no time was left")}
+    nowhere = SMALL._replace(folder="/proc/no/such/folder")  # so no features can be written
+    found = run_parts(["loading", "cohort", "round"], nowhere, 60.0, tmp_path)
+    assert {name: part.status for name, part in found.items()} == {
+        "cohort": "died", "loading": "not measured", "round": "not measured",
+    }  # fmt: skip
+    assert found["round"].told == "there is no cohort"
+
+
+def test_a_tree_without_git_has_an_unknown_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    assert machine.commit() == "unknown"
 
 
 def test_missing_packages_are_told_by_the_names_they_are_installed_by() -> None:
