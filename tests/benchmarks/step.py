@@ -51,9 +51,16 @@ def run_settings(args: argparse.Namespace) -> PretrainRun:
 
 
 def made_training(
-    settings: PretrainRun, regions: int, device: torch.device
+    settings: PretrainRun, regions: int, device: torch.device, **arguments: str
 ) -> tuple[Trainer, TrainState, PrototypeTargets]:
-    """A trainer over random regions of slides of 64, its fresh state, and targets of all three losses."""
+    """A trainer over random regions of slides of 64, its fresh state, and targets of all three losses.
+
+    Args:
+        settings: of the run.
+        regions: how many.
+        device: where they lie.
+        arguments: further ones of `Trainer`.
+    """
     rng = np.random.default_rng(0)
     n, slides, width = regions, -(-regions // 64), settings.head.bottleneck
     tokens = rng.standard_normal((n, GRID, GRID, IN_DIM), dtype=np.float32).astype(np.float16)
@@ -64,7 +71,7 @@ def made_training(
     index = (np.arange(slides)[:, None] + 1) % slides
     near = SlideNeighbours(index, np.zeros((slides, 1), np.float32), np.tile(np.arange(4), (slides, 1, 1)))
     targets = PrototypeTargets(own, near, np.arange(n) // 64, device)
-    return Trainer(settings, data), new_state(settings, IN_DIM, device), targets
+    return Trainer(settings, data, **arguments), new_state(settings, IN_DIM, device), targets
 
 
 def engine(pipe: Connection, args: argparse.Namespace, ready: bool) -> None:

@@ -6,12 +6,14 @@ difference of any loss of any step. The network is wider than that of the unit t
 the rounding of bfloat16 does not average out (3e-2 there, 6e-3 here, 1e-4 at the paper's width).
 """
 
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tests.gpu.options import Options, torch_device
+from tests.gpu.ways import FAR, not_so, told_lines, ways
 from tests.unit.slpd import cohort, plain
 from tests.unit.slpd.both_engines import LOSSES, column
 from tests.unit.slpd.plain_engine import PlainTraining
@@ -29,10 +31,9 @@ _RUN = {
 }
 
 
-def run_settings(precision: str = "float32", compiled: bool = False) -> PretrainRun:
-    """The run of both engines, compiled where the engine can."""
-    more = {"compile": compiled} if "compile" in PretrainRun.model_fields else {}
-    return plain.tiny_run(**_RUN, precision=precision, **more)
+def run_settings(precision: str = "float32") -> PretrainRun:
+    """The run of both engines."""
+    return plain.tiny_run(**_RUN, precision=precision)
 
 
 def rounded_state(settings: PretrainRun) -> TrainState:
@@ -53,8 +54,10 @@ def wanted_losses(padded: bool, epochs: int) -> Tensor:
     return torch.tensor([line[: len(LOSSES)] for line in lines], dtype=torch.float64)
 
 
-def found_losses(settings: PretrainRun, device: torch.device, padded: bool, epochs: int) -> Tensor:
-    """The same by the engine on the device."""
+def found_losses(
+    settings: PretrainRun, device: torch.device, padded: bool, epochs: int, arguments: dict[str, str] | None = None
+) -> Tensor:
+    """The same by the engine on the device, whose trainer is given further arguments."""
     arrays, state = cohort.arrays(padded), new_state(settings, cohort.DIM, device)
     start = rounded_state(settings)
     with torch.no_grad():
@@ -63,10 +66,12 @@ def found_losses(settings: PretrainRun, device: torch.device, padded: bool, epoc
                 parameter.copy_(value)
     shape = (len(arrays.valid), arrays.grid, arrays.grid)
     data = TokenData.from_arrays(arrays.tokens.reshape(*shape, -1).numpy(), arrays.valid.reshape(shape).numpy(), device)
-    trainer = Trainer(settings, data)
+    trainer = Trainer(settings, data, **(arguments or {}))
     targets = PrototypeTargets(cohort.prototypes(settings), cohort.neighbours(), cohort.SLIDE_INDEX, device)
-    rows = cohort.run_epochs(trainer, state, settings.warmup_epochs, None)
-    rows += cohort.run_epochs(trainer, state, epochs, targets)
+    warm, per_epoch = settings.warmup_epochs, len(data) // trainer.batch
+    steps = list(islice(trainer.steps(state, FAR, None), warm * per_epoch))
+    steps += islice(trainer.steps(state, FAR, targets), (epochs - warm) * per_epoch)
+    rows = trainer.rows(steps)
     return torch.tensor([column(rows, name) for name in LOSSES], dtype=torch.float64).T
 
 
@@ -78,18 +83,19 @@ def apart(found: Tensor, wanted: Tensor) -> float:
 
 
 def measure(options: Options) -> tuple[dict[str, Any], list[str]]:
-    """Differences by arithmetic, eager and compiled; `float32` and `bfloat16` are the largest of each."""
-    can_compile = "compile" in PretrainRun.model_fields
+    """Differences by arithmetic and way; `float32` and `bfloat16` are the largest of each."""
     device, epochs = torch_device(options.device), 2 if options.small else 3
-    ways = [False, True] if can_compile and not options.small else [False]
     wanted = {padded: wanted_losses(padded, epochs) for padded in ((True,) if options.small else (False, True))}
     figures: dict[str, Any] = {}
+    notes = []
     for precision in PRECISIONS:
-        for compiled in ways:
-            settings = run_settings(precision, compiled)
-            found = {padded: found_losses(settings, device, padded, epochs) for padded in wanted}
-            name = f"{precision}_{'compiled' if compiled else 'eager'}"
-            figures[name] = max(apart(found[padded], wanted[padded]) for padded in wanted)
+        settings = run_settings(precision)
+        for name, way in ways(options).items():
+            with told_lines() as told:
+                found = {padded: found_losses(settings, device, padded, epochs, way.arguments) for padded in wanted}
+            if reason := not_so(way, told):
+                notes.append(f"{precision}, {name}: not measured ({reason})")
+                continue
+            figures[f"{precision}_{name}"] = max(apart(found[padded], wanted[padded]) for padded in wanted)
         figures[precision] = max(value for name, value in figures.items() if name.startswith(precision))
-    notes = [] if len(ways) == 2 else [f"compiled: not run ({'small sizes' if can_compile else 'not offered'})"]
-    return figures, notes
+    return figures, [f"ways: {', '.join(ways(options))}", *notes]

@@ -15,22 +15,23 @@ import torch
 
 from tests.benchmarks.step import GRID, IN_DIM, made_training
 from tests.gpu.options import Options, peak_gib, torch_device, wait_for
+from tests.gpu.ways import FAR, not_so, told_lines, ways
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.config.flop import step_flop
 from workflow_scripts.core.cards import peak_flops
 
 _SMALL = {"model": {"dim": 24, "depth": 2, "heads": 2}, "head": {"hidden": 48, "bottleneck": 16, "out_dim": 64}}
 _FROM_IDLE = 5
+_STEPS = {False: 30, True: 3}  # timed, by whether sizes are small
 
 
-def run_settings(batch: int, small: bool, compiled: bool) -> PretrainRun:
-    more: dict[str, Any] = {"compile": compiled} if "compile" in PretrainRun.model_fields else {}
+def run_settings(batch: int, small: bool) -> PretrainRun:
     optimiser = {"batch_size": batch, "freeze_last_layer_epochs": 0}
-    return PretrainRun.model_validate({"optimiser": optimiser} | more | (_SMALL if small else {}))
+    return PretrainRun.model_validate({"optimiser": optimiser} | (_SMALL if small else {}))
 
 
-def one_setting(settings: PretrainRun, options: Options, steps: int) -> dict[str, Any]:
-    """Figures of steps of one batch size, eager or compiled."""
+def one_setting(settings: PretrainRun, options: Options, steps: int, arguments: dict[str, str]) -> dict[str, Any]:
+    """Figures of steps of one batch size, computed in one way."""
     device, batch = options.device, settings.optimiser.batch_size
     gc.collect()  # what the setting before it has left
     if device == "cuda":
@@ -38,9 +39,9 @@ def one_setting(settings: PretrainRun, options: Options, steps: int) -> dict[str
         torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated() if device == "cuda" else 0
     regions = max(2 * batch, 128)
-    trainer, state, targets = made_training(settings, regions, torch_device(device))
+    trainer, state, targets = made_training(settings, regions, torch_device(device), **arguments)
     features = regions * GRID**2 * IN_DIM * 2
-    run = trainer.steps(state, 10**6, targets)
+    run = trainer.steps(state, FAR, targets)
     began = time.perf_counter()
     measures = next(run).measures
     wait_for(device)
@@ -78,28 +79,34 @@ def one_setting(settings: PretrainRun, options: Options, steps: int) -> dict[str
     }
 
 
+def line_of(batch: int, name: str, found: dict[str, Any]) -> str:
+    """A line of the table."""
+    share = "" if found["share_of_peak"] is None else f"{found['share_of_peak']:.1%}"
+    return (
+        f"| {batch} | {name}, {found['dtype']} | {found['ms']:.1f} | {found['regions_per_s']:.0f} "
+        f"| {found['tflops']:.1f} | {share} | {found['peak_gib']:.2f} | {found['host_share']:.2f} "
+        f"| {found['first_step_s']:.1f} |"
+    )
+
+
 def measure(options: Options) -> tuple[dict[str, Any], list[str]]:
-    """Figures of each batch size, by the faster of eager and compiled; both are in the table."""
+    """Figures of each batch size, computed in the fastest way; all ways are in the table."""
     torch.set_float32_matmul_precision("high")  # as training in bfloat16 has it
-    ways = [False, True] if "compile" in PretrainRun.model_fields and not options.small else [False]
     figures: dict[str, Any] = {}
-    notes = [
-        "| batch | | ms | regions/s | TFLOP/s | of the peak | GiB beyond features | host's share | first step, s |"
-    ]
+    notes = ["| batch | way | ms | regions/s | TFLOP/s | of the peak | GiB beyond features | host | first step, s |"]
     notes.append("|---" * 9 + "|")
+    failed = []
     for batch in options.batches:
         found = {}
-        for compiled in ways:
-            way = "compiled" if compiled else "eager"
-            found[way] = one_setting(run_settings(batch, options.small, compiled), options, 3 if options.small else 30)
-            line = found[way]
-            share = "" if line["share_of_peak"] is None else f"{line['share_of_peak']:.1%}"
-            notes.append(
-                f"| {batch} | {way}, {line['dtype']} | {line['ms']:.1f} | {line['regions_per_s']:.0f} "
-                f"| {line['tflops']:.1f} | {share} | {line['peak_gib']:.2f} | {line['host_share']:.2f} "
-                f"| {line['first_step_s']:.1f} |"
-            )
-            figures |= {f"{name}_{batch}_{way}": value for name, value in line.items() if way == "eager"}
-        best = min(found, key=lambda way: found[way]["ms"])
+        for name, way in ways(options).items():
+            with told_lines() as told:
+                line = one_setting(run_settings(batch, options.small), options, _STEPS[options.small], way.arguments)
+            if reason := not_so(way, told):
+                failed.append(f"{batch}, {name}: not measured ({reason})")
+                continue
+            found[name] = line
+            notes.append(line_of(batch, name, line))
+            figures[f"ms_{batch}_{name}"] = line["ms"]
+        best = min(found, key=lambda name: found[name]["ms"])
         figures |= {f"{name}_{batch}": value for name, value in found[best].items()} | {f"way_{batch}": best}
-    return figures, notes
+    return figures, notes + failed

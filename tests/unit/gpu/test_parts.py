@@ -12,7 +12,9 @@ from tests.benchmarks import nsclc
 from tests.benchmarks.nsclc import Job, Scale, project, region_counts, settled_rate, write_cohort
 from tests.benchmarks.step import plain
 from tests.gpu import parity
+from tests.gpu.ways import Way, not_so, told_lines
 from workflow_scripts.config import PretrainRun
+from workflow_scripts.core.entry import log
 from workflow_scripts.core.feature_store import load_features, usable_slides
 
 
@@ -96,3 +98,19 @@ def test_the_plain_loop_runs_on_batches_at_hand() -> None:
         assert seconds > 0 and mib > 0
     ours.send("end")
     loop.join()
+
+
+def test_steps_that_were_not_computed_as_asked_are_told() -> None:
+    way = Way({"compile": "true"}, "compiling the training step took")
+    assert not_so(way, ["compiling the training step took 20.0 s"]) == ""
+    failed = "compiling the training step did not work here, so training goes on without: no compiler"
+    assert not_so(way, [failed]) == failed
+    assert not_so(way, ["training epochs 0 to 1"]) == not_so(way, []) == "the log does not tell of it"
+    assert not_so(Way({}), []) == ""  # as written, it says nothing
+
+
+def test_what_the_log_tells_is_heard_meanwhile_alone() -> None:
+    with told_lines() as told:
+        log.info("%d steps", 3)
+    log.warning("afterwards")
+    assert told == ["3 steps"]
