@@ -24,9 +24,9 @@ class Result(NamedTuple):
     Attributes:
         status: `done`, `not measured` (not possible here), `died`, or `gave up` (it outran its limit).
         seconds: that it took.
-        figures: what it measured, by name.
+        figures: what it measured, by name; of a part that died or outran its limit, what it had measured by then.
         notes: sentences and lines of tables to print below the figures.
-        told: why there are no figures.
+        told: why there are no figures, or not all.
     """
 
     status: str
@@ -40,7 +40,7 @@ def run_part(module: str, options: Options, limit_s: float, folder: Path) -> Res
     """Run `measure` of a module in a process of its own, for `limit_s` seconds at most.
 
     Args:
-        module: has `measure(options)`, which returns figures and notes.
+        module: has `measure(options)`, which yields figures and notes, again and again as there are more.
         options: for it.
         limit_s: after that the process and all that it has started are killed.
         folder: for what the process says.
@@ -63,12 +63,11 @@ def run_part(module: str, options: Options, limit_s: float, folder: Path) -> Res
             child.wait()
     seconds = time.monotonic() - began
     last = " ".join(said.read_text(encoding="utf-8", errors="replace").split())[-_TOLD:]
-    if status == "gave up":
-        return Result(status, seconds, {}, [], f"it took more than its {limit_s:.0f} s; it said last: {last}")
-    if not answer.is_file():
-        return Result(status, seconds, {}, [], f"it ended with status {child.returncode}; it said last: {last}")
-    found = json.loads(answer.read_text(encoding="utf-8"))
-    return Result(found["status"], seconds, found["figures"], found["notes"], found["told"])
+    found = json.loads(answer.read_text(encoding="utf-8")) if answer.is_file() else {"figures": {}, "notes": []}
+    if found.get("status"):  # it has said so itself, at its end
+        return Result(found["status"], seconds, found["figures"], found["notes"], found["told"])
+    ended = {"gave up": f"it took more than its {limit_s:.0f} s", "died": f"it ended with status {child.returncode}"}
+    return Result(status, seconds, found["figures"], found["notes"], f"{ended[status]}; it said last: {last}")
 
 
 def finite(figures: dict[str, Any]) -> dict[str, Any]:
@@ -77,14 +76,24 @@ def finite(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(module: str, options: str, answer: str) -> None:
-    found = json.loads(options)
-    told = Options(**found | {"batches": tuple(found["batches"])})
+    given = json.loads(options)
+    told = Options(**given | {"batches": tuple(given["batches"])})
+    figures: dict[str, Any] = {}
+    notes: list[str] = []
+
+    def say(**more: str) -> None:
+        part = Path(f"{answer}.part")
+        part.write_text(json.dumps({"figures": finite(figures), "notes": notes} | more), encoding="utf-8")
+        part.replace(answer)
+
     try:
-        figures, notes = importlib.import_module(module).measure(told)
-        line = {"status": "done", "figures": finite(figures), "notes": notes, "told": ""}
+        for found, lines in importlib.import_module(module).measure(told):
+            figures |= found
+            notes += lines
+            say()  # for whoever ends it here
+        say(status="done", told="")
     except NotHere as reason:
-        line = {"status": "not measured", "figures": {}, "notes": [], "told": str(reason)}
-    Path(answer).write_text(json.dumps(line), encoding="utf-8")
+        say(status="not measured", told=str(reason))
 
 
 if __name__ == "__main__":

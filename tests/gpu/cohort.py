@@ -1,11 +1,11 @@
 """Features of a cohort of the published size, written for the parts that load them."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tests.benchmarks import nsclc
-from tests.gpu.options import Options
+from tests.gpu.options import Measured, Options
 
 
 def scale_of(options: Options) -> nsclc.Scale:
@@ -21,9 +21,9 @@ def place(options: Options) -> Path:
     return Path(options.folder) / "cohort"
 
 
-def measure(options: Options) -> tuple[dict[str, Any], list[str]]:
+def measure(options: Options) -> Iterator[Measured]:
     """Regions, slides, GB of tokens, and the seconds of writing them."""
     scale, began = scale_of(options), time.perf_counter()
     size = nsclc.write_cohort(place(options), scale)
     seconds = time.perf_counter() - began
-    return {"regions": scale.regions, "slides": scale.slides, "gb": size / 1e9, "seconds": seconds}, []
+    yield {"regions": scale.regions, "slides": scale.slides, "gb": size / 1e9, "seconds": seconds}, []

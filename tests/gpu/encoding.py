@@ -7,13 +7,14 @@ regions go again and again; without the packages that write and read slides it i
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.benchmarks.encoder_alone import alone
-from tests.gpu.options import NotHere, Options, torch_device
+from tests.gpu.options import Measured, NotHere, Options, torch_device
 from workflow_scripts.config import Features
 from workflow_scripts.encoders.device import choose_batch_size, to_device
 from workflow_scripts.encoders.registry import Encoder, build_encoder
@@ -66,7 +67,7 @@ def stage_rates(name: str, folder: Path, small: bool) -> dict[int, float]:
     return rates
 
 
-def one_model(name: str, options: Options, slide: Path | None) -> tuple[dict[str, Any], list[str]]:
+def one_model(name: str, options: Options, slide: Path | None) -> Measured:
     """Figures of one encoder: alone, and the stage by readers where there is a slide."""
     device = torch_device(options.device)
     built = to_device(build_encoder(Features.model_validate(settings_of(name)), PX), device)
@@ -82,20 +83,15 @@ def one_model(name: str, options: Options, slide: Path | None) -> tuple[dict[str
     return figures, [f"the stage with {name}, patches/s by readers: {told}"]
 
 
-def measure(options: Options) -> tuple[dict[str, Any], list[str]]:
+def measure(options: Options) -> Iterator[Measured]:
     """Patches/s of each encoder alone (`alone_*`) and of the stage at its best, and that as a share of the former."""
     logging.getLogger("workflow_scripts").setLevel(logging.ERROR)
-    figures: dict[str, Any] = {}
-    notes: list[str] = []
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         slide: Path | None = Path(folder)
         try:
             make_slide(Path(folder), options.small)
         except NotHere as reason:
             slide = None
-            notes.append(f"the stage is not measured: {reason}")
+            yield {}, [f"the stage is not measured: {reason}"]
         for name in ("vit_tiny",) if options.small else ("vit_small", "vit_large"):
-            found, told = one_model(name, options, slide)
-            figures |= found
-            notes += told
-    return figures, notes
+            yield one_model(name, options, slide)

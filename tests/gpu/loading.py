@@ -1,13 +1,13 @@
 """Features from files in memory onto the device, and from there to the first step."""
 
 import time
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 
 from tests.benchmarks.nsclc import nsclc_run, small_scale
 from tests.gpu.cohort import place
-from tests.gpu.options import Options, torch_device, wait_for
+from tests.gpu.options import Measured, Options, torch_device, wait_for
 from workflow_scripts.core.feature_store import usable_slides
 from workflow_scripts.slpd.memory import keep_freed_memory
 from workflow_scripts.slpd.state import new_state
@@ -15,7 +15,7 @@ from workflow_scripts.slpd.tokens import open_tokens
 from workflow_scripts.slpd.trainer import Trainer
 
 
-def measure(options: Options) -> tuple[dict[str, Any], list[str]]:
+def measure(options: Options) -> Iterator[Measured]:
     """Seconds and GB/s of loading; seconds of making networks and of the first step; of starting CUDA beforehand."""
     keep_freed_memory()
     torch.set_float32_matmul_precision("high")  # as training in bfloat16 has it
@@ -43,4 +43,4 @@ def measure(options: Options) -> tuple[dict[str, Any], list[str]]:
         "first_step_s": stepped - loaded,
         "loss": loss,
     }
-    return figures, []
+    yield figures, []

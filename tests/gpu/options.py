@@ -1,9 +1,11 @@
 """What a part is told, and what it says in place of figures."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import torch
+
+Measured = tuple[dict[str, Any], list[str]]  # figures by name, and notes: sentences, lines of tables
 
 
 class Options(NamedTuple):

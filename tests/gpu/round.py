@@ -1,15 +1,16 @@
 """The workflow's own commands, each a process as the rules start it, and the projection to the whole pretraining."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import nsclc
 from tests.gpu.cohort import place, scale_of
-from tests.gpu.options import Options
+from tests.gpu.options import Measured, Options
 
 
-def measure(options: Options) -> tuple[dict[str, Any], list[str]]:
+def measure(options: Options) -> Iterator[Measured]:
     """Seconds of each command and of a round beyond its steps, and minutes of the whole."""
     scale = scale_of(options)
     whole = nsclc.small_scale()[1] if options.small else nsclc.nsclc_run()
@@ -23,4 +24,4 @@ def measure(options: Options) -> tuple[dict[str, Any], list[str]]:
     figures |= {f"{job.rule}_beyond_s": job.beyond for job in jobs if job.steps}
     figures |= {f"{job.rule}_regions_per_s": job.rate for job in jobs if job.steps}
     figures |= {"beyond_s": found.round_beyond, "whole_min": found.whole / 60}
-    return figures, [*nsclc.table(jobs), *nsclc.told(found, scale.regions)]
+    yield figures, [*nsclc.table(jobs), *nsclc.told(found, scale.regions)]

@@ -9,13 +9,14 @@ import gc
 import math
 import statistics
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from tests.benchmarks.step import GRID, IN_DIM, made_training
-from tests.gpu.options import Options, peak_gib, torch_device, wait_for
-from tests.gpu.ways import FAR, not_so, told_lines, ways
+from tests.gpu.options import Measured, Options, peak_gib, torch_device, wait_for
+from tests.gpu.ways import FAR, forget_compiled, not_so, told_lines, ways
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.config.flop import step_flop
 from workflow_scripts.core.cards import peak_flops
@@ -34,6 +35,7 @@ def one_setting(settings: PretrainRun, options: Options, steps: int, arguments: 
     """Figures of steps of one batch size, computed in one way."""
     device, batch = options.device, settings.optimiser.batch_size
     gc.collect()  # what the setting before it has left
+    forget_compiled(arguments)
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -89,24 +91,21 @@ def line_of(batch: int, name: str, found: dict[str, Any]) -> str:
     )
 
 
-def measure(options: Options) -> tuple[dict[str, Any], list[str]]:
-    """Figures of each batch size, computed in the fastest way; all ways are in the table."""
+def measure(options: Options) -> Iterator[Measured]:
+    """Figures of each batch size, computed in the fastest way so far; all ways are in the table."""
     torch.set_float32_matmul_precision("high")  # as training in bfloat16 has it
-    figures: dict[str, Any] = {}
-    notes = ["| batch | way | ms | regions/s | TFLOP/s | of the peak | GiB beyond features | host | first step, s |"]
-    notes.append("|---" * 9 + "|")
-    failed = []
-    for batch in options.batches:
-        found = {}
-        for name, way in ways(options).items():
+    heads = ["| batch | way | ms | regions/s | TFLOP/s | of the peak | GiB beyond features | host | first step, s |"]
+    yield {}, [*heads, "|---" * 9 + "|"]
+    best: dict[int, float] = {}
+    for name, way in ways(options).items():
+        for batch in options.batches:
             with told_lines() as told:
-                line = one_setting(run_settings(batch, options.small), options, _STEPS[options.small], way.arguments)
+                found = one_setting(run_settings(batch, options.small), options, _STEPS[options.small], way.arguments)
             if reason := not_so(way, told):
-                failed.append(f"{batch}, {name}: not measured ({reason})")
+                yield {}, [f"{name}, batch {batch}: not measured ({reason})"]
                 continue
-            found[name] = line
-            notes.append(line_of(batch, name, line))
-            figures[f"ms_{batch}_{name}"] = line["ms"]
-        best = min(found, key=lambda name: found[name]["ms"])
-        figures |= {f"{name}_{batch}": value for name, value in found[best].items()} | {f"way_{batch}": best}
-    return figures, notes + failed
+            figures = {f"ms_{batch}_{name}": found["ms"]}
+            if found["ms"] <= best.get(batch, math.inf):
+                best[batch] = found["ms"]
+                figures |= {f"{key}_{batch}": value for key, value in found.items()} | {f"way_{batch}": name}
+            yield figures, [line_of(batch, name, found)]

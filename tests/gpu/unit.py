@@ -1,9 +1,10 @@
 """Tests of the training code that have cases on a GPU. Of the tests' shared files none is loaded: they need slides."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from tests.gpu.machine import ROOT
-from tests.gpu.options import Options
+from tests.gpu.options import Measured, Options
 
 FILES = ("tests/unit/slpd/test_tokens.py", "tests/unit/slpd/test_on_gpu.py")
 
@@ -35,7 +36,7 @@ class _Counted:
         self.failed.append(f"{report.nodeid} {' '.join(report.longreprtext.split())[-_SAID:]}")
 
 
-def run_tests(*words: str) -> tuple[dict[str, Any], list[str]]:
+def run_tests(*words: str) -> Measured:
     """How many tests passed, failed and were skipped, and which failed.
 
     Args:
@@ -53,7 +54,7 @@ def run_tests(*words: str) -> tuple[dict[str, Any], list[str]]:
     return {**counted.count}, [f"failed: {name}" for name in counted.failed]
 
 
-def measure(options: Options) -> tuple[dict[str, Any], list[str]]:
+def measure(options: Options) -> Iterator[Measured]:
     """Counts of the tests' outcomes; at small sizes of a few tests, for the others are run anyway."""
     files = [file for file in FILES if (ROOT / file).is_file()]
-    return run_tests(*files, *(["-k", "bits_that_were_written or named_with_its_number"] if options.small else []))
+    yield run_tests(*files, *(["-k", "bits_that_were_written or named_with_its_number"] if options.small else []))

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import torch
+
 from tests.gpu.options import Options
 from workflow_scripts.slpd.trainer import Trainer
 
@@ -30,6 +32,12 @@ def ways(options: Options) -> dict[str, Way]:
     return (
         found if options.small else found | {"compiled": Way({"compile": "true"}, "compiling the training step took")}
     )
+
+
+def forget_compiled(arguments: dict[str, str]) -> None:
+    """Let torch forget what it has compiled: after some variants of a function it runs further ones as written."""
+    if arguments.get("compile", "false") != "false":
+        torch.compiler.reset()
 
 
 def not_so(way: Way, told: list[str]) -> str:

@@ -117,7 +117,8 @@ def part(folder: Path, name: str, body: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_part_gives_figures_and_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    body = "assert options.batches == (4,) and options.small\nreturn {'a': 1.5, 'b': float('nan'), 'c': 'x'}, ['one']"
+    body = "assert options.batches == (4,) and options.small\nyield {'a': 1.5, 'b': float('nan')}, ['one']\n"
+    body += "yield {'c': 'x'}, []"
     found = run_part(part(tmp_path, "fine", body, monkeypatch), SMALL, 60, tmp_path)
     assert (found.status, found.figures, found.notes) == ("done", {"a": 1.5, "b": None, "c": "x"}, ["one"])
 
@@ -140,17 +141,19 @@ def test_a_part_that_dies_costs_itself(body: str, told: str, tmp_path: Path, mon
 def test_figures_of_before_are_not_taken_for_those_of_a_part_that_dies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run_part(part(tmp_path, "twice", "return {'a': 1}, []", monkeypatch), SMALL, 60, tmp_path).status == "done"
+    assert run_part(part(tmp_path, "twice", "yield {'a': 1}, []", monkeypatch), SMALL, 60, tmp_path).status == "done"
     assert run_part(part(tmp_path, "twice", "os._exit(0)", monkeypatch), SMALL, 60, tmp_path).status == "died"
 
 
 def test_a_part_that_outruns_its_limit_ends_with_all_that_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = "child = subprocess.Popen(['sleep', '600'])\nprint(f'child {child.pid}.', flush=True)\ntime.sleep(600)"
+    body = "child = subprocess.Popen(['sleep', '600'])\nprint(f'child {child.pid}.', flush=True)\n"
+    body += "yield {'a': 1}, ['so far']\ntime.sleep(600)"
     name = part(tmp_path, "hangs", body, monkeypatch)
     found = run_part(name, SMALL, 5, tmp_path)
     assert found.status == "gave up" and "more than its 5 s" in found.told
+    assert (found.figures, found.notes) == ({"a": 1}, ["so far"])
     child = int((tmp_path / "hangs.txt").read_text().split("child ")[1].split(".")[0])
     for _ in range(100):  # whoever takes in orphans takes a moment
         if not Path(f"/proc/{child}").exists() or Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":
