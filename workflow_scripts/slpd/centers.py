@@ -26,9 +26,13 @@ def sharpen(logits: Tensor, center: Tensor, temperature: float) -> Tensor:
     return ((logits - center) / temperature).softmax(dim=-1)
 
 
-def moved(center: Tensor, mean: Tensor, momentum: float, count: int) -> Tensor:
-    """Moving mean `center * momentum + mean * (1 - momentum)`; it stays where there was nothing to average."""
-    return center * momentum + mean * (1 - momentum) if count else center
+def moved(center: Tensor, mean: Tensor, momentum: float, count: Tensor) -> Tensor:
+    """Moving mean of a centre, which stays where `count`, a scalar on its device, is 0: nothing was averaged."""
+    return torch.where(count > 0, _moved(center, mean, momentum), center)
+
+
+def _moved(center: Tensor, mean: Tensor, momentum: float) -> Tensor:
+    return center * momentum + mean * (1 - momentum)
 
 
 def moved_self_center(center: Tensor, directions: Tensor, features: Tensor, count: int, momentum: float) -> Tensor:
@@ -38,10 +42,10 @@ def moved_self_center(center: Tensor, directions: Tensor, features: Tensor, coun
         center: `[C]`, that of this step.
         directions: `[C, d]` unit rows of the teacher's last layer.
         features: `[d]` sum of the teacher's unit features of all global crops of the batch.
-        count: number of these crops.
+        count: number of these crops, at least 1.
         momentum: `loss.center_momentum`.
     """
-    return moved(center, directions @ (features / count), momentum, count)
+    return _moved(center, directions @ (features / count), momentum)
 
 
 def _mean(z: Tensor, present: Tensor) -> Tensor:
@@ -53,7 +57,7 @@ def _mean(z: Tensor, present: Tensor) -> Tensor:
 def prototype_centers(
     z: Tensor,
     present: Tensor,
-    regions: tuple[int, int],
+    regions: tuple[Tensor, Tensor],
     directions: Tensor,
     center: Tensor,
     self_center: Tensor,
@@ -64,7 +68,7 @@ def prototype_centers(
     Args:
         z: `[T, B, d]` unit features of the step's targets; row 0 the own prototypes, the others the neighbours'.
         present: bool `[T, B]`, False where a region has no such target.
-        regions: regions of the batch that have a target in row 0, and in the rows after it.
+        regions: regions of the batch that have a target in row 0, and in the rows after it; scalars on the device.
         directions: `[C, d]` unit rows of the teacher's last layer.
         center: state of the prototypes' centre: `[C]`, with `proto_center: separate` `[2, C]`.
         self_center: `[C]` centre of L_self.

@@ -20,12 +20,13 @@ class TargetPairs:
         cross: `[T, V, B]` cross-entropy of every target with every crop of its region (slpd.cross_entropy). The
             student's global crops come first; where targets are the teacher's view of them, in the same order.
         present: bool `[T, B]`, False where a region has no such target; its cross-entropies may be anything.
-        regions: regions of the whole step that have a target.
+        regions: regions of the whole step that have a target; an int64 scalar on the device, for the host does not
+            wait for it: write `pairs.regions.clamp(min=1)` and no `max`.
     """
 
     cross: Tensor
     present: Tensor
-    regions: int
+    regions: Tensor
 
 
 def self_loss(pairs: TargetPairs, loss: Loss) -> Tensor:
@@ -64,4 +65,4 @@ def prototype_loss(pairs: TargetPairs, loss: Loss) -> Tensor:
     count = counted.sum(dim=(0, 1)).clamp(min=1)
     # where, not a product: an absent target's entry may be anything
     per_region = torch.where(counted, cross, 0.0).sum(dim=(0, 1)) / count
-    return per_region.sum() / max(pairs.regions, 1)
+    return per_region.sum() / pairs.regions.clamp(min=1)

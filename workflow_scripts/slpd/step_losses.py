@@ -1,6 +1,7 @@
 """The losses of one step: targets and centres of the whole batch, met by the crops of one part after another."""
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from workflow_scripts.slpd.health import entropy
 from workflow_scripts.slpd.losses import TargetPairs
 from workflow_scripts.slpd.precision import training_dtype
 from workflow_scripts.slpd.state import TrainState
-from workflow_scripts.slpd.targets import BatchTargets, PrototypeTargets, batch_targets
+from workflow_scripts.slpd.targets import BatchTargets, PrototypeTargets, TargetRows, batch_targets
 
 OTHERS = tuple(term for term in TERMS if term != SELF)
 MEASURES = (
@@ -25,6 +26,20 @@ MEASURES = (
 FUNCTIONS: dict[str, Callable[[TargetPairs, Loss], Tensor]] = {
     term.name: getattr(losses, term.function) for term in TERMS
 }
+
+
+class Found(NamedTuple):
+    """What a step has found, beside gradients.
+
+    Attributes:
+        measures: MEASURES, float64.
+        center: centre of L_self that the next step starts from.
+        proto_center: centre of the prototypes' logits that the next step starts from.
+    """
+
+    measures: Tensor
+    center: Tensor
+    proto_center: Tensor
 
 
 class StepLosses:
@@ -39,18 +54,17 @@ class StepLosses:
         self.student, self.teacher = student, teacher
         self.dtype = training_dtype(settings, state.student)
         self.prototypes: BatchTargets | None = None
+        self.proto_center = state.proto_center
         units, width = teacher.shape
         self.sums = [teacher.new_zeros(size) for size in (len(TERMS) + len(OTHERS) + 1, width, units)]
 
-    def set_prototypes(self, targets: PrototypeTargets | None, batch: Tensor) -> None:
-        """Prototype targets of the whole batch and their centres, whose state moves on."""
-        if targets is None:
-            return
+    def set_prototypes(self, targets: PrototypeTargets, rows: TargetRows) -> None:
+        """Prototype targets of the whole batch and their centres, this step's and the one that the next starts from."""
         state, loss = self.state, self.settings.loss
         raw = self.settings.prototypes.features == "backbone"
-        self.prototypes = found = batch_targets(targets, batch, state.teacher.head, loss, raw)
+        self.prototypes = found = batch_targets(targets, rows, state.teacher.head, raw)
         regions = (found.n_own, found.n_neighbours)
-        intra, inter, state.proto_center = prototype_centers(
+        intra, inter, self.proto_center = prototype_centers(
             found.z, found.present, regions, self.teacher, state.proto_center, state.center, loss
         )
         self.centers = torch.stack([intra, *[inter] * (len(found.z) - 1)])[:, None]
@@ -81,7 +95,8 @@ class StepLosses:
         """The targets there are, and their cross-entropies `[T, V, b]` with the crops of the regions `rows`."""
         crops, found = self.settings.crops.global_count, self.prototypes
         present = torch.ones(crops, cross.shape[2], dtype=torch.bool, device=cross.device)
-        pairs: dict[Targets, TargetPairs] = {"crops": TargetPairs(cross[:crops], present, self.batch)}
+        regions = torch.full((), self.batch, device=cross.device)
+        pairs: dict[Targets, TargetPairs] = {"crops": TargetPairs(cross[:crops], present, regions)}
         if found is not None:
             present = found.present[:, rows]
             pairs["own"] = TargetPairs(cross[crops : crops + 1], present[:1], found.n_own)
@@ -95,14 +110,14 @@ class StepLosses:
         first, *others = (weight * term for weight, term in zip(weights, terms, strict=True))
         return sum(others, first)
 
-    def finish(self) -> Tensor:
-        """Move the centre of L_self with the sums of all processes; MEASURES as float64."""
+    def finish(self) -> Found:
+        """What the sums of all processes make; the state is not touched."""
         crops, loss, state = self.settings.crops.global_count, self.settings.loss, self.state
         (*measured, entropies), features, probabilities = self.sums
         terms, floors = measured[: len(TERMS)], measured[len(TERMS) :]
         with torch.no_grad():
             count = crops * self.batch
-            state.center = moved_self_center(state.center, self.teacher, features, count, loss.center_momentum)
+            center = moved_self_center(state.center, self.teacher, features, count, loss.center_momentum)
             marginal = entropy(probabilities / count)
-            found = [self._total(terms), *terms, *floors, entropies / crops, marginal, state.center.norm()]
-        return torch.stack([value.double() for value in found])
+            found = [self._total(terms), *terms, *floors, entropies / crops, marginal, center.norm()]
+        return Found(torch.stack([value.double() for value in found]), center, self.proto_center)

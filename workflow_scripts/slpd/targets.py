@@ -1,6 +1,7 @@
 """Prototypes as targets: which of them a region distils."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +11,6 @@ from workflow_scripts.config import Loss
 from workflow_scripts.slpd.head import DinoHead
 from workflow_scripts.slpd.neighbours import SlideNeighbours
 from workflow_scripts.slpd.prototypes import SlidePrototypes
-from workflow_scripts.slpd.tokens import on_device
 
 
 class PrototypeTargets:
@@ -35,6 +35,20 @@ class PrototypeTargets:
         self.vectors = torch.from_numpy(prototypes.vectors.reshape(-1, d)).to(device)
 
 
+class TargetRows(NamedTuple):
+    """Which prototypes the regions of a batch distil, before any arithmetic; see `target_rows`.
+
+    Attributes:
+        places: int64 `[T, B]` rows of `PrototypeTargets.vectors`; any row where there is no target.
+        present: bool `[T, B]`.
+        counts: int64 `[2]` regions that have a target in row 0, and in the rows after it.
+    """
+
+    places: Tensor
+    present: Tensor
+    counts: Tensor
+
+
 @dataclass(frozen=True)
 class BatchTargets:
     """The prototype targets of a step's batch, before the teacher's last layer.
@@ -42,36 +56,39 @@ class BatchTargets:
     Attributes:
         z: `[T, B, d]` unit bottleneck features; row 0 the own prototypes, the others the neighbours'.
         present: bool `[T, B]` on the device.
-        n_own: regions of the batch that have a target in row 0.
-        n_neighbours: regions of the batch that have a target in the rows after it.
+        n_own: regions of the batch that have a target in row 0; an int64 scalar on the device.
+        n_neighbours: regions of the batch that have a target in the rows after it; likewise.
     """
 
     z: Tensor
     present: Tensor
-    n_own: int
-    n_neighbours: int
+    n_own: Tensor
+    n_neighbours: Tensor
 
 
-def batch_targets(targets: PrototypeTargets, batch: Tensor, head: DinoHead, loss: Loss, raw: bool) -> BatchTargets:
-    """Targets of the regions `batch`, int64 `[B]` on the CPU.
+def target_rows(targets: PrototypeTargets, batch: Tensor, loss: Loss) -> TargetRows:
+    """Targets of the regions `batch`, int64 `[B]`; all on the CPU.
 
-    Args:
-        targets: of all regions.
-        batch: the regions.
-        head: the teacher's.
-        loss: targets that no term of a weight above 0 takes have no part at all, not even in a centre.
-        raw: the prototypes are backbone features, which pass the head's layers first.
+    Targets that no term of a weight above 0 takes have no part at all, not even in a centre.
     """
     index = targets.index[:, batch]
     wanted = [loss.uses("own")] + [loss.uses("neighbours")] * (len(index) - 1)
     present = (index >= 0) & torch.tensor(wanted)[:, None]
-    device = targets.vectors.device
-    vectors = targets.vectors[on_device(device, index.clamp(min=0))]
+    counts = torch.stack([present[0].sum(), present[1:].any(dim=0).sum()])
+    return TargetRows(index.clamp(min=0), present, counts)
+
+
+def batch_targets(targets: PrototypeTargets, rows: TargetRows, head: DinoHead, raw: bool) -> BatchTargets:
+    """The targets of a batch, on the device.
+
+    Args:
+        targets: of all regions.
+        rows: of the batch, on the device of `targets.vectors`.
+        head: the teacher's.
+        raw: the prototypes are backbone features, which pass the head's layers first.
+    """
+    vectors = targets.vectors[rows.places]
     if raw:
-        vectors = head.project(vectors.flatten(0, 1)).unflatten(0, index.shape)
-    return BatchTargets(
-        z=vectors.to(head.last_layer.dtype),
-        present=on_device(device, present),
-        n_own=int(present[0].sum()),
-        n_neighbours=int(present[1:].any(dim=0).sum()),
-    )
+        vectors = head.project(vectors.flatten(0, 1)).unflatten(0, rows.places.shape)
+    n_own, n_neighbours = rows.counts.unbind()
+    return BatchTargets(vectors.to(head.last_layer.dtype), rows.present, n_own, n_neighbours)

@@ -21,7 +21,7 @@ FUNCTION = '''
 def same_loss(pairs: TargetPairs, loss: Loss) -> Tensor:
     """L_same: mean cross-entropy of target t with crop t, over targets and regions."""
     same = torch.stack([pairs.cross[t, t] for t in range(len(pairs.cross))])
-    return torch.where(pairs.present, same, 0.0).sum() / max(pairs.regions * len(same), 1)
+    return torch.where(pairs.present, same, 0.0).sum() / (pairs.regions * len(same)).clamp(min=1)
 '''
 WEIGHT = '''    same_weight: float = Field(0.0, ge=0)
     """Weight of L_same, distillation of a crop by its own view."""

@@ -8,7 +8,7 @@ import torch
 
 from workflow_scripts.slpd.centers import fitted, moved, moved_self_center, prototype_centers, sharpen
 from workflow_scripts.slpd.state import new_state
-from workflow_scripts.slpd.targets import batch_targets
+from workflow_scripts.slpd.targets import batch_targets, target_rows
 
 from . import cohort, plain
 
@@ -28,7 +28,9 @@ def test_sharpen_equals_softmax_by_hand():
 def test_centres_equal_means_over_present_logits(kind):
     settings = plain.tiny_run(loss={"proto_center": kind, "center_momentum": 0.7})
     head = new_state(settings, cohort.DIM, cohort.CPU).teacher.head
-    found = batch_targets(cohort.targets(settings), torch.tensor([0, 4, 7, 9, 10]), head, settings.loss, False)
+    targets = cohort.targets(settings)
+    rows = target_rows(targets, torch.tensor([0, 4, 7, 9, 10]), settings.loss)
+    found = batch_targets(targets, rows, head, raw=False)
     directions = head.directions().detach()
     generator = torch.Generator().manual_seed(0)
     center, own = torch.randn(2, 6, generator=generator), torch.randn(6, generator=generator)
@@ -57,8 +59,8 @@ def test_centres_equal_means_over_present_logits(kind):
 
 def test_a_centre_without_anything_to_average_stays():
     center = torch.arange(3.0)
-    assert torch.equal(moved(center, torch.full((3,), 9.0), 0.9, 0), center)
-    assert moved(center, torch.full((3,), 9.0), 0.9, 1).tolist() == pytest.approx([0.9, 1.8, 2.7])
+    assert torch.equal(moved(center, torch.full((3,), 9.0), 0.9, torch.tensor(0)), center)
+    assert moved(center, torch.full((3,), 9.0), 0.9, torch.tensor(1)).tolist() == pytest.approx([0.9, 1.8, 2.7])
 
 
 def test_the_centre_of_l_self_follows_the_mean_of_all_crops_logits():

@@ -17,11 +17,11 @@ def table(t: int, v: int, b: int, seed: int = 0) -> torch.Tensor:
 
 def of_crops(cross: torch.Tensor, regions: int) -> torch.Tensor:
     present = torch.ones(len(cross), cross.shape[2], dtype=torch.bool)
-    return self_loss(TargetPairs(cross, present, regions), Loss())
+    return self_loss(TargetPairs(cross, present, torch.tensor(regions)), Loss())
 
 
 def of_prototypes(cross: torch.Tensor, present: torch.Tensor, regions: int, skip: bool = False) -> torch.Tensor:
-    return prototype_loss(TargetPairs(cross, present, regions), Loss(skip_same_index=skip))
+    return prototype_loss(TargetPairs(cross, present, torch.tensor(regions)), Loss(skip_same_index=skip))
 
 
 @pytest.mark.parametrize(("g", "v", "b"), [(2, 10, 3), (2, 2, 1), (3, 5, 2)])

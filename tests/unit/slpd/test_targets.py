@@ -4,14 +4,15 @@ import pytest
 import torch
 
 from workflow_scripts.slpd.state import new_state
-from workflow_scripts.slpd.targets import batch_targets
+from workflow_scripts.slpd.targets import batch_targets, target_rows
 
 from . import cohort, plain
 
 
 def batch(settings, rows, raw=False):
     head = new_state(settings, cohort.DIM, cohort.CPU).teacher.head
-    return batch_targets(cohort.targets(settings), torch.tensor(rows), head, settings.loss, raw), head
+    targets = cohort.targets(settings)
+    return batch_targets(targets, target_rows(targets, torch.tensor(rows), settings.loss), head, raw), head
 
 
 def test_batch_targets_are_the_regions_own_rows():

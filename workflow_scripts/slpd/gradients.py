@@ -1,0 +1,121 @@
+"""Losses and gradients of one step: forward and backward passes over the parts of a batch.
+
+The state is read and not changed; slpd/update.py does that.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from workflow_scripts.config import PretrainRun
+from workflow_scripts.slpd.crops import gather_crops
+from workflow_scripts.slpd.inputs import StepInputs
+from workflow_scripts.slpd.parallel import Workers
+from workflow_scripts.slpd.precision import training_dtype
+from workflow_scripts.slpd.shadow import Shadow
+from workflow_scripts.slpd.state import TrainState
+from workflow_scripts.slpd.step_losses import Found, StepLosses
+from workflow_scripts.slpd.targets import PrototypeTargets
+from workflow_scripts.slpd.tokens import TokenData
+from workflow_scripts.slpd.update import clip
+
+
+class Gradients:
+    """Gradients of a state's student, step after step.
+
+    Args:
+        settings: the run's settings.
+        state: student, teacher and centres.
+        data: tokens of all regions.
+        targets: prototypes of all regions; None without.
+        workers: the processes that share every step.
+        batch: B, regions of a step.
+        part: regions that this process holds at once.
+    """
+
+    def __init__(
+        self,
+        settings: PretrainRun,
+        state: TrainState,
+        data: TokenData,
+        targets: PrototypeTargets | None,
+        workers: Workers,
+        batch: int,
+        part: int,
+    ) -> None:
+        self.settings, self.state, self.data, self.targets = settings, state, data, targets
+        self.workers, self.batch, self.part = workers, batch, part
+        self.dtype = training_dtype(settings, state.student)
+        self.student, self.teacher = (Shadow(network, self.dtype) for network in (state.student, state.teacher))
+
+    def parts(self) -> list[slice]:
+        """Places in the batch of the parts of this process."""
+        share = self.workers.share(self.batch)
+        return [slice(start, min(start + self.part, share.stop)) for start in range(share.start, share.stop, self.part)]
+
+    def compute(self, inputs: StepInputs) -> Found:
+        """Clipped gradients of all parameters of the student, in place of their last ones, and the step's measures.
+
+        Args:
+            inputs: of the step, on the device.
+        """
+        return self.of_tokens(inputs, ((rows, *self.data.take(inputs.batch[rows])) for rows in self.parts()))
+
+    def of_tokens(self, inputs: StepInputs, parts: Iterable[tuple[slice, Tensor, Tensor]]) -> Found:
+        """The same from the tokens `[b, g*g, D]` and flags `[b, g*g]` of each part, beside its place in the batch."""
+        state = self.state
+        for network in (self.student, self.teacher):
+            network.refresh()
+        student = state.student.head.directions()
+        leaf = student.detach().requires_grad_()
+        with torch.no_grad():
+            losses = StepLosses(self.settings, state, leaf, state.teacher.head.directions(), self.batch)
+            if self.targets is not None and inputs.rows is not None:
+                losses.set_prototypes(self.targets, inputs.rows)
+        state.student.zero_grad(set_to_none=True)
+        for rows, tokens, valid in parts:
+            losses.add(*self._features(tokens, valid, inputs, rows), rows)
+        if leaf.grad is not None:
+            student.backward(leaf.grad)
+        gradients = self._gradients()
+        self.workers.sum([*gradients, *losses.sums])
+        if self.settings.optimiser.clip_grad:
+            clip(gradients, self.settings.optimiser.clip_grad)
+        return losses.finish()
+
+    def _gradients(self) -> list[Tensor]:
+        """Gradients of all parameters: a process without regions adds zeros."""
+        found = []
+        for parameter in self.state.student.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            found.append(parameter.grad)
+        return found
+
+    def _features(self, tokens: Tensor, valid: Tensor, inputs: StepInputs, rows: slice) -> tuple[Tensor, Tensor]:
+        """Unit features of the regions `rows` of the batch: the student's `[V, b, d]`, the teacher's `[G, b, d]`."""
+        tokens = tokens.to(self.dtype)
+        windows = [window[:, rows] for window in inputs.windows]
+        keep = None if inputs.keep is None else inputs.keep[:, :, :, rows].to(self.dtype)
+        student = self._embed(self.student, tokens, valid, windows, keep)
+        with torch.no_grad():
+            crops = [windows[0][: self.settings.crops.global_count]]
+            teacher = self._embed(self.teacher, tokens, valid, crops, None)
+        return student, teacher
+
+    def _embed(
+        self, network: Shadow, tokens: Tensor, valid: Tensor, windows: list[Tensor], keep: Tensor | None
+    ) -> Tensor:
+        """Unit bottleneck features `[V, b, d]` of crops of regions `[b, g*g, D]`; crops of one size go in one batch.
+
+        The token embedding acts on each token alone, so it is done once a region and shared by all crops.
+        """
+        embedded, features, first = network.use().backbone.embed_tokens(tokens), [], 0
+        for window in windows:
+            crops, crop_valid = gather_crops(embedded, valid, window)
+            kept = None if keep is None else keep[:, :, first : first + len(window)].flatten(2)
+            hidden = None if self.data.all_valid else crop_valid  # attention without a mask is faster
+            features.append(network.use().backbone.encode(crops, hidden, kept))
+            first += len(window)
+        return network.use().head.project(torch.cat(features)).unflatten(0, (first, -1))

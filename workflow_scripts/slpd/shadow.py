@@ -1,0 +1,73 @@
+"""A network's parameters in the arithmetic of the products, cast once a step and not at each use."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from workflow_scripts.slpd.network import Network
+
+
+class _Use(torch.autograd.Function):
+    """Parameters to their copies, which are there already; gradients of the copies to those of the parameters.
+
+    One a use: gradients of several uses are added up as the parameters are stored, as if each use had cast them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, copies: list[Tensor], *parameters: Tensor) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        ctx.dtype = parameters[0].dtype
+        return tuple(stored.detach() for stored in copies)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        there = [gradient for gradient in gradients if gradient is not None]
+        cast = [torch.empty_like(gradient, dtype=ctx.dtype) for gradient in there]
+        torch._foreach_copy_(cast, there)
+        found = iter(cast)
+        return (None, *(None if gradient is None else next(found) for gradient in gradients))
+
+
+class Shadow:
+    """A network whose linear layers and layer norms are at hand in another arithmetic.
+
+    What is computed as it is stored (position embeddings, CLS token, last layer) stays as it is. In the arithmetic that
+    the network is stored in, it is the network itself.
+
+    Args:
+        network: whose parameters are followed; they keep their gradients.
+        dtype: arithmetic of the products.
+    """
+
+    def __init__(self, network: Network, dtype: torch.dtype) -> None:
+        self._network = network
+        self._own = dtype == network.head.last_layer.dtype
+        if self._own:
+            return
+        # the parameters themselves are not copied
+        self._twin = copy.deepcopy(network, {id(parameter): parameter for parameter in network.parameters()})
+        self._places: list[tuple[nn.Module, str]] = []
+        self._parameters: list[nn.Parameter] = []
+        for layer in self._twin.modules():
+            if isinstance(layer, nn.Linear | nn.LayerNorm):
+                for name, parameter in list(layer.named_parameters(recurse=False)):
+                    self._places.append((layer, name))
+                    self._parameters.append(parameter)
+                    delattr(layer, name)  # a tensor that is no parameter can take its place
+        self._copies = [torch.empty_like(parameter, dtype=dtype) for parameter in self._parameters]
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Cast the parameters as they are now."""
+        if not self._own:
+            torch._foreach_copy_(self._copies, [parameter.detach() for parameter in self._parameters])
+
+    def use(self) -> Network:
+        """The network for one use, up to the next call."""
+        if self._own:
+            return self._network
+        for (layer, name), value in zip(self._places, _Use.apply(self._copies, *self._parameters), strict=True):
+            setattr(layer, name, value)
+        return self._twin
