@@ -18,28 +18,38 @@ def window_indices(grid: int, size: int, device: torch.device | str = "cpu") -> 
     return (rows * grid + cols).flatten(0, 1)
 
 
-def sample_windows(valid: Tensor, size: int, flip: float, generator: torch.Generator) -> Tensor:
-    """Random square crop of each region, with a horizontal flip.
+def allowed_windows(valid: Tensor, size: int) -> Tensor:
+    """Windows of each region that a crop may take, bool `[B, windows]` in the order of `window_indices`.
 
-    Uniform over all windows that hold at least half as many valid tokens as the region's best window, so
-    that padding never fills a crop; in a region without padding that is every window, as in the paper.
+    Those that hold at least half as many valid tokens as the region's best window, so that padding never fills a crop;
+    in a region without padding that is every window, as in the paper.
 
     Args:
         valid: bool `[B, g, g]`.
+        size: side of the crop, tokens.
+    """
+    counts = F.avg_pool2d(valid[:, None].float(), size, stride=1).flatten(1) * size * size
+    return counts.round() * 2 >= counts.round().amax(dim=1, keepdim=True)
+
+
+def sample_windows(allowed: Tensor, grid: int, size: int, flip: float, generator: torch.Generator) -> Tensor:
+    """Random square crop of each region, uniform over the allowed ones, with a horizontal flip.
+
+    Args:
+        allowed: bool `[B, windows]`, see `allowed_windows`.
+        grid: side g of the regions, tokens.
         size: side of the crop, tokens.
         flip: probability of the flip.
         generator: CPU generator.
 
     Returns:
-        int64 `[B, size, size]`: flat token indices of the crop, on the device of `valid`.
+        int64 `[B, size, size]`: flat token indices of the crop, on the device of `allowed`.
     """
-    b, grid, _ = valid.shape
-    windows = window_indices(grid, size, valid.device)
-    counts = F.avg_pool2d(valid[:, None].float(), size, stride=1).flatten(1) * size * size
-    allowed = counts.round() * 2 >= counts.round().amax(dim=1, keepdim=True)
-    draws = torch.rand(b, len(windows), generator=generator).to(valid.device)
+    b, device = len(allowed), allowed.device
+    windows = window_indices(grid, size, device)
+    draws = torch.rand(b, len(windows), generator=generator).to(device)
     chosen = windows[draws.masked_fill(~allowed, -1.0).argmax(dim=1)]
-    flipped = (torch.rand(b, generator=generator) < flip).to(valid.device)
+    flipped = (torch.rand(b, generator=generator) < flip).to(device)
     return torch.where(flipped[:, None, None], chosen.flip(-1), chosen)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.seeds import derive_seed
-from workflow_scripts.slpd.crops import sample_keep, sample_windows
+from workflow_scripts.slpd.crops import allowed_windows, sample_keep, sample_windows
 from workflow_scripts.slpd.targets import PrototypeTargets, TargetRows, target_rows
 from workflow_scripts.slpd.tokens import TokenData, on_device
 
@@ -89,8 +89,10 @@ class Draws:
 
     def _windows(self, valid: Tensor, step: int) -> list[Tensor]:
         generator = torch.Generator().manual_seed(derive_seed(self.settings.seed, "crops", step))
-        grid = valid.unflatten(1, (self.data.grid, self.data.grid))
-        windows = [sample_windows(grid, size, self.settings.crops.flip, generator) for size in self.sizes]
+        grid, flip = self.data.grid, self.settings.crops.flip
+        # once a size: counting tokens takes longer than all the rest
+        allowed = {size: allowed_windows(valid.unflatten(1, (grid, grid)), size) for size in set(self.sizes)}
+        windows = [sample_windows(allowed[size], grid, size, flip, generator) for size in self.sizes]
         count = self.settings.crops.global_count
         groups = [windows[:count], windows[count:]]
         if self.settings.crops.local_size == self.settings.crops.global_size:

@@ -31,8 +31,7 @@ class Block(nn.Module):
 
     def attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
         b, t, d = x.shape
-        qkv = linear(self.qkv, x).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv.contiguous().unbind(0)
+        q, k, v = split_heads(linear(self.qkv, x), self.heads, copied=not x.is_cuda)
         out = attention(q, k, v, mask)
         return linear(self.proj, out.transpose(1, 2).reshape(b, t, d))
 
@@ -42,6 +41,18 @@ class Block(nn.Module):
         x = x + attended if keep is None else torch.addcmul(x, attended, keep[0, :, None, None])
         hidden = linear(self.fc2, F.gelu(linear(self.fc1, layer_norm(self.norm2, x))))
         return x + hidden if keep is None else torch.addcmul(x, hidden, keep[1, :, None, None])
+
+
+def split_heads(qkv: Tensor, heads: int, copied: bool) -> tuple[Tensor, ...]:
+    """Queries, keys and values `[B, h, t, w]` of `[B, t, 3 * h * w]`.
+
+    Matrix products want them one after another (`copied`). A GPU's fused kernels read views as well, which saves a copy
+    forward and another backward.
+    """
+    qkv = qkv.unflatten(2, (3, heads, -1))
+    if copied:
+        return qkv.permute(2, 0, 3, 1, 4).contiguous().unbind(0)
+    return tuple(part.transpose(1, 2) for part in qkv.unbind(2))
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -60,6 +71,16 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     return torch.bmm(scores.softmax(dim=-1), v).view(b, h, t, w)
 
 
+def resized(grid: Tensor, h: int, w: int) -> Tensor:
+    """Learned grids `[1, n, side, side]` at another size, `[1, n, h, w]`, by bicubic interpolation.
+
+    The 0.1 added to the size is DINO's guard against rounding in the scale factor; it is part of the interpolation's
+    coordinates, so it is kept.
+    """
+    scale = ((h + 0.1) / grid.shape[2], (w + 0.1) / grid.shape[3])
+    return F.interpolate(grid, scale_factor=scale, mode="bicubic")
+
+
 class RegionViT(nn.Module):
     """ViT over `[h, w]` patch tokens with a CLS token; the paper's setting has 2,781,504 parameters.
 
@@ -75,6 +96,7 @@ class RegionViT(nn.Module):
     def __init__(self, in_dim: int, dim: int, depth: int, heads: int, mlp_ratio: float, positions: int) -> None:
         super().__init__()
         self.positions = positions
+        self._resizing: dict[tuple[int, int, torch.device, torch.dtype], Tensor] = {}
         self.phi = nn.Linear(in_dim, dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, positions * positions + 1, dim))
@@ -85,17 +107,25 @@ class RegionViT(nn.Module):
         self.apply(init_linear)
 
     def position_embedding(self, h: int, w: int) -> Tensor:
-        """Position embeddings `[1, 1 + h*w, dim]`; the patch part is bicubic-interpolated off the learned grid.
-
-        The 0.1 added to the size is DINO's guard against rounding in the scale factor; it is part of the
-        interpolation's coordinates, so it is kept.
-        """
+        """Position embeddings `[1, 1 + h*w, dim]`; the patch part is interpolated off the learned grid."""
         if h == w == self.positions:
             return self.pos_embed
-        side = self.positions
-        grid = self.pos_embed[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
-        grid = F.interpolate(grid, scale_factor=((h + 0.1) / side, (w + 0.1) / side), mode="bicubic")
-        return torch.cat([self.pos_embed[:, :1], grid.permute(0, 2, 3, 1).reshape(1, h * w, -1)], dim=1)
+        first, learned = self.pos_embed[:, :1], self.pos_embed[:, 1:]
+        if self.pos_embed.is_cuda:
+            return torch.cat([first, self._resize_matrix(h, w) @ learned], dim=1)
+        grid = learned.reshape(1, self.positions, self.positions, -1).permute(0, 3, 1, 2)
+        return torch.cat([first, resized(grid, h, w).permute(0, 2, 3, 1).reshape(1, h * w, -1)], dim=1)
+
+    @torch.inference_mode(False)  # for training too, wherever it is first asked for
+    @torch.no_grad()
+    def _resize_matrix(self, h: int, w: int) -> Tensor:
+        """`[h*w, side*side]`: interpolation as a product, since its own backward pass on a GPU adds in any order."""
+        like, side = self.pos_embed, self.positions
+        key = (h, w, like.device, like.dtype)
+        if key not in self._resizing:
+            grids = torch.eye(side * side, dtype=like.dtype).view(1, -1, side, side)
+            self._resizing[key] = resized(grids, h, w)[0].flatten(1).T.contiguous().to(like.device)
+        return self._resizing[key]
 
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         """Patch features `[..., D]` to tokens `[..., dim]`, each on its own: done once a region, before cropping."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from workflow_scripts.config import Loss, PretrainRun
 from workflow_scripts.core.seeds import derive_seed
-from workflow_scripts.slpd.crops import sample_windows
+from workflow_scripts.slpd.crops import allowed_windows, sample_windows
 
 from . import cohort, plain
 
@@ -212,7 +212,9 @@ class PlainTraining:
         generator = torch.Generator().manual_seed(derive_seed(self.settings.seed, "crops", self.step))
         valid = self.data.valid[regions].reshape(-1, grid, grid)
         sizes = [crops.global_size] * crops.global_count + [crops.local_size] * crops.local_count
-        windows = [sample_windows(valid, size, crops.flip, generator) for size in sizes]
+        windows = [
+            sample_windows(allowed_windows(valid, size), valid.shape[-1], size, crops.flip, generator) for size in sizes
+        ]
         found = self.losses(regions, windows, rounds)
         lr, decay, momentum = self.values(per_epoch)
         self.update(found[0], lr, decay, momentum, frozen)

@@ -4,12 +4,18 @@ import torch
 from scipy.stats import chisquare
 
 from workflow_scripts.slpd.crops import (
+    allowed_windows,
     centre_window,
     gather_crops,
     sample_keep,
     sample_windows,
     window_indices,
 )
+
+
+def windows_of(valid: torch.Tensor, size: int, flip: float, generator: torch.Generator) -> torch.Tensor:
+    """Crops `[B, size, size]` of regions bool `[B, g, g]`."""
+    return sample_windows(allowed_windows(valid, size), valid.shape[-1], size, flip, generator)
 
 
 def corner(window: np.ndarray, grid: int) -> tuple[int, int, bool]:
@@ -34,7 +40,7 @@ def test_window_indices_are_all_windows_in_order(grid, size):
 def test_windows_are_uniform_and_flips_have_their_probability():
     n = 9_000
     valid = torch.ones(n, 5, 5, dtype=torch.bool)
-    windows = sample_windows(valid, 3, 0.3, torch.Generator().manual_seed(0)).numpy()
+    windows = windows_of(valid, 3, 0.3, torch.Generator().manual_seed(0)).numpy()
     counts = np.zeros((3, 3, 2), dtype=int)
     for window in windows:
         row, col, flipped = corner(window, 5)
@@ -47,7 +53,7 @@ def test_windows_are_uniform_and_flips_have_their_probability():
 @pytest.mark.parametrize("flip", [0.0, 1.0])
 def test_flip_probability_at_its_ends(flip):
     valid = torch.ones(50, 4, 4, dtype=torch.bool)
-    windows = sample_windows(valid, 2, flip, torch.Generator().manual_seed(0)).numpy()
+    windows = windows_of(valid, 2, flip, torch.Generator().manual_seed(0)).numpy()
     assert {corner(w, 4)[2] for w in windows} == {bool(flip)}
 
 
@@ -59,7 +65,7 @@ def test_padding_rule_allows_windows_with_half_of_the_best():
     masks[1] = False  # nothing valid: all windows are equally good
     seen_fewer = False
     for mask in masks:
-        windows = sample_windows(mask.expand(copies, -1, -1), size, 0.5, torch.Generator().manual_seed(4)).numpy()
+        windows = windows_of(mask.expand(copies, -1, -1), size, 0.5, torch.Generator().manual_seed(4)).numpy()
         reached = {corner(w, grid)[:2] for w in windows}
         n = grid - size + 1
         held = {(r, c): int(mask[r : r + size, c : c + size].sum()) for r in range(n) for c in range(n)}
@@ -71,7 +77,7 @@ def test_padding_rule_allows_windows_with_half_of_the_best():
 
 def test_same_generator_same_windows():
     valid = torch.ones(20, 6, 6, dtype=torch.bool)
-    draw = [sample_windows(valid, 3, 0.5, torch.Generator().manual_seed(s)) for s in (5, 5, 6)]
+    draw = [windows_of(valid, 3, 0.5, torch.Generator().manual_seed(s)) for s in (5, 5, 6)]
     assert torch.equal(draw[0], draw[1])
     assert not torch.equal(draw[0], draw[2])
 
@@ -88,7 +94,7 @@ def test_gather_takes_each_regions_own_windows():
     tokens = torch.randn(5, 16, 3, generator=generator)
     valid = torch.rand(5, 16, generator=generator) < 0.5
     whole = torch.ones(5, 4, 4, dtype=torch.bool)
-    windows = torch.stack([sample_windows(whole, 2, 0.5, generator) for _ in range(3)])
+    windows = torch.stack([windows_of(whole, 2, 0.5, generator) for _ in range(3)])
     got, flags = gather_crops(tokens, valid, windows)
     for v in range(3):
         for b in range(5):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.slpd.vit import RegionViT, attention
+from workflow_scripts.slpd.vit import RegionViT, attention, resized, split_heads
 
 from . import plain
 
@@ -120,3 +120,41 @@ def test_position_embedding_keeps_rows_and_columns_apart():
 def test_position_embedding_is_the_learned_one_at_its_own_size():
     vit = small(positions=5)
     assert torch.equal(vit.position_embedding(5, 5), vit.pos_embed)
+
+
+@pytest.mark.parametrize(("side", "h", "w"), [(14, 6, 6), (14, 16, 16), (3, 2, 2), (7, 3, 5)])
+def test_interpolation_as_a_product_equals_interpolation(side, h, w):
+    """As a GPU has it; the CPU interpolates, so both are told apart here."""
+    vit, learned = (
+        small(positions=side).float(),
+        torch.randn(1, side * side, 8, generator=torch.Generator().manual_seed(3)),
+    )
+    matrix = vit._resize_matrix(h, w)
+    want = resized(learned.reshape(1, side, side, 8).permute(0, 3, 1, 2), h, w).permute(0, 2, 3, 1).reshape(1, h * w, 8)
+    torch.testing.assert_close(matrix @ learned, want, rtol=1e-5, atol=1e-6)
+    assert vit._resize_matrix(h, w) is matrix  # made once
+    assert matrix.dtype == torch.float32 and not matrix.requires_grad and not matrix.is_inference()
+
+
+def test_the_matrix_serves_training_also_where_inference_asked_for_it_first():
+    vit = small()
+    with torch.inference_mode():
+        vit._resize_matrix(2, 2)
+    (vit._resize_matrix(2, 2) @ vit.pos_embed[:, 1:]).sum().backward()
+    assert vit.pos_embed.grad[:, 1:].any()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("tokens", [10, 70])  # matrix products, and the fused kernel
+def test_attention_on_views_equals_attention_on_copies(tokens, masked):
+    generator = torch.Generator().manual_seed(4)
+    qkv = torch.randn(2, tokens, 3 * 2 * 4, dtype=torch.float64, generator=generator)
+    mask = torch.rand(2, 1, 1, tokens, generator=generator) < 0.5 if masked else None
+    found = []
+    for copied in (True, False):
+        leaf = qkv.clone().requires_grad_()
+        out = attention(*split_heads(leaf, 2, copied), mask)
+        out.pow(2).sum().backward()
+        found.append((out.detach(), leaf.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
