@@ -3,7 +3,9 @@
 The state is read and not changed; slpd/update.py does that.
 """
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,10 +17,28 @@ from workflow_scripts.slpd.parallel import Workers
 from workflow_scripts.slpd.precision import training_dtype
 from workflow_scripts.slpd.shadow import Shadow
 from workflow_scripts.slpd.state import TrainState
-from workflow_scripts.slpd.step_losses import Found, StepLosses
+from workflow_scripts.slpd.step_losses import Found, StepLosses, soften
 from workflow_scripts.slpd.targets import PrototypeTargets
 from workflow_scripts.slpd.tokens import TokenData
 from workflow_scripts.slpd.update import clip
+from workflow_scripts.slpd.vit import Block
+
+# place in the batch, tokens [b, g*g, D], flags [b, g*g]
+Part = tuple[slice, Tensor, Tensor]
+
+
+class Pieces(NamedTuple):
+    """What of a step can be compiled: what runs a block (None: itself), and what softens a teacher's logits."""
+
+    run_block: Callable[..., Tensor] | None = None
+    soften: Callable[..., tuple[Tensor, Tensor, Tensor]] = soften
+
+
+@functools.cache
+def compiled_pieces(backend: str) -> Pieces:
+    """The pieces through torch.compile for fixed shapes; they are compiled when first run, all blocks as one."""
+    compiled = functools.partial(torch.compile, backend=backend, dynamic=False)
+    return Pieces(compiled(Block.forward), compiled(soften))
 
 
 class Gradients:
@@ -32,6 +52,8 @@ class Gradients:
         workers: the processes that share every step.
         batch: B, regions of a step.
         part: regions that this process holds at once.
+        backend: of torch.compile, through which the encoder's blocks and the teacher's softmax run; None runs them as
+            they are.
     """
 
     def __init__(
@@ -43,11 +65,15 @@ class Gradients:
         workers: Workers,
         batch: int,
         part: int,
+        backend: str | None = None,
     ) -> None:
         self.settings, self.state, self.data, self.targets = settings, state, data, targets
         self.workers, self.batch, self.part = workers, batch, part
         self.dtype = training_dtype(settings, state.student)
-        self.student, self.teacher = (Shadow(network, self.dtype) for network in (state.student, state.teacher))
+        pieces = Pieces() if backend is None else compiled_pieces(backend)
+        self._soften = pieces.soften
+        self.student = Shadow(state.student, self.dtype, pieces.run_block)
+        self.teacher = Shadow(state.teacher, self.dtype, pieces.run_block)
 
     def parts(self) -> list[slice]:
         """Places in the batch of the parts of this process."""
@@ -60,17 +86,30 @@ class Gradients:
         Args:
             inputs: of the step, on the device.
         """
-        return self.of_tokens(inputs, ((rows, *self.data.take(inputs.batch[rows])) for rows in self.parts()))
+        return self.of_tokens(inputs, self.taken(inputs))
 
-    def of_tokens(self, inputs: StepInputs, parts: Iterable[tuple[slice, Tensor, Tensor]]) -> Found:
-        """The same from the tokens `[b, g*g, D]` and flags `[b, g*g]` of each part, beside its place in the batch."""
+    def taken(self, inputs: StepInputs) -> Iterator[Part]:
+        """Tokens of the parts, each read when it is its turn."""
+        return ((rows, *self.data.take(inputs.batch[rows])) for rows in self.parts())
+
+    def of_tokens(self, inputs: StepInputs, parts: Iterable[Part]) -> Found:
+        """As `compute`, of the tokens of all parts of this process."""
+        losses, gradients = self.of_process(inputs, parts)
+        self.workers.sum([*gradients, *losses.sums])
+        if self.settings.optimiser.clip_grad:
+            clip(gradients, self.settings.optimiser.clip_grad)
+        return losses.finish()
+
+    def of_process(self, inputs: StepInputs, parts: Iterable[Part]) -> tuple[StepLosses, list[Tensor]]:
+        """Losses and gradients of this process's share of the batch, before they are summed over all processes."""
         state = self.state
         for network in (self.student, self.teacher):
             network.refresh()
         student = state.student.head.directions()
         leaf = student.detach().requires_grad_()
         with torch.no_grad():
-            losses = StepLosses(self.settings, state, leaf, state.teacher.head.directions(), self.batch)
+            teacher = state.teacher.head.directions()
+            losses = StepLosses(self.settings, state, leaf, teacher, self.batch, self._soften)
             if self.targets is not None and inputs.rows is not None:
                 losses.set_prototypes(self.targets, inputs.rows)
         state.student.zero_grad(set_to_none=True)
@@ -78,11 +117,7 @@ class Gradients:
             losses.add(*self._features(tokens, valid, inputs, rows), rows)
         if leaf.grad is not None:
             student.backward(leaf.grad)
-        gradients = self._gradients()
-        self.workers.sum([*gradients, *losses.sums])
-        if self.settings.optimiser.clip_grad:
-            clip(gradients, self.settings.optimiser.clip_grad)
-        return losses.finish()
+        return losses, self._gradients()
 
     def _gradients(self) -> list[Tensor]:
         """Gradients of all parameters: a process without regions adds zeros."""

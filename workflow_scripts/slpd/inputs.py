@@ -39,17 +39,24 @@ class StepInputs(NamedTuple):
 
     def pinned(self) -> "StepInputs":
         """The same in page-locked memory, from where a copy to a GPU does not hold up the host."""
-        windows = [window.pin_memory() for window in self.windows]
-        keep = None if self.keep is None else self.keep.pin_memory()
-        rows = None if self.rows is None else TargetRows(*(tensor.pin_memory() for tensor in self.rows))
-        return StepInputs(self.batch, windows, keep, rows)
+        return self._each(Tensor.pin_memory)
 
     def on(self, device: torch.device) -> "StepInputs":
         """The same on the device, but the batch."""
-        windows = [on_device(device, window) for window in self.windows]
-        keep = None if self.keep is None else on_device(device, self.keep)
-        rows = None if self.rows is None else TargetRows(*(on_device(device, tensor) for tensor in self.rows))
-        return StepInputs(self.batch, windows, keep, rows)
+        return self._each(partial(on_device, device))
+
+    def cloned(self) -> "StepInputs":
+        """Copies of all tensors but the batch."""
+        return self._each(Tensor.clone)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "StepInputs":
+        keep = None if self.keep is None else change(self.keep)
+        rows = None if self.rows is None else TargetRows(*map(change, self.rows))
+        return StepInputs(self.batch, [change(window) for window in self.windows], keep, rows)
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors but the batch, in the same order for every step."""
+        return [*self.windows, *([] if self.keep is None else [self.keep]), *(self.rows or [])]
 
 
 class Draws:

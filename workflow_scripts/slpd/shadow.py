@@ -1,6 +1,7 @@
 """A network's parameters in the arithmetic of the products, cast once a step and not at each use."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,23 +34,27 @@ class _Use(torch.autograd.Function):
 class Shadow:
     """A network whose linear layers and layer norms are at hand in another arithmetic.
 
-    What is computed as it is stored (position embeddings, CLS token, last layer) stays as it is. In the arithmetic that
-    the network is stored in, it is the network itself.
+    What is computed as it is stored (position embeddings, CLS token, last layer) stays as it is, and so does everything
+    in the arithmetic that the network is stored in.
 
     Args:
         network: whose parameters are followed; they keep their gradients.
         dtype: arithmetic of the products.
+        run_block: what runs the encoder's blocks, see `RegionViT`; None runs them as they are.
     """
 
-    def __init__(self, network: Network, dtype: torch.dtype) -> None:
-        self._network = network
-        self._own = dtype == network.head.last_layer.dtype
-        if self._own:
-            return
+    def __init__(self, network: Network, dtype: torch.dtype, run_block: Callable[..., Tensor] | None = None) -> None:
         # the parameters themselves are not copied
         self._twin = copy.deepcopy(network, {id(parameter): parameter for parameter in network.parameters()})
+        if run_block is not None:
+            self._twin.backbone.run_block = run_block
         self._places: list[tuple[nn.Module, str]] = []
         self._parameters: list[nn.Parameter] = []
+        self._copies: list[Tensor] = []
+        if dtype != network.head.last_layer.dtype:
+            self._replace_weights(dtype)
+
+    def _replace_weights(self, dtype: torch.dtype) -> None:
         for layer in self._twin.modules():
             if isinstance(layer, nn.Linear | nn.LayerNorm):
                 for name, parameter in list(layer.named_parameters(recurse=False)):
@@ -61,13 +66,12 @@ class Shadow:
     @torch.no_grad()
     def refresh(self) -> None:
         """Cast the parameters as they are now."""
-        if not self._own:
+        if self._copies:
             torch._foreach_copy_(self._copies, [parameter.detach() for parameter in self._parameters])
 
     def use(self) -> Network:
         """The network for one use, up to the next call."""
-        if self._own:
-            return self._network
-        for (layer, name), value in zip(self._places, _Use.apply(self._copies, *self._parameters), strict=True):
-            setattr(layer, name, value)
+        if self._copies:
+            for (layer, name), value in zip(self._places, _Use.apply(self._copies, *self._parameters), strict=True):
+                setattr(layer, name, value)
         return self._twin

@@ -42,6 +42,14 @@ class Found(NamedTuple):
     proto_center: Tensor
 
 
+def soften(
+    logits: Tensor, center: Tensor, temperature: float, dtype: torch.dtype, summed: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Targets `[T, B, C]` of logits in `dtype`, their entropies `[T, B]`, and where `summed` their sum `[C]`."""
+    targets = sharpen(logits, center, temperature)
+    return targets.to(dtype), entropy(targets), targets.sum(dim=(0, 1)) if summed else logits.new_zeros(0)
+
+
 class StepLosses:
     """Targets and centres that the parts of a step share, and the sums they add to.
 
@@ -49,9 +57,17 @@ class StepLosses:
     sum of teacher features `[d]`, the sum of teacher probabilities `[C]`.
     """
 
-    def __init__(self, settings: PretrainRun, state: TrainState, student: Tensor, teacher: Tensor, batch: int) -> None:
+    def __init__(
+        self,
+        settings: PretrainRun,
+        state: TrainState,
+        student: Tensor,
+        teacher: Tensor,
+        batch: int,
+        soften: Callable[..., tuple[Tensor, Tensor, Tensor]] = soften,
+    ) -> None:
         self.settings, self.state, self.batch = settings, state, batch
-        self.student, self.teacher = student, teacher
+        self.student, self.teacher, self.soften = student, teacher, soften
         self.dtype = training_dtype(settings, state.student)
         self.prototypes: BatchTargets | None = None
         self.proto_center = state.proto_center
@@ -73,14 +89,15 @@ class StepLosses:
         """Add the losses and gradients of the regions `rows` of the batch, given their unit features."""
         loss = self.settings.loss
         with torch.no_grad():
-            targets = sharpen(F.linear(teacher, self.teacher), self.state.center, loss.teacher_temp)
-            entropies = own = entropy(targets)
+            logits = F.linear(teacher, self.teacher)
+            targets, own, total = self.soften(logits, self.state.center, loss.teacher_temp, self.dtype, summed=True)
+            entropies = own
             self.sums[1] += teacher.sum(dim=(0, 1))
-            self.sums[2] += targets.sum(dim=(0, 1))
+            self.sums[2] += total
             if self.prototypes is not None:
                 logits = F.linear(self.prototypes.z[:, rows], self.teacher)
-                drawn = sharpen(logits, self.centers, loss.teacher_temp)
-                targets, entropies = torch.cat([targets, drawn]), torch.cat([own, entropy(drawn)])
+                drawn, found, _ = self.soften(logits, self.centers, loss.teacher_temp, self.dtype, summed=False)
+                targets, entropies = torch.cat([targets, drawn]), torch.cat([own, found])
         cross = cross_entropies(student, self.student, targets, loss.student_temp, self.dtype)
         pairs, absent = self._pairs(cross, rows), cross.new_zeros(())
         terms = [FUNCTIONS[t.name](pairs[t.targets], loss) if t.targets in pairs else absent for t in TERMS]

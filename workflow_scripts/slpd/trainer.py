@@ -14,6 +14,8 @@ from torch import Tensor
 
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.slpd.captured import Captured
+from workflow_scripts.slpd.engine import Compile, choose_engine, to_compile, to_record
 from workflow_scripts.slpd.gradients import Gradients
 from workflow_scripts.slpd.inputs import Ahead, Draws, StepInputs
 from workflow_scripts.slpd.network import Network
@@ -50,14 +52,21 @@ class Trainer:
         workers: the processes that share every step.
         micro_batch: regions that this process holds at once; None is what fits the caches of a CPU, and the whole
             share on a GPU.
+        compile: whether steps are compiled and recorded, see slpd/engine.py.
     """
 
     def __init__(
-        self, settings: PretrainRun, data: TokenData, workers: Workers | None = None, micro_batch: int | None = None
+        self,
+        settings: PretrainRun,
+        data: TokenData,
+        workers: Workers | None = None,
+        micro_batch: int | None = None,
+        compile: Compile = "auto",
     ) -> None:
         self.settings = settings
         self.data = data
         self.workers = workers or Workers()
+        self.compile = compile
         self.batch = min(settings.optimiser.batch_size, len(data))
         if self.batch == 0:
             raise UserError("there is no region to train on; look at slides.parquet for why the slides were excluded")
@@ -82,14 +91,27 @@ class Trainer:
 
     def steps(self, state: TrainState, until: int, targets: PrototypeTargets | None) -> Iterator[Step]:
         """Train to epoch `until`, step by step; a state from within an epoch goes on where it stopped."""
-        gradients = Gradients(self.settings, state, self.data, targets, self.workers, self.batch, self.part)
-        with self._inputs(state.step, until * self.steps_per_epoch, targets) as drawn:
+        first, last = state.step, until * self.steps_per_epoch
+        if state.epoch >= until:
+            return
+        engine = self._engine(state, targets, last - first)
+        with self._inputs(first, last, targets) as drawn:
             for inputs in drawn:
                 epoch, number, values = state.epoch, state.step, self.values(state.step)
-                measures = self._step(gradients, inputs, values)
+                measures = self._step(state, engine, inputs, values)
                 state.step += 1
                 state.epoch = state.step // self.steps_per_epoch
                 yield Step(epoch, number, values, measures)
+
+    def _engine(self, state: TrainState, targets: PrototypeTargets | None, steps: int) -> Gradients | Captured:
+        """What computes so many steps from here on; nothing else works on a GPU while it is chosen."""
+        device, run = self.data.device, (self.settings, state, self.data, targets)
+        inputs = next(self.draws.steps(state.step, state.step + 1, targets)).on(device)
+        backend = "inductor" if to_compile(self.compile, device, steps * self.batch) else None
+        return choose_engine(
+            lambda backend: Gradients(*run, self.workers, self.batch, self.part, backend),
+            *(inputs, backend, to_record(self.compile, device, steps, self.workers.world)),
+        )
 
     def _inputs(
         self, first: int, last: int, targets: PrototypeTargets | None
@@ -111,10 +133,9 @@ class Trainer:
             for s, line in zip(steps, table, strict=True)
         ]
 
-    def _step(self, gradients: Gradients, inputs: StepInputs, values: StepValues) -> Tensor:
+    def _step(self, state: TrainState, engine: Gradients | Captured, inputs: StepInputs, values: StepValues) -> Tensor:
         """One optimiser step; returns MEASURES."""
-        state = gradients.state
-        found = gradients.compute(inputs.on(self.data.device))
+        found = engine.compute(inputs.on(self.data.device))
         if state.epoch < self.settings.optimiser.freeze_last_layer_epochs:
             state.student.head.last_layer.grad = None
         update(state, found, values)

@@ -1,5 +1,7 @@
 """The region encoder: a small ViT over the grid of a region's patch tokens (HIPT's ViT_4096-256, `vit4k_xs`)."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -91,7 +93,12 @@ class RegionViT(nn.Module):
         positions: side of the learned grid of position embeddings (the side of a global crop, 14).
 
     Its arithmetic is that of its input: bfloat16 tokens are worked on in bfloat16, with float32 parameters.
+
+    Attributes:
+        run_block: what runs a block on `(x, mask, keep)`; another than the block itself where it is compiled.
     """
+
+    run_block: Callable[..., Tensor] = staticmethod(Block.__call__)
 
     def __init__(self, in_dim: int, dim: int, depth: int, heads: int, mlp_ratio: float, positions: int) -> None:
         super().__init__()
@@ -144,7 +151,7 @@ class RegionViT(nn.Module):
         if valid is not None:
             mask = torch.cat([valid.new_ones(b, 1), valid.flatten(1)], dim=1)[:, None, None, :]
         for place, block in enumerate(self.blocks):
-            x = block(x, mask, None if keep is None else keep[place])
+            x = self.run_block(block, x, mask, None if keep is None else keep[place])
         return layer_norm(self.norm, x[:, 0])
 
     def forward(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:

@@ -60,11 +60,12 @@ def test_a_shadow_takes_no_gradient_where_its_network_takes_none():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_in_its_own_arithmetic_it_is_the_network(dtype):
+def test_in_its_own_arithmetic_it_uses_the_parameters_themselves(dtype):
     own = network().to(dtype)
     shadow = Shadow(own, dtype)
     shadow.refresh()
-    assert shadow.use() is own
+    used = shadow.use()
+    assert all(one is other for one, other in zip(own.parameters(), used.parameters(), strict=True))
 
 
 def test_the_network_itself_stays_as_it_is():
