@@ -29,6 +29,8 @@ rule warm_up:
         runtime=1440,
         # cannot change a result, so not a param
         micro_batch=CFG.pretrain.micro_batch or 0,
+        compile=compile_steps,
+        deterministic=deterministic_steps,
     params:
         cfg=warm_up_settings,
         code=code("warm_up"),
@@ -38,6 +40,7 @@ rule warm_up:
         "python -m workflow_scripts.warm_up --config {params.cfg:q} --features {params.features} --slides {input.slides}"
         " --code {params.code} --state {output.state} --metrics {output.metrics}"
         " --scratch {params.scratch}/{wildcards.warm_up} --micro-batch {resources.micro_batch}"
+        " --compile {resources.compile} --deterministic {resources.deterministic}"
         " --gpu {resources.gpu} --log {log}"
 
 
@@ -115,6 +118,8 @@ checkpoint distill_round:
         runtime=1440,
         # cannot change a result, so not a param
         micro_batch=CFG.pretrain.micro_batch or 0,
+        compile=compile_steps,
+        deterministic=deterministic_steps,
     params:
         cfg=settings("distill_round"),
         code=code("distill_round"),
@@ -125,7 +130,9 @@ checkpoint distill_round:
         " --slides {input.slides} --start {input.state} --tables {input.tables} --code {params.code}"
         " --state {output.state} --metrics {output.metrics}"
         " --scratch {params.scratch}/{wildcards.run}_{wildcards.round}"
-        " --micro-batch {resources.micro_batch} --gpu {resources.gpu} --log {log}"
+        " --micro-batch {resources.micro_batch}"
+        " --compile {resources.compile} --deterministic {resources.deterministic}"
+        " --gpu {resources.gpu} --log {log}"
 
 
 # Exports the last round's teacher as safetensors with its config and model card.

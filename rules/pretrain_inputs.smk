@@ -16,9 +16,22 @@ def warm_up_settings(wildcards):
     return stages.as_json(stages.BY_RUN["warm_up"](run_of_warm_up(wildcards)))
 
 
+def trained_run(wildcards):
+    """The run of a round, or one of those that start with a warm-up."""
+    return run_of(wildcards) if wildcards.get("run") else run_of_warm_up(wildcards)
+
+
+def compile_steps(wildcards):
+    return str(trained_run(wildcards).compile).lower()
+
+
+def deterministic_steps(wildcards):
+    return str(trained_run(wildcards).deterministic).lower()
+
+
 def pretrain_slides(wildcards):
     """Table of the slides that a run is pretrained on: all of the cohort, or those that one fold learns from."""
-    run = run_of(wildcards) if wildcards.get("run") else run_of_warm_up(wildcards)
+    run = trained_run(wildcards)
     chosen = f"pretrain/slides/{run.train_only}_fold{run.fold}.parquet" if run.train_only else "slides.parquet"
     return f"<cohort>/{chosen}"
 

@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     kept = kept_result(args, args.config.model_dump_json(), [args.start, *args.tables], [args.state, args.metrics])
     if kept.take_back() or run_workers("workflow_scripts.distill_round", argv, len(lease_devices(args.gpu))):
         return
+    from workflow_scripts.slpd.determinism import make_deterministic
     from workflow_scripts.slpd.progress import ScratchState, save_training, train
     from workflow_scripts.slpd.prototypes import owners
     from workflow_scripts.slpd.round_tables import read_neighbours, read_prototypes
@@ -45,6 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.slpd.targets import PrototypeTargets
     from workflow_scripts.slpd.trainer import Trainer
 
+    make_deterministic(args.deterministic == "true")
     cfg, session = args.config, open_session(args, args.config.mask_glass)
     store, device = session.store, session.device
     start, _ = load_state(args.start, cfg, store.dim, device)
@@ -59,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
         neighbours = read_neighbours(neighbour_rows, ids, prototypes.vectors.shape[1])
         targets = PrototypeTargets(prototypes, neighbours, owner, device)
     session.require_same_step(state.step, args.scratch)
-    trainer = Trainer(cfg, session.data, session.workers, args.micro_batch or None)
+    trainer = Trainer(cfg, session.data, session.workers, args.micro_batch or None, args.compile)
     rows = train(trainer, state, until, targets, scratch, rows)
     if session.workers.rank == 0:
         save_training(state, rows, args.state, args.metrics)

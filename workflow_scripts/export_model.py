@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from workflow_scripts import __version__
-from workflow_scripts.config import PretrainRun
+from workflow_scripts.config import PretrainRun, result_settings
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.feature_store import add_feature_arguments, feature_facts, usable_slides
 from workflow_scripts.core.model_facts import model_digest
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     start = f"the weights in {cfg.init}" if cfg.init else ""
     facts = {
         "architecture": architecture,
-        "settings": cfg.model_dump(mode="json"),
+        "settings": result_settings(cfg),
         "features": source,
         "cohort": {"name": args.cohort, "slides": len(slides), "regions": regions, "stages": args.treatment},
         "pretrained_on": "; then ".join(part for part in (encoder["pretrained_on"], start, training) if part),

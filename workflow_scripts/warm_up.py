@@ -15,12 +15,14 @@ def main(argv: list[str] | None = None) -> None:
     kept = kept_result(args, args.config.model_dump_json(), [start] if start else [], [args.state, args.metrics])
     if kept.take_back() or run_workers("workflow_scripts.warm_up", argv, len(lease_devices(args.gpu))):
         return
+    from workflow_scripts.slpd.determinism import make_deterministic
     from workflow_scripts.slpd.progress import ScratchState, save_training, train
     from workflow_scripts.slpd.session import open_session
     from workflow_scripts.slpd.starting_point import load_start
     from workflow_scripts.slpd.state import new_state
     from workflow_scripts.slpd.trainer import Trainer
 
+    make_deterministic(args.deterministic == "true")
     session = open_session(args, args.config.mask_glass)
     dim = session.store.dim
     fresh = new_state(args.config, dim, session.device)
@@ -29,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     scratch = ScratchState(args.scratch, kept.made_of)
     state, rows = scratch.load(args.config, dim, session.device) or (fresh, [])
     session.require_same_step(state.step, args.scratch)
-    trainer = Trainer(args.config, session.data, session.workers, args.micro_batch or None)
+    trainer = Trainer(args.config, session.data, session.workers, args.micro_batch or None, args.compile)
     rows = train(trainer, state, args.config.warmup_epochs, None, scratch, rows)
     if session.workers.rank == 0:
         save_training(state, rows, args.state, args.metrics)

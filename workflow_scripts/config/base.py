@@ -75,9 +75,9 @@ def without_repeats(values: list[str]) -> list[str]:
     return values
 
 
-def result_settings(section: BaseModel) -> dict[str, Any]:
+def result_settings(section: BaseModel, exclude_defaults: bool = False) -> dict[str, Any]:
     """Values without the free fields, nor those of sections within: what decides whether a stage runs again."""
-    return section.model_dump(mode="json", exclude=_free_fields(type(section)))
+    return section.model_dump(mode="json", exclude=_free_fields(type(section)), exclude_defaults=exclude_defaults)
 
 
 def _free_fields(model: type[BaseModel]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.config.base import Count, Fraction, Name, Positive, Section
+from workflow_scripts.config.base import Count, Fraction, Name, Positive, Section, free
 from workflow_scripts.core.digest import value_digest
 from workflow_scripts.core.loss_terms import SELF, TERMS, LossTerm, Targets
 
@@ -145,6 +145,11 @@ class PretrainRun(Section):
     HIPT's vit4k_xs_dino.pth."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the network in training; `auto` is bfloat16 where the processor or GPU multiplies in it."""
+    compile: Literal["auto"] | bool = free("auto")
+    """Training through torch.compile and as a CUDA graph, which gives the same to rounding; `auto` does so on a GPU,
+    and compiles in jobs of a million regions times epochs and more alone, for it takes a while."""
+    deterministic: bool = free(False)
+    """The same bits from every training on the same GPU, by slower kernels and no compiling; a CPU has them anyway."""
     mask_glass: bool = False
     """Hide tokens without any tissue from the network; the paper keeps them."""
     model: Model = Model()

@@ -101,7 +101,7 @@ def report_settings(config: Config) -> Settings:
         "test_cohort": config.cohort.test_manifest is not None,
         "representations": config.compared,
         # a command line has room for 128 KiB, and the settings of a hundred runs in full take more
-        "runs": {name: run.model_dump(mode="json", exclude_defaults=True) for name, run in runs.items()},
+        "runs": {name: result_settings(run, exclude_defaults=True) for name, run in runs.items()},
         "run_rounds": {name: run.rounds for name, run in runs.items()},
         "warm_ups": {name: warm_up_folder(run) for name, run in runs.items()},
         "tasks": {name: task_settings(config, name) for name in config.benchmark.tasks},
@@ -169,8 +169,8 @@ BY_RUN: dict[str, Callable[[PretrainRun], Settings]] = {
     "cluster_regions": lambda run: run.cluster_settings(),
     "assign_neighbours": lambda run: result_settings(run.neighbours),
     "distill_round": lambda run: run.distill_settings(),
-    "export_model": lambda run: run.model_dump(mode="json"),
-    "export_prototypes": lambda run: run.model_dump(mode="json"),
+    "export_model": result_settings,
+    "export_prototypes": result_settings,
 }
 
 

@@ -15,3 +15,5 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", required=True, help="output: metrics.parquet")
     parser.add_argument("--scratch", required=True, help="folder of the resumable state")
     parser.add_argument("--micro-batch", type=int, default=0, help="regions a device holds at once; 0 chooses")
+    parser.add_argument("--compile", choices=("auto", "true", "false"), default="auto", help="compile and record steps")
+    parser.add_argument("--deterministic", choices=("true", "false"), default="false", help="same bits on every run")

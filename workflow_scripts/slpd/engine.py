@@ -22,12 +22,22 @@ _STEPS_TO_RECORD = 30  # recording takes about as long as three steps, and a sec
 
 
 def to_compile(wanted: Compile, device: torch.device, regions: int) -> bool:
-    """Whether to compile for that many regions, over all steps to take; `auto` does where it is likely to pay."""
+    """Whether to compile for that many regions, over all steps to take; `auto` does where it is likely to pay.
+
+    Nothing is compiled where bits must repeat: the code is chosen by timing it.
+    """
+    if torch.are_deterministic_algorithms_enabled():
+        return False
     return wanted == "true" or (wanted == "auto" and device.type == "cuda" and regions >= _REGIONS_TO_COMPILE)
 
 
 def to_record(wanted: Compile, device: torch.device, steps: int, processes: int) -> bool:
-    """Whether to record a CUDA graph for that many steps; sums over several processes are not recorded."""
+    """Whether to record a CUDA graph for that many steps; sums over several processes are not recorded.
+
+    Nor is anything where bits must repeat: a resumed job may have too few steps left to record.
+    """
+    if torch.are_deterministic_algorithms_enabled():
+        return False
     return wanted != "false" and device.type == "cuda" and steps >= _STEPS_TO_RECORD and processes == 1
 
 

@@ -331,7 +331,10 @@ def test_free_fields_do_not_decide_a_rerun():
     assert result_settings(Features(batch_size=7)) == result_settings(Features())
     assert result_settings(Cohort(max_failed_fraction=0.9)) == result_settings(Cohort())
     assert result_settings(Features(shards=5)) != result_settings(Features())
-    free = {"pretrain": {"micro_batch": 3}, "slides": {"keep_fetched": False}}
+    free = {
+        "pretrain": {"micro_batch": 3, "defaults": {"compile": True, "deterministic": True}},
+        "slides": {"keep_fetched": False},
+    }
     assert result_settings(load_config(free)) == result_settings(load_config({}))  # nested ones, too
     assert "batch_size" not in result_settings(Features())
     assert set(result_settings(Features())) == set(Features.model_fields) - {"batch_size"}

@@ -20,9 +20,21 @@ SCRIPT = """
 import json, os, sys
 import torch
 from tests.unit.slpd import cohort, plain
+from workflow_scripts.slpd.engine import choose_engine
+from workflow_scripts.slpd.gradients import Gradients
 from workflow_scripts.slpd.parallel import join_workers
 from workflow_scripts.slpd.state import new_state, state_tensors
+from workflow_scripts.slpd.step_losses import soften
 from workflow_scripts.slpd.trainer import Trainer
+
+class Compiled(Trainer):
+    def _engine(self, state, targets, steps):
+        inputs = next(self.draws.steps(state.step, state.step + 1, targets))
+        run = (self.settings, state, self.data, targets, self.workers, self.batch, self.part)
+        found = choose_engine(lambda backend: Gradients(*run, backend), inputs, "aot_eager", record=False)
+        assert found._soften is not soften, "steps are not compiled"
+        return found
+
 
 torch.set_num_threads(1)
 workers = join_workers(60)
@@ -34,7 +46,8 @@ for center in ("joint", "shared"):
         model={"drop_path": 0.3}, optimiser={"lr": 1.0, "batch_size": 5}, loss={"proto_center": center}
     )
     state = new_state(settings, cohort.DIM, cohort.CPU)
-    trainer = Trainer(settings, cohort.tokens(padded=True), workers, int(sys.argv[3]))
+    kind = Compiled if sys.argv[4] == "compiled" else Trainer
+    trainer = kind(settings, cohort.tokens(padded=True), workers, int(sys.argv[3]))
     rows = cohort.run_epochs(trainer, state, 1, None)
     rows += cohort.run_epochs(trainer, state, 3, cohort.targets(settings))
     sums = {name: value.double().norm().item() for name, value in state_tensors(state).items()}
@@ -44,7 +57,7 @@ if workers.rank == 0:
 """
 
 
-def run(folder: Path, processes: int, fails: int = -1, micro_batch: int = 32):
+def run(folder: Path, processes: int, fails: int = -1, micro_batch: int = 32, way: str = "written"):
     """Train in so many processes, once with each kind of centre; the results of the first, and the command's end."""
     script, output = folder / "train.py", folder / "found.json"
     script.write_text(SCRIPT)
@@ -52,7 +65,7 @@ def run(folder: Path, processes: int, fails: int = -1, micro_batch: int = 32):
     if processes > 1:
         command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    arguments = [str(script), str(output), str(fails), str(micro_batch)]
+    arguments = [str(script), str(output), str(fails), str(micro_batch), way]
     end = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=120)
     return json.loads(output.read_text()) if output.exists() else None, end
 
@@ -75,9 +88,9 @@ def same_rows(found: dict, alone: dict) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 4])
-def test_several_processes_give_the_training_of_one(alone, tmp_path, processes):
-    several, end = run(tmp_path, processes)
+@pytest.mark.parametrize(("processes", "way"), [(2, "written"), (4, "written"), (2, "compiled")])
+def test_several_processes_give_the_training_of_one(alone, tmp_path, processes, way):
+    several, end = run(tmp_path, processes, way=way)
     assert end.returncode == 0, end.stderr
     assert several["world"] == processes
     for center in CENTERS:
