@@ -50,10 +50,8 @@ def main(argv: list[str] | None = None) -> None:
     cfg, session = args.config, open_session(args, args.config.mask_glass)
     store, device = session.store, session.device
     start, _ = load_state(args.start, cfg, store.dim, device)
-    until = start.epoch + cfg.epochs_per_round
-    scratch = ScratchState(args.scratch, kept.made_of)
+    scratch, targets = ScratchState(args.scratch, kept.made_of), None
     state, rows = scratch.load(cfg, store.dim, device) or (start, [])
-    targets = None
     if args.tables:
         prototype_rows, assignment_rows, neighbour_rows = map(read_table, args.tables)
         ids, owner = owners(cfg.prototypes.level, store.slide_ids, store.slide_index)
@@ -62,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
         targets = PrototypeTargets(prototypes, neighbours, owner, device)
     session.require_same_step(state.step, args.scratch)
     trainer = Trainer(cfg, session.data, session.workers, args.micro_batch or None, args.compile)
-    rows = train(trainer, state, until, targets, scratch, rows)
+    rows = train(trainer, state, start.epoch + cfg.epochs_per_round, targets, scratch, rows)
     if session.workers.rank == 0:
         save_training(state, rows, args.state, args.metrics)
         scratch.clear()

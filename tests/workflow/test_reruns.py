@@ -46,6 +46,8 @@ def test_nothing_to_do(project: Path) -> None:
         ("regions.min_tissue_fraction", 0.4, {"tile_regions", "extract_features"} | AFTER_FEATURES),
         ("tissue.closing_um", 16, {"segment_tissue", "tile_regions", "extract_features"} | AFTER_FEATURES),
         ("features.batch_size", 32, set()),
+        ("pretrain.defaults.compile", False, set()),
+        ("pretrain.defaults.deterministic", True, set()),
         ("cohort.max_failed_fraction", 0.4, set()),
     ],
 )  # fmt: skip
