@@ -53,6 +53,11 @@ class Captured:
         self._kept: list[Tensor]
         self._replay = record(self._body)
 
+    @property
+    def part(self) -> int:
+        """Regions at once."""
+        return self._gradients.part
+
     def _body(self) -> None:
         """One step on the static inputs; it leaves what it found, and gradients."""
         rows = self._gradients.parts()

@@ -13,6 +13,7 @@ from torch import Tensor
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.slpd.crops import gather_crops
 from workflow_scripts.slpd.inputs import StepInputs
+from workflow_scripts.slpd.mishaps import in_smaller_parts
 from workflow_scripts.slpd.parallel import Workers
 from workflow_scripts.slpd.precision import training_dtype
 from workflow_scripts.slpd.shadow import Shadow
@@ -83,10 +84,18 @@ class Gradients:
     def compute(self, inputs: StepInputs) -> Found:
         """Clipped gradients of all parameters of the student, in place of their last ones, and the step's measures.
 
+        Where memory runs out, `part` is halved and the step done again.
+
         Args:
             inputs: of the step, on the device.
         """
-        return self.of_tokens(inputs, self.taken(inputs))
+
+        def with_part(part: int) -> tuple[StepLosses, list[Tensor]]:
+            self.part = part
+            return self.of_process(inputs, self.taken(inputs))
+
+        largest = max(1, len(self.workers.share(self.batch)))
+        return self._summed(*in_smaller_parts(self.state.step, min(self.part, largest), with_part))
 
     def taken(self, inputs: StepInputs) -> Iterator[Part]:
         """Tokens of the parts, each read when it is its turn."""
@@ -94,7 +103,10 @@ class Gradients:
 
     def of_tokens(self, inputs: StepInputs, parts: Iterable[Part]) -> Found:
         """As `compute`, of the tokens of all parts of this process."""
-        losses, gradients = self.of_process(inputs, parts)
+        return self._summed(*self.of_process(inputs, parts))
+
+    def _summed(self, losses: StepLosses, gradients: list[Tensor]) -> Found:
+        """Sums over all processes, clipped."""
         self.workers.sum([*gradients, *losses.sums])
         if self.settings.optimiser.clip_grad:
             clip(gradients, self.settings.optimiser.clip_grad)

@@ -20,8 +20,9 @@ from workflow_scripts.core.loss_terms import TERMS
 from workflow_scripts.core.schemas import METRICS
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.slpd.health import check_targets, collapse_message
+from workflow_scripts.slpd.mishaps import told_mishaps
 from workflow_scripts.slpd.signals import Caught, caught_signals
-from workflow_scripts.slpd.state import TrainState, load_state, save_state
+from workflow_scripts.slpd.state import TrainState, load_state, save_state, saved_progress
 from workflow_scripts.slpd.targets import PrototypeTargets
 from workflow_scripts.slpd.trainer import COLUMNS, Step, Trainer
 
@@ -50,6 +51,10 @@ class ScratchState:
 
     def save(self, state: TrainState, rows: list[list[float]]) -> None:
         save_state(self.path, state, {"metrics": torch.tensor(rows, dtype=torch.float64)})
+
+    def saved_step(self) -> int | None:
+        """Steps done as the state was saved last; None where none is saved."""
+        return saved_progress(self.path)[1] if self.path.exists() else None
 
     def clear(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -156,17 +161,12 @@ def train(
     progress = _Progress(trainer, state, until, scratch, rows)
     # a bar on a terminal, none in a log (disable=None)
     bar = tqdm(total=progress.total - state.step, unit="step", disable=None if workers.rank == 0 else True, leave=False)
-    with caught_signals(workers.rank == 0) as caught, bar:
-        try:
-            for step in trainer.steps(state, until, targets):
-                progress.add(step, caught)
-                bar.update()
-                bar.set_postfix_str(f"{trainer.batch * (bar.format_dict['rate'] or 0):.0f} regions/s", refresh=False)
-        except torch.OutOfMemoryError as error:
-            raise UserError(
-                f"the GPU's memory is too small for {trainer.part} regions at once; set pretrain.micro_batch to "
-                f"{max(1, trainer.part // 2)} or less, which changes no result beyond rounding"
-            ) from error
+    mishaps = told_mishaps(trainer.data.device, lambda: trainer.part, scratch.saved_step)
+    with caught_signals(workers.rank == 0) as caught, bar, mishaps:
+        for step in trainer.steps(state, until, targets):
+            progress.add(step, caught)
+            bar.update()
+            bar.set_postfix_str(f"{trainer.batch * (bar.format_dict['rate'] or 0):.0f} regions/s", refresh=False)
     return rows
 
 

@@ -98,6 +98,12 @@ def _require(path: Path | str, tensors: dict[str, Tensor], expected: dict[str, T
         )
 
 
+def saved_progress(path: Path | str) -> tuple[int, int]:
+    """Epochs and steps that were done as a state was saved; the rest of the file is not read."""
+    epoch, step = _read(path, ("progress",))["progress"].tolist()
+    return epoch, step
+
+
 def load_teacher(path: Path | str, settings: PretrainRun, in_dim: int, device: torch.device) -> Network:
     """The teacher of a state written by `save_state`, in eval mode, strictly; see `load_state`."""
     with torch.device("meta"):

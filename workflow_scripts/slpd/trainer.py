@@ -136,6 +136,7 @@ class Trainer:
     def _step(self, state: TrainState, engine: Gradients | Captured, inputs: StepInputs, values: StepValues) -> Tensor:
         """One optimiser step; returns MEASURES."""
         found = engine.compute(inputs.on(self.data.device))
+        self.part = engine.part  # fewer, where memory has run out
         if state.epoch < self.settings.optimiser.freeze_last_layer_epochs:
             state.student.head.last_layer.grad = None
         update(state, found, values)
