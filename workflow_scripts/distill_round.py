@@ -42,16 +42,16 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.slpd.prototypes import owners
     from workflow_scripts.slpd.round_tables import read_neighbours, read_prototypes
     from workflow_scripts.slpd.session import open_session
-    from workflow_scripts.slpd.state import load_state
+    from workflow_scripts.slpd.state import load_state, saved_progress
     from workflow_scripts.slpd.targets import PrototypeTargets
     from workflow_scripts.slpd.trainer import Trainer
 
     make_deterministic(args.deterministic == "true")
     cfg, session = args.config, open_session(args, args.config.mask_glass)
     store, device = session.store, session.device
-    start, _ = load_state(args.start, cfg, store.dim, device)
+    until = saved_progress(args.start)[0] + cfg.epochs_per_round
     scratch, targets = ScratchState(args.scratch, kept.made_of), None
-    state, rows = scratch.load(cfg, store.dim, device) or (start, [])
+    state, rows = scratch.load(cfg, store.dim, device) or (load_state(args.start, cfg, store.dim, device)[0], [])
     if args.tables:
         prototype_rows, assignment_rows, neighbour_rows = map(read_table, args.tables)
         ids, owner = owners(cfg.prototypes.level, store.slide_ids, store.slide_index)
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
         targets = PrototypeTargets(prototypes, neighbours, owner, device)
     session.require_same_step(state.step, args.scratch)
     trainer = Trainer(cfg, session.data, session.workers, args.micro_batch or None, args.compile)
-    rows = train(trainer, state, start.epoch + cfg.epochs_per_round, targets, scratch, rows)
+    rows = train(trainer, state, until, targets, scratch, rows)
     if session.workers.rank == 0:
         save_training(state, rows, args.state, args.metrics)
         scratch.clear()

@@ -25,11 +25,12 @@ def main(argv: list[str] | None = None) -> None:
     make_deterministic(args.deterministic == "true")
     session = open_session(args, args.config.mask_glass)
     dim = session.store.dim
-    fresh = new_state(args.config, dim, session.device)
-    if start:
-        log.info(load_start(start, fresh.student, fresh.teacher))
     scratch = ScratchState(args.scratch, kept.made_of)
-    state, rows = scratch.load(args.config, dim, session.device) or (fresh, [])
+    state, rows = scratch.load(args.config, dim, session.device) or (None, [])
+    if state is None:
+        state = new_state(args.config, dim, session.device)
+        if start:
+            log.info(load_start(start, state.student, state.teacher))
     session.require_same_step(state.step, args.scratch)
     trainer = Trainer(args.config, session.data, session.workers, args.micro_batch or None, args.compile)
     rows = train(trainer, state, args.config.warmup_epochs, None, scratch, rows)

@@ -44,23 +44,35 @@ class TrainState:
     step: int = 0
 
 
-def new_state(settings: PretrainRun, in_dim: int, device: torch.device) -> TrainState:
-    """Fresh state; the teacher starts as a copy of the student. Same seed, same weights."""
-    torch.manual_seed(derive_seed(settings.seed, "init"))
-    student, teacher = Network(settings, in_dim), Network(settings, in_dim)
-    teacher.load_state_dict(student.state_dict())
-    student.to(device).train()
-    teacher.to(device).eval().requires_grad_(False)
+def _empty_network(settings: PretrainRun, in_dim: int, device: torch.device) -> Network:
+    """A network on the device whose every tensor is yet to be filled: random weights take seconds to make."""
+    with torch.device("meta"):
+        network = Network(settings, in_dim)
+    return network.to_empty(device=device)
+
+
+def _state_of(settings: PretrainRun, student: Network, teacher: Network) -> TrainState:
+    """A state of two networks on one device, before the first step."""
+    student.train()
+    teacher.eval().requires_grad_(False)
     decay = [p for p in student.parameters() if p.ndim > 1]
     plain = [p for p in student.parameters() if p.ndim == 1]
     groups: list[dict[str, Any]] = [{"params": decay}, {"params": plain, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=0.0, fused=True)
-    zeros = torch.zeros(settings.head.out_dim, device=device)
+    zeros = torch.zeros(settings.head.out_dim, device=student.head.last_layer.device)
     return TrainState(student, teacher, optimiser, zeros, fitted(zeros.clone(), settings.loss.proto_center))
 
 
-def state_tensors(state: TrainState) -> dict[str, Tensor]:
-    """The state as named tensors on the CPU."""
+def new_state(settings: PretrainRun, in_dim: int, device: torch.device) -> TrainState:
+    """Fresh state; the teacher starts as a copy of the student. Same seed, same weights on any device."""
+    torch.manual_seed(derive_seed(settings.seed, "init"))
+    student, teacher = Network(settings, in_dim).to(device), _empty_network(settings, in_dim, device)
+    teacher.load_state_dict(student.state_dict())
+    return _state_of(settings, student, teacher)
+
+
+def _named_tensors(state: TrainState) -> dict[str, Tensor]:
+    """The state as named tensors, wherever they are."""
     tensors = {
         "center": state.center,
         "proto_center": state.proto_center,
@@ -72,7 +84,12 @@ def state_tensors(state: TrainState) -> dict[str, Tensor]:
         # a parameter that has had no gradient yet (the frozen last layer) has no optimiser state
         moments = state.optimiser.state.get(parameter, {})
         tensors |= {f"optimiser.{name}.{key}": value for key, value in moments.items()}
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    return tensors
+
+
+def state_tensors(state: TrainState) -> dict[str, Tensor]:
+    """The state as named tensors on the CPU."""
+    return {name: value.detach().cpu().contiguous() for name, value in _named_tensors(state).items()}
 
 
 def save_state(path: Path | str, state: TrainState, extra: dict[str, Tensor] | None = None) -> None:
@@ -99,8 +116,14 @@ def _require(path: Path | str, tensors: dict[str, Tensor], expected: dict[str, T
 
 
 def saved_progress(path: Path | str) -> tuple[int, int]:
-    """Epochs and steps that were done as a state was saved; the rest of the file is not read."""
-    epoch, step = _read(path, ("progress",))["progress"].tolist()
+    """Epochs and steps that were done as a state was saved; the rest of the file is not read.
+
+    Raises:
+        UserError: the file is no state.
+    """
+    tensors = _read(path, ("progress",))
+    _require(path, tensors, {"progress": torch.empty(2)})
+    epoch, step = tensors["progress"].tolist()
     return epoch, step
 
 
@@ -124,8 +147,9 @@ def load_state(path: Path | str, settings: PretrainRun, in_dim: int, device: tor
     Raises:
         UserError: the file does not fit the settings, named by its first tensor that is missing or misshapen.
     """
-    state = new_state(settings, in_dim, device)
-    expected = state_tensors(state)
+    networks = [_empty_network(settings, in_dim, device) for _ in range(2)]
+    state = _state_of(settings, *networks)
+    expected = _named_tensors(state)
     tensors = _read(path, expected, ("optimiser.", "extra."))
     if "proto_center" in tensors:
         tensors["proto_center"] = fitted(tensors["proto_center"], settings.loss.proto_center)
