@@ -3,6 +3,7 @@
 Random numbers need no state: every stream is seeded by its purpose and step (core.seeds).
 """
 
+import inspect
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,17 @@ from workflow_scripts.core.state_dicts import first_misfit
 from workflow_scripts.slpd.centers import fitted
 from workflow_scripts.slpd.network import Network
 from workflow_scripts.slpd.tensor_file import write_tensors
+
+
+class _AdamW(torch.optim.AdamW):
+    """AdamW without the guards that tell torch's compiler to keep out: they import it, which takes seconds."""
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        return inspect.unwrap(torch.optim.AdamW.step)(self, closure)
 
 
 @dataclass
@@ -58,7 +70,7 @@ def _state_of(settings: PretrainRun, student: Network, teacher: Network) -> Trai
     decay = [p for p in student.parameters() if p.ndim > 1]
     plain = [p for p in student.parameters() if p.ndim == 1]
     groups: list[dict[str, Any]] = [{"params": decay}, {"params": plain, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=0.0, fused=True)
+    optimiser = _AdamW(groups, lr=0.0, fused=True)
     zeros = torch.zeros(settings.head.out_dim, device=student.head.last_layer.device)
     return TrainState(student, teacher, optimiser, zeros, fitted(zeros.clone(), settings.loss.proto_center))
 

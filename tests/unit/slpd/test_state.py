@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -114,3 +118,24 @@ def test_missing_tensor_is_named(tmp_path):
     save_file(tensors, tmp_path / "s.safetensors")
     with pytest.raises(UserError, match=r"teacher\.head\.fc2\.bias is missing"):
         load_state(tmp_path / "s.safetensors", SETTINGS, cohort.DIM, cohort.CPU)
+
+
+def test_all_of_a_network_is_in_its_state():
+    """What is not would hold whatever was in memory after a state is loaded."""
+    network = new_state(SETTINGS, cohort.DIM, cohort.CPU).student
+    tensors = {name for name, _ in [*network.named_parameters(), *network.named_buffers()]}
+    assert set(network.state_dict()) == tensors
+
+
+def test_a_step_imports_no_compiler():
+    """torch._dynamo takes two seconds to import, in every training job."""
+    call = (
+        "import sys; from tests.unit.slpd import cohort, plain; from workflow_scripts.slpd.state import new_state;"
+        "from workflow_scripts.slpd.trainer import Trainer; settings = plain.tiny_run();"
+        "state = new_state(settings, cohort.DIM, cohort.CPU);"
+        "cohort.run_epochs(Trainer(settings, cohort.tokens()), state, 2, cohort.targets(settings));"
+        "print(state.step, 'torch._dynamo' in sys.modules)"
+    )
+    root = Path(__file__).resolve().parents[3]
+    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.split() == ["4", "False"]
