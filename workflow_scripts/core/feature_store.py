@@ -97,22 +97,21 @@ class FeatureStore:
 
         return np.concatenate(in_threads(read, self.rows))
 
-    def read_into(self, tokens: np.ndarray, slides: range | None = None) -> None:
-        """Read the tokens of consecutive slides, all by default, without another copy; slides in threads.
+    def read_into(self, tokens: np.ndarray, first: int = 0) -> None:
+        """Read the tokens of consecutive regions, all by default, without another copy; slides in threads.
 
         Args:
-            tokens: float16 `[n, ...]`, rows of the slides' regions, each of g * g * D values.
-            slides: numbers of the slides.
+            tokens: float16 `[n, ...]`, rows of the regions, each of g * g * D values.
+            first: number of the first region.
         """
-        slides = range(len(self.rows)) if slides is None else slides
         flat = tokens.reshape(len(tokens), -1).view(np.uint8)
-        first = self.starts[slides.start]
+        begins, ends = np.maximum(self.starts, first), np.minimum(self.starts + self.counts, first + len(tokens))
 
-        def read(number: int) -> None:
-            start = self.starts[number] - first
-            self.rows[number].read_all(flat[start : start + self.counts[number]])
+        def read(slide: int) -> None:
+            rows = flat[begins[slide] - first : ends[slide] - first]
+            self.rows[slide].read_all(rows, int(begins[slide] - self.starts[slide]))
 
-        in_threads(read, slides)
+        in_threads(read, np.flatnonzero(begins < ends))
 
     def pick(self, index: np.ndarray, tokens: np.ndarray) -> None:
         """Copy the tokens of the regions int64 `[B]` into `tokens`, float16 `[B, ...]`, from the mapped files."""

@@ -84,16 +84,19 @@ class TensorRows:
         with open(self.path, "rb") as file:  # the map outlives the handle
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
-    def read_all(self, out: np.ndarray) -> None:
-        """Copy all rows into `out`, uint8 `[n, width]`, straight from the file."""
+    def read_all(self, out: np.ndarray, first: int = 0) -> None:
+        """Copy the rows from `first` on into `out`, uint8 `[b, width]`, straight from the file."""
+        last = first + len(out)
         if self.offsets is None:
-            self._decode(np.arange(len(self)), out)
+            self._decode(np.arange(first, last), out)
             return
         ends = np.cumsum(self.groups)
         with open(self.path, "rb", buffering=0) as file:
-            for first, end in zip(ends - self.groups, ends, strict=True):
-                target = out[first:end].data.cast("B")
-                file.seek(int(self.offsets[first]))
+            for begin, end in zip(np.maximum(ends - self.groups, first), np.minimum(ends, last), strict=True):
+                if begin >= end:
+                    continue
+                target = out[begin - first : end - first].data.cast("B")
+                file.seek(int(self.offsets[begin]))
                 while len(target):  # one call reads at most 2 GiB
                     read = file.readinto(target)
                     if not read:

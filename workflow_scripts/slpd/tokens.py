@@ -2,7 +2,8 @@
 
 `device`: all of them on the GPU (in memory, on a CPU). `pinned`: in host memory, from where batches go to the GPU by
 way of page-locked (pinned) blocks. `mapped`: in their files, read when asked for. All three give the same bits. On a
-GPU no call waits for the device: torch hands a pinned block out again only once the copy from it is done.
+GPU no batch waits for the device: torch hands a pinned block out again only once the copy from it is done, and one of
+the same size for every batch. All tokens go to a GPU through a ring of blocks of our own (`ring`).
 """
 
 from collections.abc import Iterator
@@ -17,10 +18,11 @@ from workflow_scripts.core.entry import log
 from workflow_scripts.core.feature_store import FeatureStore, load_features
 from workflow_scripts.slpd.glass import without_glass
 from workflow_scripts.slpd.memory import available_memory
+from workflow_scripts.slpd.ring import Ring
 
 Placement = Literal["auto", "device", "pinned", "mapped"]
 _SHARE = 0.6  # of free memory that features may take; the rest is for training
-_SLIDES_AT_ONCE = 8  # on their way to a GPU
+_BLOCK_BYTES = 64 * 2**20  # of those through which tokens go to a GPU: some slides each, for as many threads
 _WHERE = {
     "device": "in the memory of the training device",
     "pinned": "in host memory, since they do not fit on the GPU",
@@ -167,18 +169,14 @@ def choose_placement(nbytes: int, device: torch.device) -> Literal["device", "pi
 
 
 def _read_to(store: FeatureStore, device: torch.device) -> Tensor:
-    """All tokens `[N, g*g, D]` in the memory of the device; on the way to a GPU, some slides at a time on the host."""
-    row = (store.grid**2, store.dim)
-    tokens = torch.empty((len(store.region_ids), *row), dtype=torch.float16, device=device)
+    """All tokens `[N, g*g, D]` in the memory of the device; on the way to a GPU, a few blocks of them on the host."""
+    shape = (len(store.region_ids), store.grid**2, store.dim)
+    tokens = torch.empty(shape, dtype=torch.float16, device=device)
     if device.type == "cpu":
         store.read_into(tokens.numpy())
-        return tokens
-    for first in range(0, len(store.slide_ids), _SLIDES_AT_ONCE):
-        slides = range(first, min(first + _SLIDES_AT_ONCE, len(store.slide_ids)))
-        start, count = int(store.starts[first]), int(store.counts[slides.start : slides.stop].sum())
-        block = torch.empty((count, *row), dtype=torch.float16, pin_memory=True)
-        store.read_into(block.numpy(), slides)
-        tokens[start : start + count].copy_(block, non_blocking=True)
+    else:
+        rows = max(1, _BLOCK_BYTES * len(tokens) // store.nbytes)
+        Ring(min(rows, len(tokens)), tokens, pin=True).send(tokens, store.read_into)
     return tokens
 
 

@@ -88,13 +88,14 @@ def test_regions_are_picked_in_any_order_from_files_of_either_kind(tmp_path):
     assert found.tobytes() == expected[index].tobytes()
 
 
-def test_consecutive_slides_fill_an_array_of_their_regions(tmp_path):
-    for name, count in (("a", 3), ("bb", 2), ("ccc", 4), ("dddd", 2)):
-        _write(tmp_path, name, count)
+@pytest.mark.parametrize(("first", "count"), [(0, 11), (3, 6), (4, 1), (2, 8), (10, 1)])
+def test_consecutive_regions_fill_an_array(tmp_path, first, count):
+    for name, regions in (("a", 3), ("bb", 2), ("ccc", 4), ("dddd", 2)):
+        _write(tmp_path, name, regions)
     store = load_features(tmp_path, ["a", "bb", "ccc", "dddd"])
-    found = np.zeros((6, GRID * GRID, DIM), np.float16)
-    store.read_into(found, range(1, 3))
-    assert found.tobytes() == store.tokens[3:9].tobytes()
+    found = np.zeros((count, GRID * GRID, DIM), np.float16)
+    store.read_into(found, first)
+    assert found.tobytes() == store.tokens[first : first + count].tobytes()
     assert store.nbytes == store.tokens.nbytes
 
 

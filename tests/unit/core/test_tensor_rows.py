@@ -60,9 +60,18 @@ def test_rows_of_any_other_file_are_decoded(tmp_path, options):
     everything = np.zeros((40, 42), np.uint8)
     rows.read_all(everything)
     assert everything.tobytes() == values.tobytes()
+    check_spans(rows, values)
     some = np.zeros((3, 42), np.uint8)
     rows.read(np.array([39, 0, 17]), list(some))
     assert some.tobytes() == values[[39, 0, 17]].tobytes()
+
+
+def check_spans(rows, values):
+    """Rows that begin and end within the groups of 16, and at their bounds."""
+    for first, last in [(0, 16), (5, 12), (15, 33), (16, 40), (39, 40), (7, 7)]:
+        found = np.zeros((last - first, 42), np.uint8)
+        rows.read_all(found, first)
+        assert found.tobytes() == values[first:last].tobytes()
 
 
 def test_rows_are_read_alone_and_all_at_once(tmp_path):
@@ -74,6 +83,7 @@ def test_rows_are_read_alone_and_all_at_once(tmp_path):
     everything = np.zeros((40, 42), np.uint8)
     rows.read_all(everything)
     assert everything.tobytes() == values.tobytes()
+    check_spans(rows, values)
     some, picked = np.zeros((4, 42), np.uint8), np.array([15, 39, 16, 15])
     rows.expect(picked)
     rows.read(picked, list(some))

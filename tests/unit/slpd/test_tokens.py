@@ -10,6 +10,7 @@ from workflow_scripts.core.feature_store import load_features
 from workflow_scripts.core.tables import table_writer
 from workflow_scripts.core.tensors import to_column
 from workflow_scripts.slpd import tokens as module
+from workflow_scripts.slpd.ring import Ring
 from workflow_scripts.slpd.tokens import InMemory, TokenData, choose_placement, open_tokens
 
 GRID, DIM = 4, 6
@@ -140,6 +141,16 @@ def test_mapped_tokens_are_not_read_before_they_are_taken(cohort):
     _, data = open_tokens(cohort[0], ["a", "b"], CPU, placement="mapped")
     data.take(torch.tensor([0, 41]))
     assert "tokens" not in vars(data.source.store)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 16, 40, 64, 100])
+def test_any_block_of_regions_is_read_by_itself(cohort, rows):
+    """Blocks that begin and end within row groups and slides, as they go to a GPU."""
+    folder, arrays = cohort
+    store = load_features(folder, list(COUNTS))
+    tokens = torch.zeros(REGIONS, GRID * GRID, DIM, dtype=torch.float16)
+    Ring(rows, tokens, pin=False).send(tokens, store.read_into)
+    assert _bits(tokens).tobytes() == arrays["features"].tobytes()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
