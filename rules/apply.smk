@@ -24,6 +24,8 @@ rule apply_slides:
         index="<cohort>/applied/shard_{shard}.parquet",
     log:
         "<cohort>/logs/applied/shard_{shard}.log",
+    benchmark:
+        "<cohort>/cost/apply_slides/applied/shard_{shard}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1

@@ -13,6 +13,8 @@ rule group_prototypes:
         groups="<cohort>/pretrain/{run}/groups.parquet",
     log:
         "<cohort>/logs/pretrain/{run}/groups.log",
+    benchmark:
+        "<cohort>/cost/group_prototypes/pretrain/{run}/groups.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -39,6 +41,8 @@ rule describe_groups:
         atlas="<cohort>/pretrain/{run}/atlas.parquet",
     log:
         "<cohort>/logs/pretrain/{run}/atlas.log",
+    benchmark:
+        "<cohort>/cost/describe_groups/pretrain/{run}/atlas.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -68,6 +72,8 @@ rule export_qupath:
         index="<cohort>/qupath/index.parquet",
     log:
         "<cohort>/logs/qupath.log",
+    benchmark:
+        "<cohort>/cost/export_qupath/qupath.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -97,6 +103,8 @@ rule export_anndata:
         slides="<cohort>/export/anndata/{embedded}_slides.h5ad",
     log:
         "<cohort>/logs/export/anndata_{embedded}.log",
+    benchmark:
+        "<cohort>/cost/export_anndata/export/anndata_{embedded}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -130,6 +138,8 @@ rule draw_figures:
         captions="<cohort>/figures/captions.md",
     log:
         "<cohort>/logs/figures.log",
+    benchmark:
+        "<cohort>/cost/draw_figures/figures.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -156,6 +166,8 @@ rule map_attention:
         attention="<cohort>/pretrain/{run}/attention.parquet",
     log:
         "<cohort>/logs/pretrain/{run}/attention.log",
+    benchmark:
+        "<cohort>/cost/map_attention/pretrain/{run}/attention.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1

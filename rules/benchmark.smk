@@ -14,6 +14,8 @@ rule split_patients:
         splits="<cohort>/benchmark/{task}/splits.parquet",
     log:
         "<cohort>/logs/benchmark/{task}/splits.log",
+    benchmark:
+        "<cohort>/cost/split_patients/benchmark/{task}/splits.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -45,6 +47,8 @@ rule fit_head:
         attention="<cohort>/benchmark/{task}/{representation}/{cell}/attention.parquet",
     log:
         "<cohort>/logs/benchmark/{task}/{representation}/{cell}.log",
+    benchmark:
+        "<cohort>/cost/fit_head/benchmark/{task}/{representation}/{cell}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -73,6 +77,8 @@ rule measure_retrieval:
         retrieval="<cohort>/benchmark/{task}/{representation}/retrieval.parquet",
     log:
         "<cohort>/logs/benchmark/{task}/{representation}/retrieval.log",
+    benchmark:
+        "<cohort>/cost/measure_retrieval/benchmark/{task}/{representation}/retrieval.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -98,6 +104,8 @@ rule collect_results:
         comparisons="<cohort>/benchmark/comparisons.parquet",
     log:
         "<cohort>/logs/benchmark/results.log",
+    benchmark:
+        "<cohort>/cost/collect_results/benchmark/results.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -126,6 +134,8 @@ rule export_heads:
         facts="<cohort>/pretrain/{run}/model/heads/{task}.json",
     log:
         "<cohort>/logs/benchmark/{task}/export_{run}.log",
+    benchmark:
+        "<cohort>/cost/export_heads/benchmark/{task}/export_{run}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -152,6 +162,8 @@ rule score_textures:
         scores="<cohort>/benchmark/textures_{run}.parquet",
     log:
         "<cohort>/logs/benchmark/textures_{run}.log",
+    benchmark:
+        "<cohort>/cost/score_textures/benchmark/textures_{run}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1

@@ -11,6 +11,8 @@ rule make_demo_slide:
         truth=f"{CFG.demo.directory}/truth/{{demo}}.{{suffix}}.npz",
     log:
         f"{CFG.demo.directory}/logs/{{demo}}.{{suffix}}.log",
+    benchmark:
+        "<cohort>/cost/make_demo_slide/{demo}.{suffix}.tsv"
     wildcard_constraints:
         demo="demo_[A-Za-z0-9]+",
         suffix="svs|tiff",
@@ -34,6 +36,8 @@ rule fetch_slide:
         record="<cohort>/fetched/{slide}.json",
     log:
         "<cohort>/logs/fetched/{slide}.log",
+    benchmark:
+        "<cohort>/cost/fetch_slide/fetched/{slide}.tsv"
     localrule: True
     conda:
         "../envs/conda.yaml"
@@ -58,6 +62,8 @@ rule check_slide:
         chunk="<cohort>/check/chunks/{cohort_of}{chunk}.parquet",
     log:
         "<cohort>/logs/check/{cohort_of}{chunk}.log",
+    benchmark:
+        "<cohort>/cost/check_slide/check/{cohort_of}{chunk}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -89,6 +95,8 @@ rule summarise_cohort:
         slides="<cohort>/slides.parquet",
     log:
         "<cohort>/logs/summarise_cohort.log",
+    benchmark:
+        "<cohort>/cost/summarise_cohort/summarise_cohort.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1

@@ -16,6 +16,8 @@ rule embed_regions:
         slides="<cohort>/embeddings/{run}/slides.parquet",
     log:
         "<cohort>/logs/embed/{run}.log",
+    benchmark:
+        "<cohort>/cost/embed_regions/embed/{run}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 8
@@ -47,6 +49,8 @@ rule export_prototypes:
         teacher="<cohort>/pretrain/{run}/model/clustering.safetensors",
     log:
         "<cohort>/logs/pretrain/{run}/export_prototypes.log",
+    benchmark:
+        "<cohort>/cost/export_prototypes/pretrain/{run}/export_prototypes.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -73,6 +77,8 @@ rule index_regions:
         index="<cohort>/pretrain/{run}/model/index.safetensors",
     log:
         "<cohort>/logs/embed/{run}_index.log",
+    benchmark:
+        "<cohort>/cost/index_regions/embed/{run}_index.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -95,6 +101,8 @@ rule embed_baseline:
         slides="<cohort>/embeddings/{baseline}/slides.parquet",
     log:
         "<cohort>/logs/embed/{baseline}.log",
+    benchmark:
+        "<cohort>/cost/embed_baseline/embed/{baseline}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -119,6 +127,8 @@ rule embed_patches:
         slides="<cohort>/embeddings/patches/slides.parquet",
     log:
         "<cohort>/logs/embed/patches.log",
+    benchmark:
+        "<cohort>/cost/embed_patches/embed/patches.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -143,6 +153,8 @@ rule embed_prototypes:
         slides="<cohort>/embeddings/{run}-prototypes/slides.parquet",
     log:
         "<cohort>/logs/embed/{run}-prototypes.log",
+    benchmark:
+        "<cohort>/cost/embed_prototypes/embed/{run}-prototypes.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -167,6 +179,8 @@ rule embed_table:
         slides="<cohort>/embeddings/{table}/slides.parquet",
     log:
         "<cohort>/logs/embed/{table}.log",
+    benchmark:
+        "<cohort>/cost/embed_table/embed/{table}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1

@@ -14,6 +14,8 @@ rule extract_features:
         index="<cohort>/features/{encoder}/shard_{shard}.parquet",
     log:
         "<cohort>/logs/features/{encoder}/shard_{shard}.log",
+    benchmark:
+        "<cohort>/cost/extract_features/features/{encoder}/shard_{shard}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 8
@@ -55,6 +57,8 @@ rule export_features:
         index="<cohort>/export/{encoder}/index.parquet",
     log:
         "<cohort>/logs/export/{encoder}.log",
+    benchmark:
+        "<cohort>/cost/export_features/export/{encoder}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1

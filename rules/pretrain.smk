@@ -20,6 +20,8 @@ rule warm_up:
         metrics="<cohort>/pretrain/{warm_up}/metrics.parquet",
     log:
         "<cohort>/logs/pretrain/{warm_up}.log",
+    benchmark:
+        "<cohort>/cost/warm_up/pretrain/{warm_up}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 8
@@ -56,6 +58,8 @@ checkpoint cluster_regions:
         assignments="<cohort>/pretrain/{run}/round_{round}/assignments.parquet",
     log:
         "<cohort>/logs/pretrain/{run}/cluster_{round}.log",
+    benchmark:
+        "<cohort>/cost/cluster_regions/pretrain/{run}/cluster_{round}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 8
@@ -83,6 +87,8 @@ checkpoint assign_neighbours:
         neighbours="<cohort>/pretrain/{run}/round_{round}/neighbours.parquet",
     log:
         "<cohort>/logs/pretrain/{run}/assign_{round}.log",
+    benchmark:
+        "<cohort>/cost/assign_neighbours/pretrain/{run}/assign_{round}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 8
@@ -109,6 +115,8 @@ checkpoint distill_round:
         metrics="<cohort>/pretrain/{run}/round_{round}/metrics.parquet",
     log:
         "<cohort>/logs/pretrain/{run}/distill_{round}.log",
+    benchmark:
+        "<cohort>/cost/distill_round/pretrain/{run}/distill_{round}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 8
@@ -147,6 +155,8 @@ rule export_model:
         card="<cohort>/pretrain/{run}/model/README.md",
     log:
         "<cohort>/logs/pretrain/{run}/export.log",
+    benchmark:
+        "<cohort>/cost/export_model/pretrain/{run}/export.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1

@@ -10,6 +10,8 @@ rule tile_regions:
         chunk="<cohort>/regions/chunks/{cohort_of}{chunk}.parquet",
     log:
         "<cohort>/logs/regions/{cohort_of}{chunk}.log",
+    benchmark:
+        "<cohort>/cost/tile_regions/regions/{cohort_of}{chunk}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1

@@ -30,6 +30,8 @@ rule write_report:
         report=report("<cohort>/report.html", caption="captions/report.rst", category="Report"),
     log:
         "<cohort>/logs/report.log",
+    benchmark:
+        "<cohort>/cost/write_report/report.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -61,6 +63,8 @@ rule export_results:
         latex="<cohort>/benchmark/results.tex",
     log:
         "<cohort>/logs/benchmark/export.log",
+    benchmark:
+        "<cohort>/cost/export_results/benchmark/export.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1

@@ -14,6 +14,8 @@ rule import_features:
         chunk="<cohort>/regions/chunks/{cohort_of}{chunk}.parquet",
     log:
         "<cohort>/logs/import/{cohort_of}{chunk}.log",
+    benchmark:
+        "<cohort>/cost/import_features/import/{cohort_of}{chunk}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -50,6 +52,8 @@ rule index_features:
         index=SHARD_FILES,
     log:
         f"<cohort>/logs/import/index.log",
+    benchmark:
+        "<cohort>/cost/index_features/import/index.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1

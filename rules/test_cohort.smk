@@ -14,6 +14,8 @@ use rule extract_features as extract_test_features with:
         index="<cohort>/features/{encoder}/test_shard_{shard}.parquet",
     log:
         "<cohort>/logs/features/{encoder}/test_shard_{shard}.log",
+    benchmark:
+        "<cohort>/cost/extract_test_features/features/{encoder}/test_shard_{shard}.tsv"
     resources:  # replaced as a whole, unlike params
         gpu=GPU,
         mem_mb=16000,
@@ -35,6 +37,8 @@ use rule summarise_cohort as summarise_test_cohort with:
         slides="<cohort>/test_slides.parquet",
     log:
         "<cohort>/logs/summarise_test_cohort.log",
+    benchmark:
+        "<cohort>/cost/summarise_test_cohort/summarise_test_cohort.tsv"
     resources:
         mem_mb=2000,
         runtime=10,
@@ -56,6 +60,8 @@ use rule cluster_regions as cluster_test_regions with:
         assignments="<cohort>/pretrain/{run}/round_{round}/test_assignments.parquet",
     log:
         "<cohort>/logs/pretrain/{run}/cluster_test_{round}.log",
+    benchmark:
+        "<cohort>/cost/cluster_test_regions/pretrain/{run}/cluster_test_{round}.tsv"
 
 
 if CFG.source.kind:
@@ -70,6 +76,8 @@ if CFG.source.kind:
             index=TEST_SHARD_FILES,
         log:
             "<cohort>/logs/import/test_index.log",
+        benchmark:
+            "<cohort>/cost/index_test_features/import/test_index.tsv"
         resources:
             mem_mb=2000,
             runtime=10,

@@ -13,6 +13,8 @@ rule segment_tissue:
         chunk="<cohort>/tissue/chunks/{cohort_of}{chunk}.parquet",
     log:
         "<cohort>/logs/tissue/{cohort_of}{chunk}.log",
+    benchmark:
+        "<cohort>/cost/segment_tissue/tissue/{cohort_of}{chunk}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1

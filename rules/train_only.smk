@@ -10,6 +10,8 @@ rule choose_slides:
         slides="<cohort>/pretrain/slides/{task}_fold{fold}.parquet",
     log:
         "<cohort>/logs/pretrain/slides/{task}_fold{fold}.log",
+    benchmark:
+        "<cohort>/cost/choose_slides/pretrain/slides/{task}_fold{fold}.tsv"
     wildcard_constraints:
         fold=r"\d+",
     conda:

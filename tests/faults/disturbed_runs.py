@@ -207,7 +207,11 @@ def unlike(undisturbed: Path, found: Path) -> list[str]:
     """What of two folders of results differs, but for speeds and times; and what a killed job has left."""
     wrong = [f"{name}: {difference}" for name, difference in differences(undisturbed, found)]
     one, other = (
-        {file.relative_to(root): file for file in root.rglob("*") if file.is_file() and "logs" not in file.parts}
+        {
+            file.relative_to(root): file
+            for file in root.rglob("*")
+            if file.is_file() and not {"cost", "logs"} & set(file.parts)
+        }
         for root in (undisturbed, found)
     )
     wrong += [f"{name}: only in one folder" for name in sorted(set(one) ^ set(other))]

@@ -216,7 +216,7 @@ def _results(project: Path) -> dict[str, Any]:
     """Content of all that a project has made: tables, features, models; without what tells how fast it went."""
     top = project / "results/tiny"
     files = [file for file in top.rglob("*.*") if file.is_file() and not file.name.startswith("shard_")]
-    made = [file for file in files if not {"logs", "speed", ".kept"} & set(file.parts) and file.name[0] != "."]
+    made = [file for file in files if not {"cost", "logs", "speed", ".kept"} & set(file.parts) and file.name[0] != "."]
     return {str(file.relative_to(top)): content_of(file) for file in made if file.name != "report.html"}
 
 

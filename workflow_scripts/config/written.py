@@ -11,8 +11,8 @@ from workflow_scripts.core.errors import UserError
 
 # of a cohort's results
 STAGE_FOLDERS = (
-    *("applied", "benchmark", "check", "embeddings", "export", "features", "fetched", "logs", "pretrain", "regions"),
-    *("figures", "qupath", "scratch", "tissue"),
+    *("applied", "benchmark", "check", "cost", "embeddings", "export", "features", "fetched", "figures", "logs"),
+    *("pretrain", "qupath", "regions", "scratch", "tissue"),
 )
 
 

@@ -19,6 +19,8 @@ from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.launch import is_worker
 
 _TOLD_EVERY_S = 600.0
+GPUS_TOLD = "GPUs of this job: %d"
+"""What the log of a job says that has leased GPUs, on all its machines; report/cost.py counts its GPU seconds by it."""
 _held: list[int] = []
 
 
@@ -153,6 +155,14 @@ def lease_devices(count: int, wait_s: float = 24 * 3600.0) -> list[str]:
     """
     if is_worker():
         return visible_devices()  # those that the process which started this one has leased
+    devices = _leased(count, wait_s)
+    if devices:
+        log.info(GPUS_TOLD, len(devices) * int(os.environ.get("SLURM_NNODES", "1")))
+    return devices
+
+
+def _leased(count: int, wait_s: float) -> list[str]:
+    """`lease_devices` in a process of its own."""
     if os.environ.get("SLURM_JOB_ID"):  # a job that asked with --gres alone was granted none by Snakemake's count
         count = count or int(os.environ.get("SLURM_GPUS_ON_NODE", "0"))
     available = visible_devices() if count or os.environ.get("SLURM_JOB_ID") else []

@@ -13,6 +13,7 @@ from workflow_scripts.core.loss_terms import TERMS
 from workflow_scripts.report import atlas, figures, prototypes, training
 from workflow_scripts.report.benchmark import benchmark_tables
 from workflow_scripts.report.cohort import cohort_summary, encoding_speed
+from workflow_scripts.report.cost import cost_lines, read_jobs, untimed_jobs
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import line_styles, stable_order
 from workflow_scripts.report.provenance import note_lines, package_versions
@@ -101,6 +102,14 @@ def _prototypes(inputs: Results, settings: ReportSettings, planned: Planned, pic
     }
 
 
+def _cost(inputs: Results, settings: ReportSettings) -> Row:
+    return {
+        "encoding": encoding_speed(inputs.encoding(settings.encoder)),
+        "lines": cost_lines(read_jobs(inputs.root)),
+        "untimed": untimed_jobs(inputs.root),
+    }
+
+
 def _script() -> str:
     return "".join((_HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
 
@@ -139,7 +148,7 @@ def render_report(
             script=Markup(script),
             script_digest=digest,
             cohort=cohort_summary(slides, min(minimum) if minimum else None),
-            encoding=encoding_speed(inputs.encoding(settings.encoder)),
+            cost=_cost(inputs, settings),
             tests=cohort_summary(tests, None) if tests else None,
             folder=folder,
             paged=paged.facts,
