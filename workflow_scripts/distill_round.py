@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+from pathlib import Path
 
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
@@ -24,6 +25,7 @@ def hand_on(args: argparse.Namespace) -> None:
         shutil.copyfile(args.start, partial)
     write_table(args.metrics, [], schemas.METRICS)
     shutil.rmtree(args.scratch, ignore_errors=True)
+    Path(args.metrics).with_name(schemas.SPEED_FILE).unlink(missing_ok=True)  # of an earlier training
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -38,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     if kept.take_back() or run_workers("workflow_scripts.distill_round", argv, len(lease_devices(args.gpu))):
         return
     from workflow_scripts.slpd.determinism import make_deterministic
-    from workflow_scripts.slpd.progress import ScratchState, save_training, train
+    from workflow_scripts.slpd.progress import ScratchState, finish, train
     from workflow_scripts.slpd.prototypes import owners
     from workflow_scripts.slpd.round_tables import read_neighbours, read_prototypes
     from workflow_scripts.slpd.session import open_session
@@ -60,9 +62,9 @@ def main(argv: list[str] | None = None) -> None:
         targets = PrototypeTargets(prototypes, neighbours, owner, device)
     session.require_same_step(state.step, args.scratch)
     trainer = Trainer(cfg, session.data, session.workers, args.micro_batch or None, args.compile)
-    rows = train(trainer, state, until, targets, scratch, rows)
+    rows = train(trainer, state, until, targets, scratch, rows, session.spent)
     if session.workers.rank == 0:
-        save_training(state, rows, args.state, args.metrics)
+        finish(trainer, state, targets, rows, session.spent, args.state, args.metrics)
         scratch.clear()
         kept.keep()
 

@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> None:
     if kept.take_back() or run_workers("workflow_scripts.warm_up", argv, len(lease_devices(args.gpu))):
         return
     from workflow_scripts.slpd.determinism import make_deterministic
-    from workflow_scripts.slpd.progress import ScratchState, save_training, train
+    from workflow_scripts.slpd.progress import ScratchState, finish, train
     from workflow_scripts.slpd.session import open_session
     from workflow_scripts.slpd.starting_point import load_start
     from workflow_scripts.slpd.state import new_state
@@ -33,9 +33,9 @@ def main(argv: list[str] | None = None) -> None:
             log.info(load_start(start, state.student, state.teacher))
     session.require_same_step(state.step, args.scratch)
     trainer = Trainer(args.config, session.data, session.workers, args.micro_batch or None, args.compile)
-    rows = train(trainer, state, args.config.warmup_epochs, None, scratch, rows)
+    rows = train(trainer, state, args.config.warmup_epochs, None, scratch, rows, session.spent)
     if session.workers.rank == 0:
-        save_training(state, rows, args.state, args.metrics)
+        finish(trainer, state, None, rows, session.spent, args.state, args.metrics)
         scratch.clear()
         kept.keep()
 

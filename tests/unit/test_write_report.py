@@ -422,3 +422,32 @@ def test_without_pretraining_nothing_is_said_of_it(altered, tmp_path):
         _write(altered, tmp_path / "r.html", runs={}, run_rounds={}, warm_ups={}, representations=REPRESENTATIONS[:2])
     )
     assert "No run was pretrained" in page.text and "transductive" not in page.text
+
+
+def test_cost_of_jobs_and_speed_of_trainings_stand_in_tables(altered, tmp_path):
+    head = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+    files = {
+        "cost/distill_round/pretrain/slpd/distill_01.tsv": f"{head}90.5\t0:01:30\t2048.0\t-\t-\t-\t0\t0\t180.0\t163\n",
+        "logs/pretrain/slpd/distill_01.log": "12:00:00 GPUs of this job: 2\n",
+    }
+    for name, text in files.items():
+        (altered / name).parent.mkdir(parents=True)
+        (altered / name).write_text(text)
+    (altered / "logs/pretrain/slpd/distill_02.log").touch()
+    facts = {"steps": 78, "regions_per_s": 5159.2, "tflop_per_s": 84.0, "peak_share": 0.085, "peak_memory": 2**34}
+    facts |= {"loading_s": 5.0, "steps_s": 7.74, "waiting_s": 0.2, "saving_s": 0.31, "processes": 1, "batch": 512}
+    facts |= {"device": "NVIDIA H100 80GB HBM3", "arithmetic": "bfloat16"}
+    (altered / "pretrain/slpd/round_02/speed.json").write_text(json.dumps(facts))
+    (altered / "pretrain/slpd/round_03/speed.json").write_text("{cut off")
+    page = Page(_write(altered, tmp_path / "r.html"))
+    rows = [" ".join(row.split()) for row in page.rows]
+    assert any("pretrain distill_round 1 90.5 181.0 2048 180" in row for row in rows)
+    assert "Of 1 job there is a log and no time" in page.text and "(pretrain/slpd/distill_02)" in page.text
+    assert any("slpd round 2 78 5159 84.000 8.5 16.00 5.0 7.7 0.2 0.3 1 × NVIDIA" in row for row in rows)
+    assert not any("round 3 78" in row for row in rows)
+
+
+def test_without_recorded_times_the_report_says_so(altered, tmp_path):
+    shutil.rmtree(altered / "cost", ignore_errors=True)
+    page = Page(_write(altered, tmp_path / "r.html"))
+    assert "No time of a job is recorded" in page.text and "Speed of each training job" not in page.text

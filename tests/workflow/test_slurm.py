@@ -217,7 +217,9 @@ def _results(project: Path) -> dict[str, Any]:
     top = project / "results/tiny"
     files = [file for file in top.rglob("*.*") if file.is_file() and not file.name.startswith("shard_")]
     made = [file for file in files if not {"cost", "logs", "speed", ".kept"} & set(file.parts) and file.name[0] != "."]
-    return {str(file.relative_to(top)): content_of(file) for file in made if file.name != "report.html"}
+    return {
+        str(file.relative_to(top)): content_of(file) for file in made if file.name not in ("report.html", "speed.json")
+    }
 
 
 def _site_profile(folder: Path) -> Path:

@@ -166,6 +166,8 @@ ATLAS = pa.schema(
         pa.field("centre", pa.list_(pa.float32())),  # unit length
     ]
 )
+SPEED_FILE = "speed.json"
+"""Beside a training's METRICS, how fast it was: no part of them, for that differs from run to run."""
 METRICS = pa.schema(
     [
         pa.field("epoch", pa.int64()),

@@ -1,5 +1,7 @@
 """Reads the tables of a results folder that the report tells of."""
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 from workflow_scripts.core.budgets import WHOLE
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import SlideRow, read_manifest
+from workflow_scripts.core.schemas import SPEED_FILE
 from workflow_scripts.core.tables import read_meta, read_table
 from workflow_scripts.core.tensors import from_column
 from workflow_scripts.core.vectors import vectors_of
@@ -196,6 +199,25 @@ class Results:
             if table is not None and len(table) and not (parts and parts[-1][1].equals(table)):
                 parts.append((name, table))
         return parts
+
+    def speeds(self, warm_ups: dict[str, str], rounds: dict[str, int]) -> list[Row]:
+        """What each training job told of its speed (`slpd/speed.py`), where one did, with its `run` and `part`.
+
+        Args:
+            warm_ups: folder of each run's warm-up; what runs share is told once, with all of their names.
+            rounds: number of the last round of each run.
+        """
+        shared: dict[str, list[str]] = {}
+        for run, name in warm_ups.items():
+            shared.setdefault(name, []).append(run)
+        files = [(", ".join(runs), "warm-up", self.root / "pretrain" / name) for name, runs in shared.items()]
+        for run, last in rounds.items():
+            files += [(run, f"round {number}", self.round_folder(run, number)) for number in range(1, last + 1)]
+        found = []
+        for run, part, folder in files:
+            with suppress(OSError, ValueError):  # not told, or cut off
+                found.append({"run": run, "part": part, **json.loads((folder / SPEED_FILE).read_text("utf-8"))})
+        return found
 
     def prototypes(self, run: str, number: int, table: str, slides: list[str] | None = None) -> list[Row]:
         """Rows of `prototypes`, `assignments` or `neighbours` of a round, of all or of some slides."""

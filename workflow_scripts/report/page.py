@@ -107,6 +107,7 @@ def _cost(inputs: Results, settings: ReportSettings) -> Row:
         "encoding": encoding_speed(inputs.encoding(settings.encoder)),
         "lines": cost_lines(read_jobs(inputs.root)),
         "untimed": untimed_jobs(inputs.root),
+        "trainings": inputs.speeds(settings.warm_ups, settings.run_rounds),
     }
 
 

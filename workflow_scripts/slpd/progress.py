@@ -22,6 +22,7 @@ from workflow_scripts.core.tables import write_table
 from workflow_scripts.slpd.health import check_targets, collapse_message
 from workflow_scripts.slpd.mishaps import told_mishaps
 from workflow_scripts.slpd.signals import Caught, caught_signals
+from workflow_scripts.slpd.speed import Spent, sentence, speed, write_speed
 from workflow_scripts.slpd.state import TrainState, load_state, save_state, saved_progress
 from workflow_scripts.slpd.targets import PrototypeTargets
 from workflow_scripts.slpd.trainer import COLUMNS, Step, Trainer
@@ -63,8 +64,10 @@ class ScratchState:
 class _Progress:
     """What `train` has done so far: metric rows, when it last told and saved, and how long that took."""
 
-    def __init__(self, trainer: Trainer, state: TrainState, until: int, scratch: ScratchState, rows: list) -> None:
-        self.trainer, self.state, self.until, self.scratch, self.rows = trainer, state, until, scratch, rows
+    def __init__(
+        self, trainer: Trainer, state: TrainState, until: int, scratch: ScratchState, rows: list, spent: Spent
+    ) -> None:
+        self.trainer, self.state, self.scratch, self.rows, self.spent = trainer, state, scratch, rows, spent
         self.first, self.total = state.step, until * trainer.steps_per_epoch
         self.pending: list[Step] = []
         self.began = self.read = self.told = self.saved = time.monotonic()
@@ -73,6 +76,7 @@ class _Progress:
     def add(self, step: Step, caught: Caught) -> None:
         """Take note of a step; tell, check and save where it is time to."""
         self.pending.append(step)
+        self.spent.count += 1
         now, done = time.monotonic(), self.state.step - self.first
         due = now - self.told > _TELL_EVERY_S or done == 3 or self.state.step == self.total
         save = caught.number is not None or now - self.saved > self.save_every
@@ -109,7 +113,8 @@ class _Progress:
 
     def save(self, caught: Caught) -> None:
         began = time.monotonic()
-        self.scratch.save(self.state, self.rows)
+        with self.spent.in_saving():
+            self.scratch.save(self.state, self.rows)
         self.saved = time.monotonic()
         self.save_every = max(_SAVE_EVERY_S, (self.saved - began) / _SAVE_SHARE)
         if caught.number is not None:
@@ -144,12 +149,19 @@ def check_rows(rows: list[list[float]], settings: PretrainRun, kept: str) -> Non
 
 
 def train(
-    trainer: Trainer, state: TrainState, until: int, targets: PrototypeTargets | None, scratch: ScratchState, rows: list
+    trainer: Trainer,
+    state: TrainState,
+    until: int,
+    targets: PrototypeTargets | None,
+    scratch: ScratchState,
+    rows: list,
+    spent: Spent | None = None,
 ) -> list[list[float]]:
     """Train to epoch `until`, telling cost first and progress on the way; returns all metric rows.
 
-    SIGTERM, SIGINT and SIGUSR1 end it after the step at hand, with the state saved.
+    SIGTERM, SIGINT and SIGUSR1 end it after the step at hand, with the state saved. Times are added to `spent`.
     """
+    spent = spent or Spent()
     workers = trainer.workers
     if trainer.dtype(state) == torch.bfloat16:
         torch.set_float32_matmul_precision("high")  # on a GPU: products left in float32 may round to TF32
@@ -158,11 +170,11 @@ def train(
         *(state.epoch, until - 1, until * trainer.steps_per_epoch - state.step, trainer.batch),
         *(str(trainer.dtype(state)).removeprefix("torch."), workers.world),
     )
-    progress = _Progress(trainer, state, until, scratch, rows)
+    progress = _Progress(trainer, state, until, scratch, rows, spent)
     # a bar on a terminal, none in a log (disable=None)
     bar = tqdm(total=progress.total - state.step, unit="step", disable=None if workers.rank == 0 else True, leave=False)
     mishaps = told_mishaps(trainer.data.device, lambda: trainer.part, scratch.saved_step)
-    with caught_signals(workers.rank == 0) as caught, bar, mishaps:
+    with caught_signals(workers.rank == 0) as caught, bar, mishaps, spent.in_steps(trainer):
         for step in trainer.steps(state, until, targets):
             progress.add(step, caught)
             bar.update()
@@ -176,3 +188,20 @@ def save_training(state: TrainState, rows: list[list[float]], state_path: str, m
     columns |= {name: [int(value) for value in columns[name]] for name in ("epoch", "step")}
     write_table(metrics_path, {name: columns[name] for name in METRICS.names}, METRICS)
     save_state(state_path, state)
+
+
+def finish(
+    trainer: Trainer,
+    state: TrainState,
+    targets: PrototypeTargets | None,
+    rows: list[list[float]],
+    spent: Spent,
+    state_path: str,
+    metrics_path: str,
+) -> None:
+    """Write the outputs of a training job, and tell in the log and for the report how fast it was."""
+    with spent.in_saving():
+        save_training(state, rows, state_path, metrics_path)
+    facts = speed(spent, trainer, state, targets)
+    log.info(sentence(facts))
+    write_speed(metrics_path, facts)

@@ -1,7 +1,8 @@
 """What every pretraining command starts with: devices, fellow processes, and the cohort's tokens."""
 
 import argparse
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 import torch
 
@@ -9,17 +10,19 @@ from workflow_scripts.core.entry import log
 from workflow_scripts.core.feature_store import FeatureStore, usable_slides
 from workflow_scripts.slpd.memory import keep_freed_memory
 from workflow_scripts.slpd.parallel import Workers, join_workers
+from workflow_scripts.slpd.speed import Spent
 from workflow_scripts.slpd.tokens import TokenData, open_tokens
 
 
 @dataclass(frozen=True)
 class Session:
-    """Device, fellow processes, ids and counts of regions, and their tokens."""
+    """Device, fellow processes, ids and counts of regions, their tokens, and the seconds spent."""
 
     device: torch.device
     workers: Workers
     store: FeatureStore
     data: TokenData
+    spent: Spent = field(default_factory=Spent)
 
     @property
     def region_slides(self) -> list[str]:
@@ -39,9 +42,10 @@ def open_session(args: argparse.Namespace, mask_glass: bool = False) -> Session:
     keep_freed_memory()
     workers = join_workers()
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    began = time.monotonic()
     store, data = open_tokens(args.features, usable_slides(*args.slides), device, mask_glass)
     log.info(
         "%d slides, %d regions of %d x %d tokens of %d values, on %s",
         *(len(store.slide_ids), len(store.region_ids), store.grid, store.grid, store.dim, device),
     )
-    return Session(device, workers, store, data)
+    return Session(device, workers, store, data, Spent(loading=time.monotonic() - began))

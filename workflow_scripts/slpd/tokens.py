@@ -6,6 +6,7 @@ GPU no batch waits for the device: torch hands a pinned block out again only onc
 the same size for every batch. All tokens go to a GPU through a ring of blocks of our own (`ring`).
 """
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Protocol
@@ -115,6 +116,7 @@ class TokenData:
         all_valid: no token is False.
         grid: g.
         device: where batches are handed out.
+        waited_s: seconds that `take` has taken so far.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class TokenData:
         self.valid = valid.cpu()
         self.all_valid = bool(self.valid.all())
         self.grid = grid
+        self.waited_s = 0.0
         self.device = torch.device("cpu") if device is None else device
         # flags are few: they stay on the device whole
         self._flags = self.valid.to(self.device)
@@ -150,7 +153,10 @@ class TokenData:
 
         Both are on `device`; on a GPU the host does not wait for it.
         """
-        return self.source.take(index), self._flags.index_select(0, on_device(self.device, index))
+        began = time.perf_counter()
+        found = self.source.take(index), self._flags.index_select(0, on_device(self.device, index))
+        self.waited_s += time.perf_counter() - began
+        return found
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All regions in their order, as `take` gives them, `size` at a time."""
