@@ -21,6 +21,11 @@ NEEDED = ("torch", "numpy", "pyarrow", "pydantic", "safetensors", "faiss", "scip
 FOR_PARTS = {"unit": ("pytest",), "encoding": ("timm", "torchvision", "PIL")}
 
 
+def named(modules: tuple[str, ...]) -> str:
+    """The packages of these modules, by the names that registries have for them."""
+    return ", ".join(_PACKAGES.get(name, name) for name in modules)
+
+
 def missing(modules: tuple[str, ...]) -> list[str]:
     """Packages, by the names that registries have for them, of the modules that cannot be imported here."""
     return [_PACKAGES.get(name, name) for name in modules if find_spec(name) is None]

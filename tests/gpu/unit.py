@@ -6,9 +6,7 @@ from typing import Any
 from tests.gpu.machine import ROOT
 from tests.gpu.options import Measured, Options
 
-FILES = ("tests/unit/slpd/test_tokens.py", "tests/unit/slpd/test_on_gpu.py")
-
-
+_ASKED = "torch.cuda.is_available()"
 _SAID = 200  # characters
 
 
@@ -48,13 +46,27 @@ def run_tests(*words: str) -> Measured:
     import pytest
 
     counted = _Counted()
-    status = pytest.main(["-q", "--noconftest", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *words], [counted])
+    status = pytest.main(["-v", "--noconftest", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *words], [counted])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not counted.failed:
         raise RuntimeError(f"pytest has run no tests: {status!r}")
     return {**counted.count}, [f"failed: {name}" for name in counted.failed]
 
 
+def files_with_gpu_cases() -> list[str]:
+    """Files of unit tests that look whether there is a GPU, quick ones first: those that compile come last."""
+    own = ROOT / "tests/unit/gpu"
+    files = [file for file in sorted((ROOT / "tests/unit").rglob("test_*.py")) if own not in file.parents]
+    found = [str(file.relative_to(ROOT)) for file in files if _ASKED in file.read_text(encoding="utf-8")]
+    return sorted(found, key=lambda name: ("on_gpu" in name, name))
+
+
 def measure(options: Options) -> Iterator[Measured]:
-    """Counts of the tests' outcomes; at small sizes of a few tests, for the others are run anyway."""
-    files = [file for file in FILES if (ROOT / file).is_file()]
-    yield run_tests(*files, *(["-k", "bits_that_were_written or named_with_its_number"] if options.small else []))
+    """Counts of the tests' outcomes so far; at small sizes of a few tests, for the others are run anyway."""
+    total = {"passed": 0, "failed": 0, "skipped": 0}
+    if options.small:
+        yield run_tests("tests/unit/slpd/test_tokens.py", "-k", "bits_that_were_written or named_with_its_number")
+        return
+    for file in files_with_gpu_cases():
+        found, failed = run_tests(file)
+        total = {name: count + found[name] for name, count in total.items()}
+        yield dict(total), failed

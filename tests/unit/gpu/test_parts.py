@@ -12,6 +12,7 @@ from tests.benchmarks import nsclc
 from tests.benchmarks.nsclc import Job, Scale, project, region_counts, settled_rate, write_cohort
 from tests.benchmarks.step import plain
 from tests.gpu import parity
+from tests.gpu.unit import files_with_gpu_cases
 from tests.gpu.ways import Way, not_so, told_lines
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.entry import log
@@ -114,3 +115,9 @@ def test_what_the_log_tells_is_heard_meanwhile_alone() -> None:
         log.info("%d steps", 3)
     log.warning("afterwards")
     assert told == ["3 steps"]
+
+
+def test_all_files_with_cases_for_a_gpu_are_run() -> None:
+    files = files_with_gpu_cases()
+    assert "tests/unit/slpd/test_tokens.py" in files
+    assert not [file for file in files if file.startswith("tests/unit/gpu/")]  # which would run themselves
