@@ -15,7 +15,7 @@ from torch import Tensor
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.slpd.captured import Captured
-from workflow_scripts.slpd.engine import Compile, choose_engine, to_compile, to_record
+from workflow_scripts.slpd.engine import RECORDED_PART, Compile, choose_engine, to_compile, to_record
 from workflow_scripts.slpd.gradients import Gradients
 from workflow_scripts.slpd.inputs import Ahead, Draws, StepInputs
 from workflow_scripts.slpd.network import Network
@@ -108,10 +108,12 @@ class Trainer:
         device, run = self.data.device, (self.settings, state, self.data, targets)
         inputs = next(self.draws.steps(state.step, state.step + 1, targets)).on(device)
         backend = "inductor" if to_compile(self.compile, device, steps * self.batch) else None
-        return choose_engine(
-            lambda backend: Gradients(*run, self.workers, self.batch, self.part, backend),
-            *(inputs, backend, to_record(self.compile, device, steps, self.workers.world)),
-        )
+
+        def make(backend: str | None, recorded: bool) -> Gradients:
+            part = min(self.part, RECORDED_PART) if recorded else self.part
+            return Gradients(*run, self.workers, self.batch, part, backend)
+
+        return choose_engine(make, inputs, backend, to_record(self.compile, device, steps, self.workers.world))
 
     def _inputs(
         self, first: int, last: int, targets: PrototypeTargets | None

@@ -5,7 +5,6 @@ and the results handed on is the same. Most tests compile without generating cod
 gradients and branches can go wrong; one generates code, where there is a compiler.
 """
 
-import functools
 import logging
 import shutil
 from typing import Any
@@ -46,7 +45,7 @@ class Chosen(Trainer):
         device, run = self.data.device, (self.settings, state, self.data, targets)
         inputs = next(self.draws.steps(state.step, state.step + 1, targets)).on(device)
         rest = (self.workers, self.batch, self.part)
-        found = choose_engine(lambda backend: Gradients(*run, *rest, backend), inputs, self.backend, record=False)
+        found = choose_engine(lambda backend, _: Gradients(*run, *rest, backend), inputs, self.backend, record=False)
         assert (self.backend is None) == (found._soften is engine_of_plain(self, state, targets)._soften)
         return Captured(found, inputs, record=again) if self.replay else found
 
@@ -72,7 +71,7 @@ def settings_of(center: str = "joint", **more: Any) -> PretrainRun:
     return plain.tiny_run(model={"drop_path": 0.3}, optimiser={"lr": 1.0}, loss={"proto_center": center}, **more)
 
 
-WAYS = ("compiled", "replayed", "compiled and replayed")
+WAYS = ("compiled", "replayed", pytest.param("compiled and replayed", marks=pytest.mark.slow))
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -185,7 +184,11 @@ def test_what_cannot_be_compiled_or_recorded_is_left_and_told_in_a_sentence(capl
     trainer = Trainer(settings, data)
     before = {name: value.clone() for name, value in state_tensors(state).items()}
     inputs = next(trainer.draws.steps(0, 1, targets))
-    make = functools.partial(Gradients, settings, state, data, targets, trainer.workers, trainer.batch, trainer.part)
+    rest = (trainer.workers, trainer.batch, trainer.part)
+
+    def make(backend, recorded):
+        return Gradients(settings, state, data, targets, *rest, backend)
+
     with caplog.at_level(logging.INFO):
         found = choose_engine(make, inputs, broken, record=True)
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
@@ -194,7 +197,7 @@ def test_what_cannot_be_compiled_or_recorded_is_left_and_told_in_a_sentence(capl
     assert told[1].startswith("recording the training step as a CUDA graph did not work here")
     assert all("\n" not in line for line in told)
     assert all(torch.equal(value, before[name]) for name, value in state_tensors(state).items())
-    plainly = Gradients(settings, want, data, targets, trainer.workers, trainer.batch, trainer.part)
+    plainly = Gradients(settings, want, data, targets, *rest)
     assert torch.equal(found.compute(inputs).measures, plainly.compute(inputs).measures)
 
 

@@ -49,7 +49,7 @@ class Certain(Trainer):
         inputs = next(self.draws.steps(state.step, state.step + 1, targets)).on(self.data.device)
         run = (self.settings, state, self.data, targets, self.workers, self.batch, self.part)
         backend, record = "inductor" if "compiled" in self.way else None, "recorded" in self.way
-        found = choose_engine(lambda backend: Gradients(*run, backend), inputs, backend, record)
+        found = choose_engine(lambda backend, recorded: Gradients(*run, backend), inputs, backend, record)
         assert isinstance(found, Captured) == record
         gradients = found._gradients if isinstance(found, Captured) else found
         assert (gradients._soften is soften) == (backend is None)

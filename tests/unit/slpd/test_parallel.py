@@ -31,7 +31,7 @@ class Compiled(Trainer):
     def _engine(self, state, targets, steps):
         inputs = next(self.draws.steps(state.step, state.step + 1, targets))
         run = (self.settings, state, self.data, targets, self.workers, self.batch, self.part)
-        found = choose_engine(lambda backend: Gradients(*run, backend), inputs, "aot_eager", record=False)
+        found = choose_engine(lambda backend, recorded: Gradients(*run, backend), inputs, "aot_eager", record=False)
         assert found._soften is not soften, "steps are not compiled"
         return found
 
