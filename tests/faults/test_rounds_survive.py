@@ -31,6 +31,7 @@ from tests.faults.round_commands import (
     write_cohort,
 )
 from tests.workflow.tiny import CONFIG, ROOT, changed, copy_project, snakemake, write_config
+from workflow_scripts.core.schemas import SPEED_FILE
 
 SEED = 20
 FULL, LIMIT = "full disk", "file size limit"
@@ -97,8 +98,8 @@ class Outcome:
 
 
 def _files(folder: Path, todo: Command, *more: Path) -> list[str]:
-    """Files in `folder` that are neither outputs, also by their second names, nor the log nor under `more`."""
-    own = [*todo.outputs, todo.log]
+    """Files in `folder` that are no outputs, also by their second names, nor what is told of them, nor under `more`."""
+    own = [*todo.outputs, todo.log, todo.outputs[0].with_name(SPEED_FILE)]
     own += [path.parent / ".kept" / name for path in todo.outputs for name in (path.name, f"{path.stem}.json")]
     found = [path for path in folder.rglob("*") if path.is_file() and path not in own]
     return [str(path.relative_to(folder)) for path in found if not any(path.is_relative_to(one) for one in more)]
