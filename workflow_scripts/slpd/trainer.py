@@ -106,14 +106,16 @@ class Trainer:
     def _engine(self, state: TrainState, targets: PrototypeTargets | None, steps: int) -> Gradients | Captured:
         """What computes so many steps from here on; nothing else works on a GPU while it is chosen."""
         device, run = self.data.device, (self.settings, state, self.data, targets)
-        inputs = next(self.draws.steps(state.step, state.step + 1, targets)).on(device)
+        drawn = self.draws.steps(state.step, state.step + min(2, steps), targets)  # none before it is asked for
         backend = "inductor" if to_compile(self.compile, device, steps * self.batch) else None
 
         def make(backend: str | None, recorded: bool) -> Gradients:
             part = min(self.part, RECORDED_PART) if recorded else self.part
             return Gradients(*run, self.workers, self.batch, part, backend)
 
-        return choose_engine(make, inputs, backend, to_record(self.compile, device, steps, self.workers.world))
+        record = to_record(self.compile, device, steps, self.workers.world)
+        tried = [inputs.on(device) for inputs in drawn] if record or backend else []
+        return choose_engine(make, tried, backend, record)
 
     def _inputs(
         self, first: int, last: int, targets: PrototypeTargets | None

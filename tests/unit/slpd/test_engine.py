@@ -42,12 +42,12 @@ class Chosen(Trainer):
     replay = False
 
     def _engine(self, state, targets, steps):
-        device, run = self.data.device, (self.settings, state, self.data, targets)
-        inputs = next(self.draws.steps(state.step, state.step + 1, targets)).on(device)
+        run = (self.settings, state, self.data, targets)
+        inputs = list(self.draws.steps(state.step, state.step + 2, targets))
         rest = (self.workers, self.batch, self.part)
         found = choose_engine(lambda backend, _: Gradients(*run, *rest, backend), inputs, self.backend, record=False)
         assert (self.backend is None) == (found._soften is engine_of_plain(self, state, targets)._soften)
-        return Captured(found, inputs, record=again) if self.replay else found
+        return Captured(found, inputs[0], record=again) if self.replay else found
 
 
 def engine_of_plain(trainer: Trainer, state: Any, targets: Any) -> Gradients:
@@ -190,7 +190,7 @@ def test_what_cannot_be_compiled_or_recorded_is_left_and_told_in_a_sentence(capl
         return Gradients(settings, state, data, targets, *rest, backend)
 
     with caplog.at_level(logging.INFO):
-        found = choose_engine(make, inputs, broken, record=True)
+        found = choose_engine(make, [inputs], broken, record=True)
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(told) == 2
     assert told[0].startswith("compiling the training step did not work here, so training goes on without: ")
@@ -199,6 +199,27 @@ def test_what_cannot_be_compiled_or_recorded_is_left_and_told_in_a_sentence(capl
     assert all(torch.equal(value, before[name]) for name, value in state_tensors(state).items())
     plainly = Gradients(settings, want, data, targets, *rest)
     assert torch.equal(found.compute(inputs).measures, plainly.compute(inputs).measures)
+
+
+def wrong(graph, inputs):
+    def run(*args):
+        return tuple(out * 1.2 if out.is_floating_point() else out for out in graph(*args))
+
+    return run
+
+
+def test_a_way_that_gives_other_numbers_is_not_taken(caplog):
+    settings = settings_of()
+    data, targets = cohort.tokens(), cohort.targets(settings)
+    state, trainer = new_state(settings, cohort.DIM, cohort.CPU), Trainer(settings, data)
+    rest = (trainer.workers, trainer.batch, trainer.part)
+
+    def make(backend, recorded):
+        return Gradients(settings, state, data, targets, *rest, backend)
+
+    found = choose_engine(make, list(trainer.draws.steps(0, 2, targets)), wrong, record=False)
+    assert isinstance(found, Gradients) and found._soften is engine_of_plain(trainer, state, targets)._soften
+    assert "it gives other losses" in caplog.text
 
 
 def test_when_steps_are_compiled_and_recorded():

@@ -46,7 +46,8 @@ class Certain(Trainer):
     way = "written"
 
     def _engine(self, state, targets, steps):
-        inputs = next(self.draws.steps(state.step, state.step + 1, targets)).on(self.data.device)
+        inputs = list(self.draws.steps(state.step, state.step + 2, targets))
+        inputs = [drawn.on(self.data.device) for drawn in inputs]
         run = (self.settings, state, self.data, targets, self.workers, self.batch, self.part)
         backend, record = "inductor" if "compiled" in self.way else None, "recorded" in self.way
         found = choose_engine(lambda backend, recorded: Gradients(*run, backend), inputs, backend, record)
