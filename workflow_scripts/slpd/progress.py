@@ -78,6 +78,8 @@ class _Progress:
         self.pending.append(step)
         self.spent.count += 1
         now, done = time.monotonic(), self.state.step - self.first
+        if done == 1:
+            self.began = now  # what comes before and with the first step, compiling for one, comes once
         due = now - self.told > _TELL_EVERY_S or done == 3 or self.state.step == self.total
         save = caught.number is not None or now - self.saved > self.save_every
         if due or save or self.state.epoch > step.epoch:
@@ -104,7 +106,7 @@ class _Progress:
     def tell(self) -> None:
         self.told = time.monotonic()
         done, line = self.state.step - self.first, dict(zip(COLUMNS, self.rows[-1], strict=True))
-        left = (self.told - self.began) / done * (self.total - self.state.step)
+        left = (self.told - self.began) / max(1, done - 1) * (self.total - self.state.step)
         parts = " ".join(f"{key} {line[key]:.3f}" for key in ("loss", *(term.column for term in TERMS)))
         log.info(
             "epoch %d, step %d of %d: %s, %.0f regions/s, %s left",
