@@ -38,6 +38,11 @@ class Pieces(NamedTuple):
 @functools.cache
 def compiled_pieces(backend: str) -> Pieces:
     """The pieces through torch.compile for fixed shapes; they are compiled when first run, all blocks as one."""
+    import torch._dynamo  # takes seconds, for those who compile alone
+
+    # student and teacher, crops of two sizes, whole parts and the last: beyond 8 forms, by default, a piece is left as
+    # it is without a word
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     compiled = functools.partial(torch.compile, backend=backend, dynamic=False)
     return Pieces(compiled(Block.forward), compiled(soften))
 
