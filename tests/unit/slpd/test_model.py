@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from workflow_scripts import export_model
+from workflow_scripts.config.base import result_settings
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_store import feature_schema
 from workflow_scripts.core.schemas import SLIDES
@@ -217,7 +218,7 @@ def test_the_card_states_what_the_model_has_seen(tmp_path, monkeypatch, init):
     assert facts["code"] == "0123abcd"
     assert facts["epochs"] == 12
     assert facts["cohort"] == {"name": "demo", "slides": 2, "regions": 5, "stages": {"regions": {"mpp": 0.5}}}
-    assert facts["settings"] == settings.model_dump(mode="json")
+    assert facts["settings"] == result_settings(settings)
     assert facts["pretrained_on"].startswith("ImageNet-1k; then ")
     assert ("then the weights in weights/vit4k_xs_dino.pth; then SLPD" in facts["pretrained_on"]) == bool(init)
     assert "{" not in card
