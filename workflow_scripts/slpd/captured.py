@@ -19,15 +19,15 @@ _WARM_UPS = 2  # what is made at first use (libraries, kernels, compiled pieces)
 
 def recorded(body: Callable[[], None]) -> Callable[[], None]:
     """The CUDA work of `body` as a graph; what is returned replays it on the current stream."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
+    here, side, graph = torch.cuda.current_stream(), torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    side.wait_stream(here)
+    # of our own, since torch.cuda.graph leaves its stream the current one where the recording fails
     with torch.cuda.stream(side):
         for _ in range(_WARM_UPS):
             body()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        body()
+        with torch.cuda.graph(graph, stream=side):
+            body()
+    here.wait_stream(side)
     return graph.replay
 
 

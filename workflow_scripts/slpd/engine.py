@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from workflow_scripts.core.entry import log
 from workflow_scripts.slpd.captured import Captured
@@ -21,7 +22,7 @@ _REGIONS_TO_COMPILE = 1_000_000
 # Regions of a recorded step that are held at once. What parts cost a step as written is mostly the host's orders, which
 # a recording saves; on an H100 parts of 256 took 9.8 GiB at the paper's setting where 512 at once took 17.2.
 RECORDED_PART = 256
-_STEPS_TO_RECORD = 30  # recording takes about as long as three steps, and a second or two
+_STEPS_TO_RECORD = 30  # by estimate, recording takes about as long as three steps, and a second or two
 
 
 def to_compile(wanted: Compile, device: torch.device, regions: int) -> bool:
@@ -57,19 +58,28 @@ def _or_without(what: str) -> Iterator[None]:
         log.info("%s took %.1f s", what, time.monotonic() - began)
 
 
-def _require_same(one: Gradients, other: Gradients | Captured, inputs: StepInputs) -> None:
-    """Refuse a way of computing steps that gives another result than the one before it; bfloat16 rounds them apart.
+def _result(engine: Gradients | Captured, inputs: StepInputs) -> tuple[Tensor, Tensor]:
+    """MEASURES and all gradients of a step in one row."""
+    measures = engine.compute(inputs).measures
+    gradients = [p.grad.flatten() for p in engine.state.student.parameters() if p.grad is not None]
+    return measures, torch.cat(gradients)
+
+
+def _require_same(wanted: tuple[Tensor, Tensor], found: tuple[Tensor, Tensor]) -> None:
+    """Refuse a way of computing steps that gives another result than steps as written; bfloat16 rounds them apart.
 
     Raises:
         ValueError: losses differ by more than a hundredth, or gradients by more than a tenth of their length.
     """
-    measures, gradients = [], []
-    for engine in (one, other):
-        measures.append(engine.compute(inputs).measures)
-        gradients.append(torch.cat([p.grad.flatten() for p in one.state.student.parameters() if p.grad is not None]))
-    apart = (gradients[1] - gradients[0]).norm() / gradients[0].norm()
-    if not torch.allclose(measures[1], measures[0], rtol=0.01, atol=0.01) or not apart < 0.1:
+    apart = (found[1] - wanted[1]).norm() / wanted[1].norm()
+    if not torch.allclose(found[0], wanted[0], rtol=0.01, atol=0.01) or not apart < 0.1:
         raise ValueError(f"it gives other losses, or gradients {apart:.2g} of their length apart")
+
+
+def _free_memory() -> None:
+    """Give back what torch keeps for the next step: a recording holds memory of its own."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def choose_engine(
@@ -85,18 +95,26 @@ def choose_engine(
         record: record a CUDA graph.
     """
     found: Gradients | Captured
-    found = plain = recordable = make(None, record)
+    found = plain = make(None, record)
+    if backend is None and not record:
+        return plain
+    alone = plain.workers.world == 1  # several would have to fail together
+    wanted = _result(plain, steps[-1]) if alone else None
+    works = None
     if backend is not None:
         with _or_without("compiling the training step"):
             compiled = make(backend, record)
             compiled.of_process(steps[-1], compiled.taken(steps[-1]))
-            if plain.workers.world == 1:  # several would have to fail together
-                _require_same(plain, compiled, steps[-1])
-            found = recordable = compiled
-    if record:
-        with _or_without("recording the training step as a CUDA graph"):
-            captured = Captured(recordable, steps[0])
-            _require_same(recordable, captured, steps[-1])
-            found = captured
+            if wanted:
+                _require_same(wanted, _result(compiled, steps[-1]))
+            found, works = compiled, backend
     plain.state.student.zero_grad(set_to_none=True)
-    return make(None, False) if found is plain and record else found
+    if record and wanted:
+        with _or_without("recording the training step as a CUDA graph"):
+            _free_memory()
+            captured = Captured(found, steps[0])
+            _require_same(wanted, _result(captured, steps[-1]))
+            found = captured
+        plain.state.student.zero_grad(set_to_none=True)
+    _free_memory()
+    return make(works, False) if record and isinstance(found, Gradients) else found

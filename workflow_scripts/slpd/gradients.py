@@ -134,6 +134,8 @@ class Gradients:
             losses.add(*self._features(tokens, valid, inputs, rows), rows)
         if leaf.grad is not None:
             student.backward(leaf.grad)
+        for network in (self.student, self.teacher):
+            network.let_go()
         return losses, self._gradients()
 
     def _gradients(self) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """A network's parameters in the arithmetic of the products, cast once a step and not at each use."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -72,6 +72,17 @@ class Shadow:
     def use(self) -> Network:
         """The network for one use, up to the next call."""
         if self._copies:
-            for (layer, name), value in zip(self._places, _Use.apply(self._copies, *self._parameters), strict=True):
-                setattr(layer, name, value)
+            self._put(_Use.apply(self._copies, *self._parameters))
         return self._twin
+
+    def let_go(self) -> None:
+        """Forget the last use, once gradients are there.
+
+        It would keep where each parameter's gradient is added up, which belongs to the stream of a GPU that it was made
+        on: a CUDA graph that is recorded on another is invalid.
+        """
+        self._put(self._copies)
+
+    def _put(self, values: Sequence[Tensor]) -> None:
+        for (layer, name), value in zip(self._places, values, strict=True):
+            setattr(layer, name, value)

@@ -5,6 +5,8 @@ and the results handed on is the same. Most tests compile without generating cod
 gradients and branches can go wrong; one generates code, where there is a compiler.
 """
 
+import functools
+import gc
 import logging
 import shutil
 from typing import Any
@@ -15,6 +17,7 @@ import torch
 
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.slpd import engine
+from workflow_scripts.slpd import trainer as trainers
 from workflow_scripts.slpd.captured import Captured
 from workflow_scripts.slpd.engine import choose_engine, to_compile, to_record
 from workflow_scripts.slpd.gradients import Gradients
@@ -55,9 +58,23 @@ def engine_of_plain(trainer: Trainer, state: Any, targets: Any) -> Gradients:
 
 
 def again(body):
-    """A recording that does the work once, as recording does, and then again at each replay."""
+    """Repeats the work as a CUDA graph does: into the tensors of its first run, and without touching parameters."""
+    captured = body.__self__
     body()
-    return body
+    found, gradients = captured._found, captured._kept
+    places = [*found, *gradients]
+
+    def replay():
+        held = [parameter.grad for parameter in captured.state.student.parameters()]
+        body()
+        with torch.no_grad():
+            for place, value in zip(places, [*captured._found, *captured._kept], strict=True):
+                place.copy_(value)
+        captured._found, captured._kept = found, gradients
+        for parameter, gradient in zip(captured.state.student.parameters(), held, strict=True):
+            parameter.grad = gradient
+
+    return replay
 
 
 def trainer_of(way: str, settings: PretrainRun, data: Any, part: int | None = None) -> Chosen:
@@ -168,6 +185,56 @@ def test_all_blocks_share_a_compiled_form_for_each_size_of_crops():
     for inputs in trainer.draws.steps(0, 3, targets):
         found.compute(inputs)
     assert len(graphs) == 5
+
+
+@pytest.mark.parametrize("backend", [None, "aot_eager"])
+def test_a_step_in_bfloat16_keeps_no_node_that_adds_up_gradients(backend):
+    """Such a node belongs to a stream of the GPU; it would make a recording on another stream invalid."""
+    settings = settings_of(precision="bfloat16")
+    data, targets = cohort.tokens(padded=True), cohort.targets(settings)
+    state, trainer = new_state(settings, cohort.DIM, cohort.CPU), Trainer(settings, data)
+    run = (settings, state, data, targets, trainer.workers, trainer.batch, trainer.part)
+    gradients = Gradients(*run, backend)
+    gradients.compute(next(trainer.draws.steps(0, 1, targets)))
+
+    def nodes():
+        parameters = state.student.parameters()
+        return [parameter.expand_as(parameter).grad_fn.next_functions[0][0] for parameter in parameters]
+
+    for node in nodes():
+        node.metadata["seen"] = True
+    del node  # the last of them would live on by its name
+    gc.collect()
+    assert gradients and not any("seen" in node.metadata for node in nodes())
+
+
+def test_a_trainer_that_records_holds_fewer_regions_at_once_and_gives_the_same(monkeypatch, caplog):
+    settings = settings_of("shared")
+    data, targets = cohort.tokens(padded=True), cohort.targets(settings)
+    want = cohort.run_epochs(Trainer(settings, data), new_state(settings, cohort.DIM, cohort.CPU), 4, targets)
+    monkeypatch.setattr(trainers, "to_record", lambda *_: True)
+    monkeypatch.setattr(trainers, "RECORDED_PART", 2)
+    monkeypatch.setattr(engine, "Captured", functools.partial(Captured, record=again))
+    trainer = Trainer(settings, data)
+    rows = cohort.run_epochs(trainer, new_state(settings, cohort.DIM, cohort.CPU), 4, targets)
+    assert trainer.part == 2 and not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    np.testing.assert_allclose(rows, want, rtol=1e-5, atol=2e-6)
+
+
+def test_what_is_compiled_and_not_recorded_has_the_whole_part(caplog):
+    """There is no CUDA here, so recording fails as it stands."""
+    if torch.cuda.is_available():
+        pytest.skip("recording works here")
+    settings = settings_of()
+    data, targets = cohort.tokens(), cohort.targets(settings)
+    state, trainer = new_state(settings, cohort.DIM, cohort.CPU), Trainer(settings, data)
+
+    def make(backend, recorded):
+        part = 1 if recorded else trainer.part
+        return Gradients(settings, state, data, targets, trainer.workers, trainer.batch, part, backend)
+
+    found = choose_engine(make, list(trainer.draws.steps(0, 2, targets)), "aot_eager", record=True)
+    assert found.part == trainer.part > 1 and found._soften is make("aot_eager", False)._soften
 
 
 def broken(graph, inputs):
