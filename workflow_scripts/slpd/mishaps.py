@@ -5,9 +5,10 @@ runs out, this part is done again. The other processes need not know; they wait 
 there on parameters move, and a step that fails is not repeated.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import torch
@@ -49,14 +50,18 @@ def in_smaller_parts(step: int, part: int, compute: Callable[[int], T]) -> T:
     while True:
         try:
             return compute(part)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             if part <= 1:
                 raise UserError(too_small(part)) from error
         # here, since the error held on to the tensors of the failed try
         if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+            with suppress(RuntimeError):  # its books are not in order once a CUDA graph could not be recorded
+                torch.cuda.empty_cache()
         part //= 2
-        log.warning(
+        log.log(
+            logging.ERROR if int(os.environ.get("RANK", "0")) else logging.WARNING,  # other processes tell errors alone
             "the GPU's memory is too small for %d regions at once: step %d is done again in parts of %d, and so is all "
             "that follows, which changes no result beyond rounding; pretrain.micro_batch: %d starts with that",
             *(2 * part, step, part, part),
@@ -71,6 +76,12 @@ def card_name(device: torch.device) -> str:
     index = device.index or 0
     called = leased[index] if index < len(leased) and leased[index] else str(device)
     return f"{torch.cuda.get_device_name(device)} ({called})"
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error says that the GPU's memory is full; libraries have their own word for it."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in said or "ALLOC_FAILED" in said
 
 
 def is_failed_card(error: RuntimeError) -> bool:
@@ -94,7 +105,7 @@ def told_mishaps(device: torch.device, part: Callable[[], int], saved_step: Call
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or (is_failed_card(error) and "out of memory" in str(error)):
+        if is_out_of_memory(error):
             raise UserError(too_small(part())) from error
         if not is_failed_card(error):
             raise

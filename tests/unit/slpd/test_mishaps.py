@@ -123,9 +123,24 @@ def test_errors_of_a_card(error):
         raise error
 
 
-def test_memory_that_the_driver_cannot_give_is_no_failed_card():
+FULL = (
+    torch.AcceleratorError("CUDA error: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+)
+
+
+@pytest.mark.parametrize("error", FULL)
+def test_memory_that_driver_and_libraries_cannot_have_is_no_failed_card(error, tmp_path):
     with pytest.raises(UserError, match="memory is too small for 4"), told_mishaps(cohort.CPU, lambda: 4, lambda: 7):
-        raise torch.AcceleratorError("CUDA error: out of memory")
+        raise error
+    assert run(tmp_path, 4, error, [1])[0].part == 2
+
+
+def test_another_process_than_the_first_tells_of_smaller_parts_too(tmp_path, caplog, monkeypatch):
+    """It tells errors alone (core.entry), and the first knows nothing of it."""
+    monkeypatch.setenv("RANK", "1")
+    run(tmp_path, 4, OUT, [1])
+    assert [record.levelname for record in caplog.records if "is done again in parts of" in record.message] == ["ERROR"]
 
 
 def test_other_errors_go_on_their_way():
