@@ -37,9 +37,9 @@ AT_HAND = 4  # batches of the plain loop: half a GB each at 512 regions
 
 
 def peak_mib(device: str) -> float:
-    """Peak memory of this process, or of the GPU."""
+    """Peak memory of this process, or what torch took of the GPU, with what it keeps for later."""
     if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
+        return torch.cuda.max_memory_reserved() / 2**20
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 

@@ -39,7 +39,7 @@ def one_setting(settings: PretrainRun, options: Options, steps: int, arguments: 
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated() if device == "cuda" else 0
+    before = torch.cuda.memory_reserved() if device == "cuda" else 0
     regions = max(2 * batch, 128)
     trainer, state, targets = made_training(settings, regions, torch_device(device), **arguments)
     features = regions * GRID**2 * IN_DIM * 2

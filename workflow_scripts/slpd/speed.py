@@ -59,9 +59,9 @@ class Spent:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes that this process had at most: of tensors on its GPU, or resident on a CPU."""
+    """Bytes that this process had at most: what torch took of its GPU, or resident on a CPU."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return torch.cuda.max_memory_reserved(device)  # tensors alone leave out what a CUDA graph holds
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
