@@ -3,35 +3,35 @@
 import json
 
 
-def run_of_warm_up(wildcards):
-    """One of the runs that start with a warm-up."""
-    for name in CFG.pretrain.runs:
-        run = CFG.pretrain.run(name)
-        if stages.warm_up_folder(run) == wildcards.warm_up:
-            return run
+def runs_of_warm_up(wildcards):
+    """The runs that start with a warm-up; what decides its result is the same in all."""
+    runs = map(CFG.pretrain.run, CFG.pretrain.runs)
+    if found := [run for run in runs if stages.warm_up_folder(run) == wildcards.warm_up]:
+        return found
     raise WorkflowError(f"no run of pretrain.runs has the warm-up {wildcards.warm_up}")
 
 
 def warm_up_settings(wildcards):
-    return stages.as_json(stages.BY_RUN["warm_up"](run_of_warm_up(wildcards)))
+    return stages.as_json(stages.BY_RUN["warm_up"](runs_of_warm_up(wildcards)[0]))
 
 
-def trained_run(wildcards):
-    """The run of a round, or one of those that start with a warm-up."""
-    return run_of(wildcards) if wildcards.get("run") else run_of_warm_up(wildcards)
+def trained_runs(wildcards):
+    """The run of a round, or those that start with a warm-up."""
+    return [run_of(wildcards)] if wildcards.get("run") else runs_of_warm_up(wildcards)
 
 
 def compile_steps(wildcards):
-    return str(trained_run(wildcards).compile).lower()
+    return str(trained_runs(wildcards)[0].compile).lower()
 
 
 def deterministic_steps(wildcards):
-    return str(trained_run(wildcards).deterministic).lower()
+    """Whether any of the runs wants the same bits."""
+    return str(any(run.deterministic for run in trained_runs(wildcards))).lower()
 
 
 def pretrain_slides(wildcards):
     """Table of the slides that a run is pretrained on: all of the cohort, or those that one fold learns from."""
-    run = trained_run(wildcards)
+    run = trained_runs(wildcards)[0]
     chosen = f"pretrain/slides/{run.train_only}_fold{run.fold}.parquet" if run.train_only else "slides.parquet"
     return f"<cohort>/{chosen}"
 
