@@ -215,7 +215,7 @@ class Results:
             files += [(run, f"round {number}", self.round_folder(run, number)) for number in range(1, last + 1)]
         found = []
         for run, part, folder in files:
-            with suppress(OSError, ValueError):  # not told, or cut off
+            with suppress(OSError, ValueError, TypeError):  # not told, cut off, or of another kind
                 found.append({"run": run, "part": part, **json.loads((folder / SPEED_FILE).read_text("utf-8"))})
         return found
 
