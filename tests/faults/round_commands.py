@@ -138,7 +138,7 @@ def command(
     trained = [own / state, own / "metrics.parquet"]
     named = ["--code", code]
     saved = ["--state", str(trained[0]), "--metrics", str(trained[1]), "--scratch", str(scratch), *named]
-    saved += ["--micro-batch", "0"]
+    saved += ["--micro-batch", "0", "--compile", "auto", "--deterministic", "false"]
     found = [f"{given}/cluster_regions/{tables[0]}", f"{given}/cluster_regions/{tables[1]}"]
     made = ["--prototypes", f"{own}/{tables[0]}", "--assignments", f"{own}/{tables[1]}"]
     matched = f"{given}/assign_neighbours/{tables[2]}"
