@@ -35,8 +35,9 @@ def patch_edges(mpp_level0: float, settings: Regions) -> np.ndarray:
 
     Each is rounded by itself, so patches neither overlap nor leave gaps, and errors do not add up.
     """
-    step = settings.patch_px * settings.mpp / mpp_level0
-    return np.rint(np.arange(settings.grid + 1) * step).astype(np.int64)
+    # multiplied in the order of `region_size`, for the last is the region's side also where it ends at half a px
+    exact = np.arange(settings.grid + 1) * settings.patch_px * settings.mpp / mpp_level0
+    return np.rint(exact).astype(np.int64)
 
 
 def region_size(mpp_level0: float, settings: Regions) -> int:

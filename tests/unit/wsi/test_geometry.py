@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import ceil, floor
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from workflow_scripts.config import Regions
@@ -79,6 +79,7 @@ def test_positions_are_those_of_the_closed_formula(slide, swapped):
 
 @THOUSAND
 @given(MPP, TARGET, st.integers(4, 32), st.integers(64, 512))
+@example(0.7, 0.25, 27, 413)  # 3982.5 px
 def test_each_patch_covers_its_micrometres_to_half_a_pixel(mpp_level0, mpp, grid, patch_px):
     plan = Regions(mpp=mpp, grid=grid, patch_px=patch_px)
     step = exact_step(plan, mpp_level0)
