@@ -124,17 +124,15 @@ def test_three_doors_give_the_same_bits_and_change_nothing_of_the_cohort(project
 @pytest.mark.parametrize(
     ("name", "more", "told"),
     [
-        ("bare", [], ("no_mpp", "the file records no scale")),
-        ("new", ["--mpp", "1.5"], ("scale_mismatch", "the slide has 1.5")),
+        ("bare", [], ("no_mpp", "the file records no scale", "; --mpp tells a scale")),
+        ("new", ["--mpp", "1.5"], ("scale_mismatch", "the slide has 1.5", "; is --mpp 1.5 right?")),
     ],
 )
 def test_a_slide_that_does_not_fit_is_refused_in_a_sentence(project: Path, name: str, more: list, told: tuple) -> None:
     slide = str(next((project / "slides").glob(f"{name}.*")).relative_to(project))
     done = command(project, "model", slide, "--output", "refused", "--gpu", "0", *more)
     assert done.returncode == 1 and "Traceback" not in done.stdout
-    says = (
-        f"error: 1 of 1 slides cannot be used, refused/slides.parquet says why: {name} ({told[0]}); --mpp tells a scale"
-    )
+    says = f"error: 1 of 1 slides cannot be used, refused/slides.parquet says why: {name} ({told[0]}){told[2]}"
     assert says in done.stdout and told[1] in done.stdout
     assert not list((project / "refused/slides").glob("*"))
 
