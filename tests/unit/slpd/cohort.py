@@ -1,5 +1,6 @@
 """A small cohort with prototypes and neighbours, some missing, for tests of training."""
 
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -92,3 +93,13 @@ def double_state(settings: PretrainRun, width: int = DIM) -> TrainState:
 def run_epochs(trainer: Trainer, state: TrainState, until: int, targets: PrototypeTargets | None) -> list[list[float]]:
     """Train to epoch `until` and return the metric rows, see trainer.COLUMNS."""
     return trainer.rows(list(trainer.steps(state, until, targets)))
+
+
+def run_steps(
+    trainer: Trainer, state: TrainState, count: int, until: int, targets: PrototypeTargets | None
+) -> list[list[float]]:
+    """The same, ended after some steps on the way there."""
+    training = trainer.steps(state, until, targets)
+    steps = list(islice(training, count))
+    training.close()
+    return trainer.rows(steps)

@@ -141,14 +141,7 @@ def test_resumed_through_a_file_from_within_an_epoch_equals_uninterrupted(way, t
     data, targets = cohort.tokens(padded=True), cohort.targets(settings)
     whole, state = (new_state(settings, cohort.DIM, cohort.CPU) for _ in range(2))
     rows = cohort.run_epochs(trainer_of(way, settings, data), whole, 3, targets)
-    trainer = trainer_of(way, settings, data)
-    steps = []
-    for step in (training := trainer.steps(state, 3, targets)):
-        steps.append(step)
-        if state.step == 3:
-            break
-    training.close()
-    parts = trainer.rows(steps)
+    parts = cohort.run_steps(trainer_of(way, settings, data), state, 3, 3, targets)
     save_state(tmp_path / "state.safetensors", state)
     state, _ = load_state(tmp_path / "state.safetensors", settings, cohort.DIM, cohort.CPU)
     parts += cohort.run_epochs(trainer_of(way, settings, data), state, 3, targets)

@@ -138,13 +138,8 @@ def test_resumed_from_within_an_epoch_equals_uninterrupted(way, tmp_path):
     settings = run_of(model={"drop_path": 0.3})
     targets, want = targets_on(settings, GPU), new_state(settings, cohort.DIM, GPU)
     whole = cohort.run_epochs(trainer_of(way, settings), want, 3, targets)
-    state, trainer, steps = new_state(settings, cohort.DIM, GPU), trainer_of(way, settings), []
-    for step in (going := trainer.steps(state, 3, targets)):
-        steps.append(step)
-        if state.step == 3:
-            break
-    going.close()
-    rows = trainer.rows(steps)
+    state = new_state(settings, cohort.DIM, GPU)
+    rows = cohort.run_steps(trainer_of(way, settings), state, 3, 3, targets)
     save_state(tmp_path / "state.safetensors", state)
     state, _ = load_state(tmp_path / "state.safetensors", settings, cohort.DIM, GPU)
     rows += cohort.run_epochs(trainer_of(way, settings), state, 3, targets)
@@ -178,15 +173,10 @@ for precision in ("float32", "bfloat16"):
     targets, data = here.targets_on(settings, here.GPU), here.trainer_of("written", settings, padded=True).data
     whole, state = (new_state(settings, cohort.DIM, here.GPU) for _ in range(2))
     rows = cohort.run_epochs(Trainer(settings, data), whole, 3, targets)
-    trainer, steps = Trainer(settings, data), []
-    for step in (going := trainer.steps(state, 3, targets)):
-        steps.append(step)
-        if state.step == 3:
-            break
-    going.close()
+    parts = cohort.run_steps(Trainer(settings, data), state, 3, 3, targets)
     save_state(sys.argv[1], state)
     state, _ = load_state(sys.argv[1], settings, cohort.DIM, here.GPU)
-    parts = trainer.rows(steps) + cohort.run_epochs(Trainer(settings, data), state, 3, targets)
+    parts += cohort.run_epochs(Trainer(settings, data), state, 3, targets)
     assert [row[:-1] for row in rows] == [row[:-1] for row in parts], precision
     tensors = state_tensors(state)
     assert all(torch.equal(value, tensors[name]) for name, value in state_tensors(whole).items()), precision
