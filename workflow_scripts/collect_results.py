@@ -20,7 +20,7 @@ class Settings(Section):
     primary: dict[str, str] = Field({})
     """The head of each kind of task that claims are made of."""
     trainings: dict[str, list[str]] = Field({})
-    """Representations that are the mean of several, trained by other seeds."""
+    """Trainings by seeds of each representation that is trained here, of which it is the mean."""
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -127,8 +127,10 @@ class Config(Section):
 
     @property
     def trainings(self) -> dict[str, list[str]]:
-        """Representations that are a mean over several seeds of pretraining: a run's, and those by its prototypes."""
-        runs, sets = self.pretrain.trainings, self.prototype_runs
+        """Trainings by seeds of each representation that is trained here, of which it is the mean: runs, their sets."""
+        runs = {name: [name] for name in self.pretrain.named} | self.pretrain.trainings
+        again = {name for names in runs.values() for name in names[1:]}
+        runs, sets = {name: names for name, names in runs.items() if name not in again}, self.prototype_runs
         of_sets = {prototypes_of(run): [prototypes_of(name) for name in runs[run]] for run in runs if run in sets}
         return runs | of_sets
 

@@ -132,9 +132,9 @@ class Neighbours(Section):
 class PretrainRun(Section):
     seed: int = 0
     """Seed of initialisation, sampling, crops and k-means."""
-    seeds: Annotated[int, Field(ge=1, le=99)] = 1
-    """Trainings by as many seeds, from `seed` on; the benchmark gives their mean, and their spread enters its
-    intervals."""
+    seeds: Annotated[int, Field(ge=1, le=99)] | Annotated[list[int], Field(min_length=1)] = 1
+    """Trainings by as many seeds, from `seed` on, or by those of a list, whose first is then `seed`; the benchmark
+    gives their mean, and their spread enters its intervals."""
     train_only: Name | None = None
     """Task for each of whose folds the run is trained anew, on the slides of the fold's training patients alone; it is
     benchmarked in that task. Costs as many pretrainings as there are folds."""
@@ -172,6 +172,27 @@ class PretrainRun(Section):
     schedule_epochs: Count = 100
     """Length of the schedules; adding rounds within it reruns nothing that is done."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _first_of_listed_seeds(cls, values: Any) -> Any:
+        """Without a `seed` of its own, a list of seeds brings it along."""
+        listed = values.get("seeds") if isinstance(values, dict) else None
+        given = isinstance(listed, list) and bool(listed) and isinstance(listed[0], int) and "seed" not in values
+        return {**values, "seed": listed[0]} if given else values
+
+    @model_validator(mode="after")
+    def _seeds_agree(self) -> "PretrainRun":
+        if self.train_only is not None and len(self.seed_list) > 1:
+            raise ValueError("train_only and seeds above 1 are not offered together; drop one of the two")
+        if len(set(self.seed_list)) < len(self.seed_list):
+            raise ValueError(f"seeds {self.seeds} names a seed twice, which would be one training; name each once")
+        if self.seed_list[0] != self.seed:
+            raise ValueError(
+                f"seed is {self.seed} and seeds is {self.seeds}, a list of all seeds that begins with another; drop "
+                "seed, or put it first in the list"
+            )
+        return self
+
     @model_validator(mode="after")
     def _consistent(self) -> "PretrainRun":
         total = self.warmup_epochs + self.rounds * self.epochs_per_round
@@ -186,14 +207,17 @@ class PretrainRun(Section):
             raise ValueError("crops.local_size must not exceed crops.global_size")
         if not self.loss.uses("crops") and not self.uses_prototypes:
             raise ValueError("loss: at least one weight must be above 0 (prototypes.level global has no L_inter)")
-        if self.train_only is not None and self.seeds > 1:
-            raise ValueError("train_only and seeds above 1 are not offered together; drop one of the two")
         if self.optimiser.lr_warmup_epochs > self.schedule_epochs:
             raise ValueError(
                 f"optimiser.lr_warmup_epochs ({self.optimiser.lr_warmup_epochs}) must not exceed "
                 f"schedule_epochs ({self.schedule_epochs})"
             )
         return self
+
+    @property
+    def seed_list(self) -> list[int]:
+        """Seeds of all its trainings, `seed` the first."""
+        return self.seeds if isinstance(self.seeds, list) else [self.seed + number for number in range(self.seeds)]
 
     @property
     def uses_prototypes(self) -> bool:

@@ -16,7 +16,7 @@ _PATTERNS = {
     r"^[0-9a-f]{64}$": "64 hexadecimal digits in lower case",
 }
 # What pydantic adds to the place of a value of several types: which of them it has tried.
-_TRIED = re.compile(r"literal\[|constrained-|(int|float|str|bool)$")
+_TRIED = re.compile(r"literal\[|constrained-|list\[|(int|float|str|bool)$")
 
 # What is expected by the start of the problem's type, from its context; the first that fits.
 _EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
@@ -50,7 +50,7 @@ def first_problem(error: ValidationError, mend: bool = True) -> str:
         error: what pydantic has found.
         mend: False leaves out how to write it, for values that the user has not written.
     """
-    problems = error.errors()
+    problems = _within_lists(error.errors())
     first = problems[0]
     kind, loc, value = first["type"], first["loc"], first["input"]
     if kind == "extra_forbidden":
@@ -76,6 +76,16 @@ def first_problem(error: ValidationError, mend: bool = True) -> str:
     else:
         where = f"{_key(loc) or 'the whole'} is {_shown(value)}"
     return f"{where}, where {expected} {_is(expected)} expected" + (f"; {_how(first, expected)}" if mend else "")
+
+
+def _within_lists(problems: Sequence[Any]) -> Sequence[Any]:
+    """The problems; of a list where one value or a list may stand, those that it has as a list."""
+    first = problems[0]
+    place = len(first["loc"]) - 1
+    found = [one for one in problems if len(one["loc"]) > place >= 0 and str(one["loc"][place]).startswith("list[")]
+    if not (isinstance(first["input"], list) and found):
+        return problems
+    return [{**one, "loc": one["loc"][:place] + one["loc"][place + 1 :]} for one in found]
 
 
 def _is_tried(loc: Sequence[str | int], first: Sequence[str | int]) -> bool:

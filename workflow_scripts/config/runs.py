@@ -52,19 +52,20 @@ class Pretrain(Section):
                 raise ValueError(f"run {name}: {first_problem(error)}") from None
             if run.fold is not None:
                 raise ValueError(f"run {name}: fold is set by train_only, for all folds of a task; drop it")
-            for other in self._other_seeds(name, run.seeds):
+            for other in self._other_seeds(name, run):
                 if other in self.runs:
                     raise ValueError(f"run {other} is the name of a training of {name} by another seed; rename it")
         for name in list(self.runs):
             run = self.run(name)
-            for number, other in enumerate(self._other_seeds(name, run.seeds), start=1):
-                self.runs[other] = {**self.runs[name], "seed": run.seed + number, "seeds": 1}
+            for other, seed in self._other_seeds(name, run).items():
+                self.runs[other] = {**self.runs[name], "seed": seed, "seeds": 1}
                 self._trained_again.setdefault(name, []).append(other)
         return self
 
     @staticmethod
-    def _other_seeds(name: str, seeds: int) -> list[str]:
-        return [f"{name}-seed{number}" for number in range(1, seeds)]
+    def _other_seeds(name: str, run: PretrainRun) -> dict[str, int]:
+        """Seeds of the trainings of a run but the first, by their names, which count them whatever the seeds are."""
+        return {f"{name}-seed{number}": seed for number, seed in enumerate(run.seed_list) if number}
 
     @property
     def trainings(self) -> dict[str, list[str]]:
@@ -106,6 +107,8 @@ class Pretrain(Section):
         if preset not in ("corrected", "official"):
             raise ValueError(f"run {name}: preset: {preset} is none of corrected, official")
         base = merge(self.defaults.model_dump(), OFFICIAL) if preset == "official" else self.defaults.model_dump()
+        if isinstance(own.get("seeds"), list) and "seed" not in own:
+            base.pop("seed")  # the list brings its own
         # null stands for a section whose lines are all commented out, which replaces nothing
         own = {key: value for key, value in own.items() if value is not None or not isinstance(base.get(key), dict)}
         return PretrainRun.model_validate(merge(base, own))

@@ -204,7 +204,7 @@ RESULTS = pa.schema(
         pa.field("splits", pa.string()),  # in words
         pa.field("budget", pa.string()),  # of training patients, as in the splits
         pa.field("representation", pa.string()),
-        pa.field("trainings", pa.list_(pa.string())),  # whose mean it is, by other seeds
+        pa.field("trainings", pa.list_(pa.string())),  # by seeds, whose mean it is; none of what is not trained here
         pa.field("pretrained_on", pa.string()),
         pa.field("head", pa.string()),
         pa.field("primary", pa.bool_()),  # whether claims are made of this head

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class Cell:
         head: its name.
         failures: by budget, why there are no predictions.
         scored: by budget and metric, of the budgets that have some.
-        trainings: representations whose mean it is, by other seeds; itself where there is one.
+        trainings: by seeds, whose mean it is; itself where there is one, and none of what is not trained here.
     """
 
     facts: dict[str, Any]
@@ -80,14 +80,17 @@ def mean_cells(cells: Sequence[Cell], trainings: dict[str, list[str]]) -> list[C
 
     Args:
         cells: of all representations.
-        trainings: names of the trainings, by the name of what is the mean of them.
+        trainings: names of the trainings of each representation that is trained here.
     """
     name_of = {member: name for name, members in trainings.items() for member in members}
     together: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
         name = name_of.get(cell.representation, cell.representation)
         together.setdefault((*cell.place, name), []).append(cell)
-    return [_mean_cell(name, found) if name in trainings else found[0] for (*_, name), found in together.items()]
+    return [
+        _mean_cell(name, found) if len(found) > 1 else replace(found[0], trainings=tuple(trainings.get(name, ())))
+        for (*_, name), found in together.items()
+    ]
 
 
 def _mean_cell(name: str, cells: list[Cell]) -> Cell:
@@ -127,7 +130,7 @@ def _rows_of(cell: Cell, primary: dict[str, str]) -> list[Row]:
     first = headline_of(cell.facts["kind"], cell.head)
     base = {name: cell.facts[name] for name in _FACTS} | {
         "representation": cell.representation,
-        "trainings": list(cell.trainings) or [cell.representation],
+        "trainings": list(cell.trainings),
         "pretrained_on": cell.facts["pretrained_on"],
         "n_test_seen": sum(seen for seen, _ in cell.facts["saw"]),
         "n_tested": sum(tested for _, tested in cell.facts["saw"]),

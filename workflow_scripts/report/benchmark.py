@@ -9,7 +9,7 @@ from markupsafe import Markup
 from workflow_scripts.config.stages import cell_of
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.tasks import KINDS, LIKENESSES
-from workflow_scripts.report.claims import Pair, family_text, pairs_of, sentence, shown_best
+from workflow_scripts.report.claims import Pair, family_text, pair_trainings, pairs_of, sentence, shown_best
 from workflow_scripts.report.curves import by_patient
 from workflow_scripts.report.facts import denominators, spread_lines
 from workflow_scripts.report.figures import Plot, Styles
@@ -22,6 +22,7 @@ from workflow_scripts.report.results import (
     retrieval_note,
     retrieval_tables,
     task_tables,
+    trainings_note,
 )
 from workflow_scripts.report.settings import ReportSettings
 from workflow_scripts.report.spread_figures import BudgetValue, FoldValue, budget_figure, fold_figure
@@ -57,6 +58,7 @@ def _retrieval(table: TaskTable, comparisons: list[Row], wanted: list[tuple[str,
         "pairs": pairs,
         "families": {name: family_text(table, name, comparisons) for name in table.heads},
         "pair_names": _pair_name,
+        "pair_trainings": pair_trainings,
     }
 
 
@@ -82,10 +84,12 @@ def _section(
         "control": control(table) if permuted else "",
         "facts": denominators(table, splits.facts),
         "spread": spread_lines(table),
+        "trained": trainings_note([table]),
         "forest": value_forest(table, table.primary, styles),
         "pair_forest": pair_forest(table, own),
         "curves": list(_figures(table, inputs, splits, styles)),
         "pair_names": _pair_name,
+        "pair_trainings": pair_trainings,
     }
 
 

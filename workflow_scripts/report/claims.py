@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from workflow_scripts.core.budgets import WHOLE
+from workflow_scripts.core.trainings import of_pair
 from workflow_scripts.report.results import Row, TaskTable
 from workflow_scripts.report.wording import counted, interval, known, listed, metric_facts, number, p_value
 
@@ -76,12 +77,18 @@ def family_text(table: TaskTable, head: str, comparisons: list[Row]) -> str:
     )
 
 
+def pair_trainings(table: TaskTable, pair: Pair) -> str:
+    """Of how many trainings a pair's difference is, in words; empty where neither is trained here."""
+    return of_pair(pair.first, pair.second, (table.trainings(pair.first), table.trainings(pair.second)))
+
+
 def sentence(table: TaskTable, head: str, pair: Pair) -> Sentence:
     """What one pair of the primary head shows. No difference that is shown is not none that is there."""
     first, second, row = pair.first, pair.second, pair.row
     if row is None:
         return Sentence("not compared", f"{first} and {second} are not compared", pair.why)
     both = [table.cell(name, head) for name in (first, second)]
+    of = f" ({told})" if (told := pair_trainings(table, pair)) else ""
     values = " against ".join(number(cell["value"]) if cell else "–" for cell in both)
     numbers = f"{table.metric} {values}, difference {number(row['difference'], sign=True)}"
     if known(row["p_holm"]):
@@ -92,8 +99,8 @@ def sentence(table: TaskTable, head: str, pair: Pair) -> Sentence:
     else:
         numbers += ", whose interval and p value are not defined"
     if pair.verdict in _CLAIMS:
-        return Sentence(pair.verdict, f"{first} is {pair.verdict} than {second}", numbers)
-    return Sentence("not shown", f"no difference shown between {first} and {second}", numbers)
+        return Sentence(pair.verdict, f"{first} is {pair.verdict} than {second}{of}", numbers)
+    return Sentence("not shown", f"no difference shown between {first} and {second}{of}", numbers)
 
 
 def shown_best(table: TaskTable, head: str, pairs: list[Pair]) -> str | None:

@@ -124,9 +124,9 @@ def _defined(table: TaskTable) -> str:
 
 
 def _seeds(table: TaskTable) -> str:
-    trained = {name: len(row["trainings"]) for name, row in table.cells(table.primary).items()}
-    several = [f"{name} {count}" for name, count in trained.items() if count > 1]
-    return f"heads {_by_head(table, 'n_seeds')}; pretraining {', '.join(several) + ', else 1' if several else '1'}"
+    counts = {name: table.trainings(name) for name in table.representations}
+    told = _grouped({name: str(count) for name, count in counts.items() if count}) if any(counts.values()) else "none"
+    return f"heads {_by_head(table, 'n_seeds')}; pretraining {told}"
 
 
 def _seen(table: TaskTable) -> str:
@@ -141,7 +141,7 @@ def _seen(table: TaskTable) -> str:
 def spread_lines(table: TaskTable) -> list[Row]:
     """How the headline varies, a line a head and representation: the spreads, and the trainings whose mean it is."""
     return [
-        {"head": head, "representation": name, "cell": row, "trainings": listed(row["trainings"])}
+        {"head": head, "representation": name, "cell": row, "trainings": listed(row["trainings"]) or "–"}
         for head in table.heads
         for name, row in table.cells(head).items()
         if not row["failure"] and known(row["value"])

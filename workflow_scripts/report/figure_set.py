@@ -28,13 +28,14 @@ def result_sheets(inputs: Results, settings: ReportSettings) -> Iterator[Sheet]:
         what = f"Task {table.name}, head {table.primary}, {table.metric}"
         if section["forest"]:
             caption = (
-                f"{what}: mean over repeats with the 95 % interval of the procedure's expected value; dashed: chance."
+                f"{what}: mean over repeats with the 95 % interval of the procedure's expected value; dashed: chance. "
+                f"{section['trained']}".rstrip()
             )
             yield _sheet(f"results_{table.name}", section["forest"], caption)
         if section["pair_forest"]:
             caption = (
                 f"{what}: differences on the same patients and splits with 95 % intervals, not corrected; filled where "
-                "the difference is shown after correction (Holm 1979)."
+                f"the difference is shown after correction (Holm 1979). {section['trained']}".rstrip()
             )
             yield _sheet(f"pairs_{table.name}", section["pair_forest"], caption)
         for number, curve in enumerate(section["curves"], start=1):

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from workflow_scripts.core.tasks import LIKENESSES
 from workflow_scripts.report.claims import pairs_of, shown_best
-from workflow_scripts.report.results import Row, TaskTable, chance_cells, control, retrieval_note
+from workflow_scripts.report.results import Row, TaskTable, chance_cells, control, retrieval_note, trainings_note
 from workflow_scripts.report.wording import counted, interval, known, metric_facts, metric_name, number
 
 Spread = Literal["interval", "folds"]
@@ -142,7 +142,7 @@ def retrieval_papers(tables: Sequence[TaskTable], controls: Sequence[str]) -> li
             told = f"{_CONTROL} " if table.name in controls else ""
             caption = (
                 f"Retrieval in task {table.name} by {LIKENESSES[likeness]}, {_SPREADS['interval']}. "
-                f"{retrieval_note(table)}. {told}{_SEEN}"
+                f"{retrieval_note(table)}. {told}{trainings_note([table])} {_SEEN}"
             )
             seen = [_seen([table], name) for name in names]
             found.append(PaperTable(caption, f"{table.name}-{likeness}", [*names, "chance"], columns, [*seen, ""]))
@@ -164,8 +164,8 @@ def _seen(tables: Sequence[TaskTable], name: str) -> str:
 
 
 def _notes(tables: Sequence[TaskTable]) -> str:
-    """Denominators and direction of each task."""
-    return " ".join(f"{_note(table)}." for table in tables)
+    """Denominators and direction of each task, and of how many trainings the values are."""
+    return " ".join(filter(None, [*(f"{_note(table)}." for table in tables), trainings_note(tables)]))
 
 
 def _note(table: TaskTable) -> str:

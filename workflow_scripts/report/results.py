@@ -6,6 +6,7 @@ from typing import Any
 
 from workflow_scripts.core.budgets import WHOLE, budget_order
 from workflow_scripts.core.tasks import KINDS, LIKENESSES, RETRIEVAL
+from workflow_scripts.core.trainings import of_value
 from workflow_scripts.report.wording import counted, known, listed, metric_facts, metric_name, number
 
 Row = dict[str, Any]
@@ -53,6 +54,11 @@ class TaskTable:
     def metric(self) -> str:
         """The headline metric as it is printed."""
         return metric_name(self.headline)
+
+    def trainings(self, representation: str) -> int:
+        """Trainings by seeds whose mean a representation's values are; 0 of what is not trained here."""
+        of = (len(row["trainings"]) for (name, *_), row in self.rows.items() if name == representation)
+        return next(of, 0)
 
     def failures(self) -> list[tuple[str, str, str]]:
         """Representation, head and reason of what failed; beside the head the budgets, where it is not all of them."""
@@ -125,6 +131,15 @@ def _table(name: str, rows: list[Row], representations: list[str]) -> TaskTable:
         budgets=sorted({row["budget"] for row in rows}, key=budget_order),
         rows={(row["representation"], row["head"], row["budget"], row["metric"]): row for row in rows},
     )
+
+
+def trainings_note(tables: Iterable[TaskTable]) -> str:
+    """Of how many trainings the values of representations are, as a sentence; empty where none is trained here."""
+    names: dict[str, list[str]] = {}
+    for name, count in {name: t.trainings(name) for t in tables for name in t.representations}.items():
+        names.setdefault(of_value(count), []).append(name)
+    told = [f"{of}: {listed(found)}" for of, found in names.items() if of]
+    return f"By seeds of pretraining, {'; '.join(told)}." if told else ""
 
 
 def missing_value(row: Row) -> str:

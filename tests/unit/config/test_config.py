@@ -109,6 +109,22 @@ def test_unknown_key_inside_a_run_and_a_task():
     assert "unknown key benchmark.tasks.t.nonsense" in refuse({"benchmark": {"tasks": {"t": task}}})
 
 
+def test_seeds_are_a_number_or_a_list_and_name_trainings_alike():
+    listed, counted = (load_config({"pretrain": {"defaults": {"seeds": seeds}}}) for seeds in ([0, 1, 2], 3))
+    assert listed.trainings == counted.trainings and listed.trainings["dino"] == ["dino", "dino-seed1", "dino-seed2"]
+    for name in listed.pretrain.runs:
+        one, other = listed.pretrain.run(name), counted.pretrain.run(name)
+        assert one.warm_up_settings() == other.warm_up_settings() and one.distill_settings() == other.distill_settings()
+    defaults = {"seed": 4, "seeds": [4, 4000, 7]}
+    runs = {"slpd": {}, "dino": {"seeds": [9, 7]}, "third": {"seeds": 2}, "fourth": {"seed": 1, "seeds": 1}}
+    config = load_config({"pretrain": {"defaults": defaults, "runs": runs}}).pretrain
+    assert {name: config.run(name).seed for name in config.runs} == {
+        **{"slpd": 4, "slpd-seed1": 4000, "slpd-seed2": 7, "dino": 9, "dino-seed1": 7, "third": 4, "third-seed1": 5},
+        "fourth": 1,
+    }
+    assert config.run("slpd-seed2").warm_up_key() == config.run("dino-seed1").warm_up_key()  # one seed, one warm-up
+
+
 def test_prototypes_of_several_trainings_are_one_representation():
     raw = {"pretrain": {"runs": {"slpd": {"seeds": 3}, "dino": {"seeds": 2}}}, "embed": {"prototypes": True}}
     config = load_config(raw)
@@ -128,6 +144,18 @@ def test_prototypes_of_several_trainings_are_one_representation():
     ("raw", "message"),
     [
         (defaults(prototypes={"count": 8, "min_regions": 7}), "min_regions (7) must be at least count (8)"),
+        (
+            defaults(seeds=[1, 2, 1]),
+            "pretrain.defaults: seeds [1, 2, 1] names a seed twice, which would be one training",
+        ),
+        (
+            defaults(seed=0, seeds=[1, 2]),
+            "pretrain.defaults: seed is 0 and seeds is [1, 2], a list of all seeds that begins with another; drop seed",
+        ),
+        (
+            {"pretrain": {"defaults": {"seeds": [1, 2]}, "runs": {"slpd": {"seed": 3}}}},
+            "run slpd: seed is 3 and seeds is [1, 2], a list of all seeds that begins with another; drop seed",
+        ),
         (defaults(rounds=80), "schedule_epochs (100) must cover warmup_epochs + rounds * epochs_per_round (101)"),
         (defaults(model={"dim": 100}), "model.dim (100) must be a multiple of model.heads (6)"),
         (defaults(crops={"local_size": 15}), "crops.local_size must not exceed crops.global_size"),

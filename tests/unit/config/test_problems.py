@@ -96,6 +96,12 @@ def task(**keys: Any) -> dict[str, Any]:
         ({"cohort": {"max_failed_fraction": 2}}, "cohort.max_failed_fraction is 2, where a number of at most 1 is"),
         ({"benchmark": {1: 2}}, "the key benchmark.1 is no text; put it in quotes, or correct the name"),
         ({"benchmark": {"folds": None}}, "benchmark.folds is empty, where a whole number is expected"),
+        ({"pretrain": {"defaults": {"seeds": "a"}}}, "pretrain.defaults.seeds is a, where a whole number or a list is"),
+        ({"pretrain": {"defaults": {"seeds": []}}}, "pretrain.defaults.seeds is [], where at least 1 values are"),
+        (
+            {"pretrain": {"defaults": {"seeds": [0, "b"]}}},
+            "value 2 of pretrain.defaults.seeds is b, where a whole number is expected; write it in digits",
+        ),
         ([1], "the whole is [1], where keys (cohort, demo, slides, tissue ...) are expected"),
     ],
 )

@@ -19,7 +19,7 @@ from workflow_scripts.mil.results import Cell, comparison_rows, mean_cells, resu
 WIDTH, HEIGHT, SIDE = 1120, 840, 70
 REPRESENTATIONS = ["mean", "colour", "slpd", "dino"]
 AGAIN = ["slpd-seed1"]  # another training of slpd
-TRAININGS = {"slpd": ["slpd", "slpd-seed1"]}
+TRAININGS = {"slpd": ["slpd", "slpd-seed1"], "dino": ["dino"]}
 SKILL = {"mean": 0.2, "colour": 0.1, "slpd": 2.9, "dino": 2.0, "slpd-seed1": 2.7}
 TRAINED = {
     "mean": "nothing beyond the encoder (ImageNet-1k)",

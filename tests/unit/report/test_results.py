@@ -19,12 +19,21 @@ from tests.unit.report.results_folder import (
     TASKS,
     TIME,
     TIMES,
+    TRAININGS,
 )
 from workflow_scripts.core.tasks import KINDS, METRICS
+from workflow_scripts.mil.result_text import result_text
 from workflow_scripts.report.claims import family_text, pairs_of, sentence, shown_best
 from workflow_scripts.report.facts import denominators, spread_lines
 from workflow_scripts.report.inputs import Results
-from workflow_scripts.report.results import control, in_order, missing_value, smaller_is_better, task_tables
+from workflow_scripts.report.results import (
+    control,
+    in_order,
+    missing_value,
+    smaller_is_better,
+    task_tables,
+    trainings_note,
+)
 
 NAN = math.nan
 
@@ -74,7 +83,7 @@ def test_trainings_by_several_seeds_are_one_row_and_the_cells_are_those_of_the_t
         for (name, head, budget, metric), cell in table.rows.items():
             found = _among(rows, task=table.name, representation=name, head=head, budget=budget, metric=metric)
             assert [cell] == found
-            assert cell["trainings"] == (["slpd", "slpd-seed1"] if name == "slpd" else [name])
+            assert cell["trainings"] == TRAININGS.get(name, [])
 
 
 def test_a_failed_cell_has_its_reason_and_an_undefined_one_too(rows):
@@ -155,8 +164,9 @@ def test_a_pair_with_a_failed_cell_is_not_compared_and_says_why(rows, comparison
 
 
 @pytest.mark.parametrize(("verdict", "says"), [
-    ("better", "dino is better than mean"), ("worse", "dino is worse than mean"),
-    ("not shown", "no difference shown between dino and mean"),
+    ("better", "dino is better than mean (one training of dino)"),
+    ("worse", "dino is worse than mean (one training of dino)"),
+    ("not shown", "no difference shown between dino and mean (one training of dino)"),
 ])  # fmt: skip
 def test_a_sentence_says_what_the_verdict_says(rows, comparisons, verdict, says):
     table = tables_of(rows)["survival"]
@@ -168,6 +178,28 @@ def test_a_sentence_says_what_the_verdict_says(rows, comparisons, verdict, says)
     assert "difference +0.123 [−0.200,\u00a0+0.300], p\u00a0=\u00a00.031 corrected for 4 comparisons" in told.numbers
     row |= {"low": NAN, "high": NAN, "p_holm": NAN}
     assert sentence(table, "cox", pair).numbers.endswith("whose interval and p value are not defined")
+
+
+def test_of_how_many_trainings_values_and_verdicts_are_is_said_beside_them(rows, comparisons):
+    table = tables_of(rows)["survival"]
+    says = {
+        pair[:2]: sentence(table, "cox", pair).says.partition(" (")[2]
+        for pair in pairs_of(table, "cox", comparisons, [])
+    }
+    assert says == {
+        ("slpd", "dino"): "2 trainings of slpd, one of dino)",
+        ("slpd", "mean"): "2 trainings of slpd)",
+        ("dino", "mean"): "one training of dino)",
+        ("slpd", "colour"): "2 trainings of slpd)",
+    }
+    assert trainings_note([table]) == "By seeds of pretraining, mean of 2 trainings: slpd; one training: dino."
+    assert dict(denominators(table, {}))["Seeds"] == "heads 1; pretraining 2 (slpd); 1 (dino)"
+    text = result_text(rows, [row | {"verdict": "better", "p_holm": 0.01} for row in comparisons if row["primary"]])
+    assert "slpd is better than dino (2 trainings of slpd, one of dino) in C-index by" in text
+    assert {line.endswith("one training") for line in text.splitlines() if "  dino " in line} == {True}
+    assert not [line for line in text.splitlines() if "  mean  " in line and "training" in line]
+    untrained = [row | {"trainings": []} for row in rows]
+    assert trainings_note(tables_of(untrained).values()) == ""
 
 
 def test_the_family_is_named_with_all_its_tasks(rows, comparisons):
@@ -257,7 +289,7 @@ def test_denominators_stand_beside_the_numbers(rows, inputs):
         "Splits": f"{REPEATS} × 5 folds",
         "Folds put together": "pooled over folds (logistic); within folds (abmil)",
         "Repeats in which it is defined": f"all {REPEATS} repeats in every cell",
-        "Seeds": "heads 1 (logistic); 2 (abmil); pretraining slpd 2, else 1",
+        "Seeds": "heads 1 (logistic); 2 (abmil); pretraining 2 (slpd); 1 (dino)",
         "Test slides that pretraining saw": (
             f"0 of {slides} unless its encoder did (mean, colour); {slides} of {slides} (slpd, dino)"
         ),
