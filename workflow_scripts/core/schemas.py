@@ -178,7 +178,14 @@ METRICS = pa.schema(
                 *("loss", *(term.column for term in TERMS)),
                 *(term.entropy_column for term in TERMS if term != SELF),  # that of L_self is teacher_entropy
                 *("lr", "weight_decay", "momentum", "teacher_temp"),
-                *("teacher_entropy", "marginal_entropy", "center_norm", "regions_per_s"),
+                *(
+                    "teacher_entropy",
+                    "marginal_entropy",
+                    "center_norm",
+                    "gradient_norm",
+                    "weight_norm",
+                    "regions_per_s",
+                ),
             )
         ),
     ]

@@ -74,4 +74,5 @@ class Captured:
         self._replay()
         for parameter, gradient in zip(self.state.student.parameters(), self._kept, strict=True):
             parameter.grad = gradient
-        return self._found._replace(measures=self._found.measures.clone())
+        found = self._found
+        return found._replace(measures=found.measures.clone(), norms=found.norms.clone())

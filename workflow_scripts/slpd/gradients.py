@@ -21,7 +21,7 @@ from workflow_scripts.slpd.state import TrainState
 from workflow_scripts.slpd.step_losses import Found, StepLosses, soften
 from workflow_scripts.slpd.targets import PrototypeTargets
 from workflow_scripts.slpd.tokens import TokenData
-from workflow_scripts.slpd.update import clip
+from workflow_scripts.slpd.update import clip, norms_of
 from workflow_scripts.slpd.vit import Block
 
 # place in the batch, tokens [b, g*g, D], flags [b, g*g]
@@ -113,9 +113,11 @@ class Gradients:
     def _summed(self, losses: StepLosses, gradients: list[Tensor]) -> Found:
         """Sums over all processes, clipped."""
         self.workers.sum([*gradients, *losses.sums])
+        norms = norms_of(gradients)
         if self.settings.optimiser.clip_grad:
-            clip(gradients, self.settings.optimiser.clip_grad)
-        return losses.finish()
+            clip(gradients, norms, self.settings.optimiser.clip_grad)
+        weights = norms_of([parameter.detach() for parameter in self.state.student.parameters()])
+        return losses.finish(torch.stack([norms.norm(), weights.norm()]))
 
     def of_process(self, inputs: StepInputs, parts: Iterable[Part]) -> tuple[StepLosses, list[Tensor]]:
         """Losses and gradients of this process's share of the batch, before they are summed over all processes."""

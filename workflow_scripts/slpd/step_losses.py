@@ -23,6 +23,7 @@ MEASURES = (
     *("loss", *(term.column for term in TERMS), *(term.entropy_column for term in OTHERS)),
     *("teacher_entropy", "marginal_entropy", "center_norm"),
 )
+NORMS = ("gradient_norm", "weight_norm")
 FUNCTIONS: dict[str, Callable[[TargetPairs, Loss], Tensor]] = {
     term.name: getattr(losses, term.function) for term in TERMS
 }
@@ -35,11 +36,14 @@ class Found(NamedTuple):
         measures: MEASURES, float64.
         center: centre of L_self that the next step starts from.
         proto_center: centre of the prototypes' logits that the next step starts from.
+        norms: NORMS float32 over all parameters of the student: of their gradients before these are clipped, and of
+            the weights that the step starts from.
     """
 
     measures: Tensor
     center: Tensor
     proto_center: Tensor
+    norms: Tensor
 
 
 def soften(
@@ -127,8 +131,12 @@ class StepLosses:
         first, *others = (weight * term for weight, term in zip(weights, terms, strict=True))
         return sum(others, first)
 
-    def finish(self) -> Found:
-        """What the sums of all processes make; the state is not touched."""
+    def finish(self, norms: Tensor) -> Found:
+        """What the sums of all processes make; the state is not touched.
+
+        Args:
+            norms: NORMS, see `Found`.
+        """
         crops, loss, state = self.settings.crops.global_count, self.settings.loss, self.state
         (*measured, entropies), features, probabilities = self.sums
         terms, floors = measured[: len(TERMS)], measured[len(TERMS) :]
@@ -137,4 +145,4 @@ class StepLosses:
             center = moved_self_center(state.center, self.teacher, features, count, loss.center_momentum)
             marginal = entropy(probabilities / count)
             found = [self._total(terms), *terms, *floors, entropies / crops, marginal, center.norm()]
-        return Found(torch.stack([value.double() for value in found]), center, self.proto_center)
+        return Found(torch.stack([value.double() for value in found]), center, self.proto_center, norms)

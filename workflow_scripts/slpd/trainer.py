@@ -23,19 +23,19 @@ from workflow_scripts.slpd.parallel import Workers
 from workflow_scripts.slpd.precision import training_dtype
 from workflow_scripts.slpd.schedules import StepValues, step_values
 from workflow_scripts.slpd.state import TrainState
-from workflow_scripts.slpd.step_losses import MEASURES
+from workflow_scripts.slpd.step_losses import MEASURES, NORMS
 from workflow_scripts.slpd.targets import PrototypeTargets
 from workflow_scripts.slpd.tokens import TokenData
 from workflow_scripts.slpd.update import update
 
-COLUMNS = ("epoch", "step", *MEASURES, "lr", "weight_decay", "momentum", "teacher_temp", "regions_per_s")
+COLUMNS = ("epoch", "step", *MEASURES, *NORMS, "lr", "weight_decay", "momentum", "teacher_temp", "regions_per_s")
 # Values of a part's tokens and of its logits on a CPU, 32 regions at the paper's setting: larger parts leave the
 # caches, smaller ones the matrix units idle (tests/benchmarks/step.py).
 _CPU_TOKENS, _CPU_LOGITS = 4_250_000, 21_000_000
 
 
 class Step(NamedTuple):
-    """What a step leaves behind: its number, its epoch, the scheduled values, and MEASURES float64 on the device."""
+    """What a step leaves behind: its number and epoch, the scheduled values, MEASURES and NORMS float64 on device."""
 
     epoch: int
     step: int
@@ -138,13 +138,13 @@ class Trainer:
         ]
 
     def _step(self, state: TrainState, engine: Gradients | Captured, inputs: StepInputs, values: StepValues) -> Tensor:
-        """One optimiser step; returns MEASURES."""
+        """One optimiser step; returns MEASURES and NORMS."""
         found = engine.compute(inputs.on(self.data.device))
         self.part = engine.part  # fewer, where memory has run out
         if state.epoch < self.settings.optimiser.freeze_last_layer_epochs:
             state.student.head.last_layer.grad = None
         update(state, found, values)
-        return found.measures
+        return torch.cat([found.measures, found.norms.double()])
 
 
 @torch.inference_mode()

@@ -11,9 +11,19 @@ from workflow_scripts.slpd.state import TrainState
 from workflow_scripts.slpd.step_losses import Found
 
 
-def clip(gradients: list[Tensor], largest: float) -> None:
-    """Scale each gradient on its own, in place, to a norm of at most `largest`."""
-    norms = torch.stack(torch._foreach_norm(gradients))
+def norms_of(tensors: list[Tensor]) -> Tensor:
+    """Euclidean norm of each of n tensors, `[n]`."""
+    return torch.stack(torch._foreach_norm(tensors))
+
+
+def clip(gradients: list[Tensor], norms: Tensor, largest: float) -> None:
+    """Scale each gradient on its own, in place, to a norm of at most `largest`.
+
+    Args:
+        gradients: n of them.
+        norms: theirs, `[n]`.
+        largest: norm.
+    """
     factors: list[Tensor] = list((largest / (norms + 1e-6)).clamp(max=1.0).unbind())
     torch._foreach_mul_(gradients, factors)
 

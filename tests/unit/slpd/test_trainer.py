@@ -129,8 +129,25 @@ def test_the_teachers_entropy_is_what_l_self_cannot_fall_below():
     width = directions.shape[1]
     view = torch.nn.functional.normalize(torch.randn(1, 6, width, dtype=torch.float64), dim=2).expand(2, -1, -1)
     losses.add(view.clone().requires_grad_(), view, slice(None))
-    told = dict(zip(MEASURES, losses.finish().measures.tolist(), strict=True))
+    told = dict(zip(MEASURES, losses.finish(torch.zeros(2)).measures.tolist(), strict=True))
     assert told["loss_self"] == pytest.approx(told["teacher_entropy"], rel=1e-9) and told["loss_self"] > 0
+
+
+@pytest.mark.parametrize("clip_grad", [0.0, 1e-3])
+def test_norms_are_those_of_all_gradients_before_clipping_and_of_the_weights_before_the_step(clip_grad):
+    settings = plain.tiny_run(optimiser={"batch_size": 11, "clip_grad": clip_grad})
+    state, data = double_state(settings), cohort.tokens(torch.float64)
+    trainer = Trainer(settings, data, micro_batch=4)
+    (inputs,) = trainer.draws.steps(0, 1, None)
+    gradients = Gradients(settings, state, data, None, Workers(), batch=11, part=11)
+    _, wanted = gradients.of_process(inputs, [(slice(0, 11), *data.take(inputs.batch))])  # not clipped
+    gradient = torch.cat([one.flatten() for one in wanted]).norm().item()
+    weight = torch.cat([one.detach().flatten() for one in state.student.parameters()]).norm().item()
+    (step,) = trainer.steps(state, 1, None)
+    (row,) = trainer.rows([step])
+    told = dict(zip(COLUMNS, row, strict=True))
+    assert told["gradient_norm"] == pytest.approx(gradient, rel=1e-6) and gradient > 1e-3
+    assert told["weight_norm"] == pytest.approx(weight, rel=1e-6)
 
 
 def test_no_region_is_told():

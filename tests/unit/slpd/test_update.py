@@ -6,7 +6,7 @@ import torch
 from workflow_scripts.slpd.gradients import StepLosses
 from workflow_scripts.slpd.state import new_state, state_tensors
 from workflow_scripts.slpd.trainer import Trainer
-from workflow_scripts.slpd.update import clip
+from workflow_scripts.slpd.update import clip, norms_of
 
 from . import cohort, plain
 
@@ -46,7 +46,7 @@ def test_a_step_that_ends_on_its_way_is_taken_again_as_if_nothing_had_been(cente
 
 def test_each_gradient_is_clipped_on_its_own():
     gradients = [torch.tensor([3.0, 4.0]), torch.tensor([[0.3], [0.4]]), torch.zeros(2)]
-    clip(gradients, 1.0)
+    clip(gradients, norms_of(gradients), 1.0)
     assert gradients[0].tolist() == pytest.approx([0.6, 0.8], rel=1e-5)
     assert gradients[1].flatten().tolist() == pytest.approx([0.3, 0.4], rel=1e-6)
     assert gradients[2].tolist() == [0, 0]
