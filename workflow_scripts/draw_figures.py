@@ -22,7 +22,7 @@ def _nearest_slides(results: Results, run: str, number: int, slides: list[str]) 
 
 
 def read_groups(results: Results, settings: ReportSettings) -> Groups | None:
-    """The groups of the first run that has any, and what its figures show; None where no run has."""
+    """The groups of the run that is shown, and what its figures show; None where no run has."""
     run = shown_run(settings)
     if run is None:
         return None
@@ -40,7 +40,7 @@ def read_groups(results: Results, settings: ReportSettings) -> Groups | None:
         places = {row["region_id"]: row for row in results.regions(slide)}
         regions[slide] = [{**places[row["region_id"]], **row} for row in table.to_pylist()]
     atlas = read_table(folder / "atlas.parquet").to_pylist()
-    return Groups(run, atlas, known, regions, drawn, neighbours)
+    return Groups(settings.one_of(run), atlas, known, regions, drawn, neighbours)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from workflow_scripts import __version__
 from workflow_scripts.config import PretrainRun, result_settings
+from workflow_scripts.config.runs import arithmetic
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.feature_store import add_feature_arguments, feature_facts, usable_slides
 from workflow_scripts.core.model_facts import model_digest
@@ -28,6 +29,8 @@ vectors = {call}  # {shapes}
 | pretraining cohort | `{cohort}`: {slides} slides, {regions} regions, {epochs} epochs |
 | patch encoder | {encoder}, pretrained on {pretrained_on}; licence: {licence} |
 | starting point | {init} |
+| arithmetic | {arithmetic} |
+| seed | {seed}; one training, where results of the benchmark may be the mean of several |
 | tokens without tissue | {glass} |
 | code | workflow {version}, digest {code} |
 | settings | all in config.json, under `settings` |
@@ -61,8 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     model = cfg.model
     architecture = {"in_dim": dim, "positions": cfg.crops.global_size}
     architecture |= {key: getattr(model, key) for key in ("dim", "depth", "heads", "mlp_ratio")}
-    method = "SLPD (DINO with slide-level prototypes)" if cfg.uses_prototypes else "self-distillation (DINO)"
-    training = f"{method} on cohort {args.cohort}, {len(slides)} slides, {regions} regions, no labels"
+    training = f"{cfg.method} on cohort {args.cohort}, {len(slides)} slides, {regions} regions, no labels"
     start = f"the weights in {cfg.init}" if cfg.init else ""
     facts = {
         "architecture": architecture,
@@ -77,11 +79,11 @@ def main(argv: list[str] | None = None) -> None:
     grid = source["grid"]
     tissue = ", tissue" if cfg.mask_glass else ""
     card = CARD.format(
-        run=args.run, cohort=args.cohort, grid=grid, dim_in=dim, dim=model.dim, mpp=source["mpp"],
-        encoder=encoder["name"], patch_px=source["patch_px"], method=method, epochs=state.epoch,
+        run=args.run, cohort=args.cohort, grid=grid, dim_in=dim, dim=model.dim, mpp=source["mpp"], seed=cfg.seed,
+        encoder=encoder["name"], patch_px=source["patch_px"], method=cfg.method, epochs=state.epoch,
         slides=len(slides), regions=regions, pretrained_on=encoder["pretrained_on"], licence=encoder["licence"],
         init=start or "random weights", glass="hidden from the model (mask_glass)" if tissue else "seen by the model",
-        version=__version__, code=args.code, folder=args.output.rsplit("/", 1)[0],
+        arithmetic=arithmetic(cfg), version=__version__, code=args.code, folder=args.output.rsplit("/", 1)[0],
         call=f"encoder.embed(tokens, valid{tissue})",
         shapes=f"[N, {grid}, {grid}, {dim}], bool{' and tissue fraction' if tissue else ''} [N, {grid}, {grid}] "
         f"-> [N, {model.dim}]",

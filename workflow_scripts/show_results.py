@@ -1,13 +1,41 @@
 """Print where a cohort's report is, and its results in a few lines."""
 
 from pathlib import Path
+from statistics import fmean, stdev
 
 from workflow_scripts.core.entry import entry_parser, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.tables import read_table
+from workflow_scripts.core.tables import read_meta, read_table
+from workflow_scripts.core.trainings import of_value
 from workflow_scripts.mil.result_text import result_text
 
 TABLES = ("results", "comparisons")
+
+
+def agreement_lines(folder: Path, trainings: dict[str, list[str]]) -> list[str]:
+    """How far prototypes agree with the true classes, a line a run: the mean over its trainings, and their spread.
+
+    Args:
+        folder: of textures_{training}.parquet.
+        trainings: by seeds, of each representation that is trained here.
+    """
+    found: dict[str, list[tuple[float, float]]] = {}
+    run_of = {member: run for run, members in trainings.items() for member in members}
+    for file in sorted(folder.glob("textures_*.parquet")):
+        scored = [row for row in read_table(file).to_pylist() if row["n_classes"] >= 2]
+        if scored:
+            training = file.stem.removeprefix("textures_")
+            index, chance = (fmean(row[key] for row in scored) for key in ("ari", "ari_random"))
+            found.setdefault(run_of.get(training, training), []).append((index, chance))
+    lines = []
+    for run, values in found.items():
+        index, chance = (fmean(column) for column in zip(*values, strict=True))
+        spread = f" (standard deviation {stdev(one for one, _ in values):.3f})" if len(values) > 1 else ""
+        lines.append(
+            f"prototypes of {run} ({of_value(len(values))}) against the true classes: adjusted Rand index "
+            f"{index:.3f}{spread}, chance {chance:.3f}"
+        )
+    return lines
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -28,14 +56,9 @@ def main(argv: list[str] | None = None) -> None:
             print("\nNo difference between representations is shown.")
     else:
         print("No task is named under benchmark.tasks.")
-    for file in sorted((folder / "benchmark").glob("textures_*.parquet")):
-        scored = [row for row in read_table(file).to_pylist() if row["n_classes"] >= 2]
-        if scored:
-            mean, chance = (sum(row[key] for row in scored) / len(scored) for key in ("ari", "ari_random"))
-            run = file.stem.removeprefix("textures_")
-            print(
-                f"\n  prototypes of {run} against the true classes: adjusted Rand index {mean:.3f}, chance {chance:.3f}"
-            )
+    trainings = read_meta(folder / "benchmark/results.parquet").get("settings", {}).get("trainings", {})
+    for line in agreement_lines(folder / "benchmark", trainings):
+        print(f"\n  {line}")
     print(f"\nReport: {folder / 'report.html'}")
 
 

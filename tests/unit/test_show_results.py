@@ -3,8 +3,9 @@
 import pytest
 
 from tests.unit.report.results_folder import FAILURE, TASKS, write_benchmark
+from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
-from workflow_scripts.core.tables import read_table
+from workflow_scripts.core.tables import read_table, write_table
 from workflow_scripts.show_results import main
 
 
@@ -50,7 +51,27 @@ def test_differences_are_told_of_the_primary_head_alone(folder, capsys):
     one["verdict"] = "better"
     write_benchmark(folder, rows, pairs)
     told = _told(folder, capsys)
-    assert "survival, cox: dino is better than mean in C-index" in told and "No difference between" not in told
+    assert (
+        "survival, cox: dino is better than mean (one training of dino) in C-index" in told
+        and "No difference between" not in told
+    )
+
+
+def test_agreement_of_prototypes_is_told_as_the_mean_of_a_runs_trainings(folder, capsys):
+    rows, pairs = _tables(folder)
+    write_benchmark(folder, rows, pairs)
+    for run, indices in {"slpd": (0.2, 0.4), "slpd-seed1": (0.5, 0.5), "dino": (0.1, 0.1)}.items():
+        scored = [
+            {"slide_id": name, "n_regions": 9, "n_classes": 2, "ari": ari, "ari_random": 0.0}
+            for name, ari in zip("ab", indices, strict=True)
+        ]
+        write_table(folder / f"benchmark/textures_{run}.parquet", scored, schemas.TEXTURES)
+    lines = [line.strip() for line in _told(folder, capsys).splitlines() if "true classes" in line]
+    assert sorted(lines) == [
+        "prototypes of dino (one training) against the true classes: adjusted Rand index 0.100, chance 0.000",
+        "prototypes of slpd (mean of 2 trainings) against the true classes: adjusted Rand index 0.400 (standard "
+        "deviation 0.141), chance 0.000",
+    ]
 
 
 def test_no_task_and_no_results_are_told(folder, capsys):

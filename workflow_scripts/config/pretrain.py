@@ -176,9 +176,10 @@ class PretrainRun(Section):
     @classmethod
     def _first_of_listed_seeds(cls, values: Any) -> Any:
         """Without a `seed` of its own, a list of seeds brings it along."""
-        listed = values.get("seeds") if isinstance(values, dict) else None
-        given = isinstance(listed, list) and bool(listed) and isinstance(listed[0], int) and "seed" not in values
-        return {**values, "seed": listed[0]} if given else values
+        match values:
+            case {"seeds": [int() as first, *_]} if "seed" not in values:
+                return {**values, "seed": first}
+        return values
 
     @model_validator(mode="after")
     def _seeds_agree(self) -> "PretrainRun":
@@ -229,6 +230,15 @@ class PretrainRun(Section):
     def has_slide_sets(self) -> bool:
         """Whether every slide gets a set of prototypes of its own."""
         return self.uses_prototypes and self.prototypes.level == "slide"
+
+    @property
+    def method(self) -> str:
+        """What the run is an instance of, in words."""
+        if not self.uses_prototypes:
+            return "self-distillation (DINO)"
+        if self.has_slide_sets:
+            return "SLPD (DINO with slide-level prototypes)"
+        return f"DINO with {self.prototypes.global_count} prototypes of the whole cohort (global clustering, not SLPD)"
 
     def clustered_in(self, number: int) -> int:
         """Round (from 1) whose prototypes round `number` distils."""

@@ -19,6 +19,18 @@ OFFICIAL: dict[str, Any] = {
     "stop_agreement": None,
 }
 
+
+def arithmetic(run: PretrainRun) -> str:
+    """Whose arithmetic a run takes where the published code and the defaults differ, in words."""
+    settings, plain = run.model_dump(), PretrainRun().model_dump()
+    if merge(settings, OFFICIAL) == settings:
+        return "the published code's (preset official)"
+    keys = ("skip_same_index", "proto_center")
+    corrected = all(settings["loss"][key] == plain["loss"][key] for key in keys)
+    corrected &= run.neighbours.matching == plain["neighbours"]["matching"]
+    return "corrected (preset corrected)" if corrected else "neither preset's, see the settings"
+
+
 # The method, and the same budget without prototypes: what every cohort is asked first.
 _RUNS: dict[str, dict[str, Any]] = {
     "slpd": {},
@@ -41,7 +53,12 @@ class Pretrain(Section):
     @field_validator("runs", mode="before")
     @classmethod
     def _add_to_default_runs(cls, value: Any) -> Any:
-        return without_dropped(merge(_RUNS, value or {}) if isinstance(value, dict | None) else value)
+        """The default runs that are not named, then all that are, in the order in which they are named."""
+        if not isinstance(value, dict | None):
+            return value
+        merged = merge(_RUNS, value or {})
+        order = [*(name for name in _RUNS if name not in (value or {})), *(value or {})]
+        return without_dropped({name: merged[name] for name in order})
 
     @model_validator(mode="after")
     def _runs_are_valid(self) -> "Pretrain":
@@ -100,10 +117,13 @@ class Pretrain(Section):
         run_of = {training: name for name, trainings in self._by_fold.items() for training in trainings}
         return list(dict.fromkeys(run_of.get(name, name) for name in self.runs))
 
+    def preset_of(self, name: str) -> str:
+        """Name of a run's preset."""
+        return str(self.runs[name].get("preset", self.preset))
+
     def run(self, name: str) -> PretrainRun:
         """Settings of one run: the defaults, under the preset, under the run's own keys."""
-        own = dict(self.runs[name])
-        preset = own.pop("preset", self.preset)
+        own, preset = {key: value for key, value in self.runs[name].items() if key != "preset"}, self.preset_of(name)
         if preset not in ("corrected", "official"):
             raise ValueError(f"run {name}: preset: {preset} is none of corrected, official")
         base = merge(self.defaults.model_dump(), OFFICIAL) if preset == "official" else self.defaults.model_dump()

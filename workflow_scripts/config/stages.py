@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from workflow_scripts.config import Config, PretrainRun, Task, result_settings
+from workflow_scripts.config.published import departures
 from workflow_scripts.core.fetched import local_path, read_record
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.manifest import SlideRow
@@ -105,6 +106,10 @@ def report_settings(config: Config) -> Settings:
         "run_rounds": {name: run.rounds for name, run in runs.items()},
         "warm_ups": {name: warm_up_folder(run) for name, run in runs.items()},
         "tasks": {name: task_settings(config, name) for name in config.benchmark.tasks},
+        # JSON with sorted keys (`as_json`) does not keep it
+        "order": {"runs": list(runs), "tasks": list(config.benchmark.tasks)},
+        "trainings": {name: names for name, names in config.trainings.items() if len(names) > 1},
+        "official": {name: departures(config, name) for name in runs if config.pretrain.preset_of(name) == "official"},
         "encoder": config.features.encoder,
         "settings": result_settings(config),
     }
@@ -123,8 +128,11 @@ def fold_settings(config: Config, task: str) -> Settings:
 
 
 def with_prototypes(runs: Mapping[str, PretrainRun]) -> list[str]:
-    """Runs that have prototypes, in order: the first is the one whose groups and maps are shown."""
-    return [name for name, run in runs.items() if run.uses_prototypes]
+    """Runs that have prototypes, those of slides before those of the whole cohort, else in order.
+
+    The first is the one whose groups and maps are shown.
+    """
+    return sorted((name for name, run in runs.items() if run.uses_prototypes), key=lambda n: not runs[n].has_slide_sets)
 
 
 def class_tasks(tasks: Mapping[str, Task]) -> list[str]:

@@ -14,7 +14,7 @@ from matplotlib.typing import RcKeyType
 from workflow_scripts.core.loss_terms import TERMS
 from workflow_scripts.report.curves import thin
 from workflow_scripts.report.pictures import data_uri
-from workflow_scripts.report.training import FROM_THE_ROUNDS, OF_TERMS, PANELS
+from workflow_scripts.report.training import BY_ROUND, FROM_THE_ROUNDS, NOT_ALWAYS, OF_TERMS, PANELS
 
 STYLE: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",
@@ -91,13 +91,14 @@ def _draw_panel(axes: Axes, panel: str, curves: dict[str, dict[str, Any]], style
 def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> Plot:
     """Panels of `training.PANELS` over the steps, a line a run."""
     with matplotlib.rc_context(STYLE):
+        panels = [p for p in PANELS if p not in NOT_ALWAYS or any(known_any(curve[p]) for curve in curves.values())]
         across = max(3, len(TERMS))
-        lines = math.ceil(len(PANELS) / across)
+        lines = math.ceil(len(panels) / across)
         figure = Figure(figsize=(3.2 * across, 2.2 * lines), layout="constrained")
         grid = figure.subplots(lines, across, sharex=True, squeeze=False).flat
-        for axes in grid[len(PANELS) :]:
+        for axes in grid[len(panels) :]:
             axes.remove()
-        for axes, panel in zip(grid, PANELS, strict=False):
+        for axes, panel in zip(grid, panels, strict=False):
             _draw_panel(axes, panel, curves, styles)
         for axes in figure.axes[-across:]:
             axes.set_xlabel("step")
@@ -106,6 +107,50 @@ def training_figure(curves: dict[str, dict[str, Any]], styles: Styles) -> Plot:
         if handles:
             figure.legend(handles, labels, loc="outside upper right", ncols=max(1, min(6, len(labels))))
         return finished(figure)
+
+
+def rounds_figure(rounds: dict[str, dict[str, np.ndarray]], styles: Styles) -> Plot | None:
+    """Panels of `training.BY_ROUND` over the rounds, a line a run, dotted what chance would have; null without any.
+
+    Args:
+        rounds: of `training.round_lines`, by run.
+        styles: of the runs.
+    """
+    shown = {panel: own for panel in BY_ROUND if (own := [n for n, one in rounds.items() if known_any(one[panel])])}
+    if not shown:
+        return None
+    with matplotlib.rc_context(STYLE):
+        across = 3 if len(shown) == 3 else min(2, len(shown))
+        lines = math.ceil(len(shown) / across)
+        figure = Figure(figsize=(9.6, 0.3 + 2.2 * lines), layout="constrained")
+        grid = figure.subplots(lines, across, squeeze=False).flat
+        for axes in grid[len(shown) :]:
+            axes.remove()
+        for axes, (panel, names) in zip(grid, shown.items(), strict=False):
+            title, chance = BY_ROUND[panel]
+            for name in names:
+                one, line = rounds[name], {"color": styles[name]["colour"], "lw": 1.4, "ms": 4}
+                axes.plot(one["round"], one[panel], "o", ls=styles[name]["dash"], label=name, **line)
+                if chance and known_any(one[chance]):
+                    axes.plot(one["round"], one[chance], "x", ls=":", **line)
+            axes.set_title(title)
+            axes.set_xlabel("round")
+            axes.xaxis.set_major_locator(whole_numbers())
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=max(1, min(6, len(labels))))
+        return finished(figure)
+
+
+def known_any(values: np.ndarray) -> bool:
+    """Whether any of the values is a number."""
+    return bool(np.isfinite(values).any())
+
+
+def whole_numbers() -> AutoLocator:
+    """Ticks at whole numbers."""
+    found = AutoLocator()
+    found.set_params(integer=True)
+    return found
 
 
 def texture_figure(rows: list[dict[str, Any]]) -> Plot:
@@ -120,8 +165,6 @@ def texture_figure(rows: list[dict[str, Any]]) -> Plot:
         axes.plot(place, chance, "x", color="#777777", ms=4, label="random")
         lowest = min(-0.1, *chance, *(r["ari"] for r in rows))
         axes.set(xlabel="slide, in falling order", ylabel="adjusted Rand index", ylim=(lowest - 0.03, 1.03))
-        whole_numbers = AutoLocator()
-        whole_numbers.set_params(integer=True)
-        axes.xaxis.set_major_locator(whole_numbers)
+        axes.xaxis.set_major_locator(whole_numbers())
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         return finished(figure)

@@ -17,7 +17,7 @@ class Groups(NamedTuple):
     """The groups of one run.
 
     Attributes:
-        run: its name.
+        run: what it is called.
         atlas: rows of `schemas.ATLAS`.
         slides: rows of `schemas.SLIDES` of slides that are drawn and their nearest slides, by id.
         regions: regions of these slides with place, prototype, similarity and group.

@@ -67,7 +67,7 @@ def head_layers(
             found = inputs.head_attention(table.name, name, cell_of(head), head, slides)
             if _are_regions(inputs, found):
                 of = "patient" if task.slides_of_patient == "bag" else "slide"
-                layers.append(HeadLayer(_facts(table.name, head, name, of), found))
+                layers.append(HeadLayer(_facts(table.name, head, settings.one_of(name), of), found))
                 break
     return layers
 

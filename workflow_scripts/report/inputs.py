@@ -230,6 +230,16 @@ class Results:
             rows = rows.filter(pc.is_in(rows["slide_id"], pa.array(slides, pa.string())))
         return rows.to_pylist()
 
+    def slides_with_prototypes(self, run: str, number: int) -> int:
+        """Slides of which regions are assigned to prototypes in a round."""
+        path = self.round_folder(run, number) / "assignments.parquet"
+        return len(read_table(path, ["slide_id"])["slide_id"].unique()) if path.is_file() else 0
+
+    def clusterings(self, run: str, rounds: int) -> list[tuple[int, Row]]:
+        """Rounds that were clustered, and the metadata of their tables."""
+        paths = {n: self.round_folder(run, n) / "assignments.parquet" for n in range(1, rounds + 1)}
+        return [(number, read_meta(path)) for number, path in paths.items() if path.is_file()]
+
     def embedding_facts(self, representation: str) -> Row:
         """Of a representation, or its training for fold 0: dimension, how many regions and slides, what it has seen."""
         folder = self.root / "embeddings" / representation

@@ -60,11 +60,12 @@ def plan_pictures(inputs: Results, settings: ReportSettings) -> Planned:
 
 
 def _training(inputs: Results, settings: ReportSettings, styles: figures.Styles) -> Row:
-    curves, lines = {}, []
+    curves, lines, by_round = {}, [], {}
     for name, run in settings.runs.items():
         rounds = settings.run_rounds.get(name, 0)
         curve = training.join_parts(inputs.metrics(settings.warm_ups.get(name), name, rounds))
-        lines.append(training.run_line(name, run, rounds, curve))
+        lines.append(training.run_line(name, run, rounds, curve) | {"preset": settings.preset(name)})
+        by_round[name] = training.round_lines(inputs.clusterings(name, rounds) if run.uses_prototypes else [])
         if len(curve["step"]):
             curves[name] = curve
     shared: dict[str | None, list[str]] = {}
@@ -75,6 +76,9 @@ def _training(inputs: Results, settings: ReportSettings, styles: figures.Styles)
         "terms": " / ".join(term.name for term in TERMS),
         "labels": [term.label for term in TERMS],
         "figure": figures.training_figure(curves, styles) if curves else None,
+        "by_round": figures.rounds_figure(by_round, styles),
+        "explained": any(figures.known_any(one["tissue_explained"]) for one in by_round.values()),
+        "official": {name: told for name, told in settings.official.items() if told},
         "shared": [names for key, names in shared.items() if key and len(names) > 1],
     }
 
@@ -86,10 +90,12 @@ def _prototypes(inputs: Results, settings: ReportSettings, planned: Planned, pic
         for name, run in settings.runs.items()
         if run.uses_prototypes and name in settings.run_rounds
     ]
-    scored = inputs.textures(with_prototypes(settings.runs))
-    textures = [prototypes.texture_section(run, rows, meta) for run, rows, meta in scored]
+    textures = prototypes.texture_sections(inputs.textures(with_prototypes(settings.runs)), settings.trainings)
+    run = shown_run(settings)
     return {
-        "run": shown_run(settings),
+        "run": run and settings.one_of(run),
+        "of_cohort": run is not None and not settings.runs[run].has_slide_sets,
+        "presets": {name: settings.preset(name) for name in settings.runs},
         "summaries": summaries,
         "class_task": next(iter(class_tasks(settings.tasks)), None),
         "examples": prototypes.draw_examples(planned.examples, pictures, inputs),
@@ -97,7 +103,6 @@ def _prototypes(inputs: Results, settings: ReportSettings, planned: Planned, pic
         "textures": [
             one | {"figure": figures.texture_figure(one["slides"]["rows"]) if one["slides"] else None}
             for one in textures
-            if one["slides"] or one["cohort"]
         ],
     }
 

@@ -1,7 +1,7 @@
 """Prototypes on the tissue: which slides are shown, which pixels are needed for it, and the maps."""
 
-from collections import defaultdict
-from statistics import median
+from collections import Counter, defaultdict
+from statistics import mean, median, stdev
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,10 @@ from workflow_scripts.report.wording import known
 THUMBNAIL_PX = 640
 CROP_PX = 160
 OWN_CROPS, NEIGHBOUR_CROPS = 4, 2
+
+
+COHORT = ""
+"""In the place of a slide_id: prototypes of the whole cohort."""
 
 
 class Rectangle(NamedTuple):
@@ -32,10 +36,14 @@ Pictures = dict[tuple[str, Rectangle], np.ndarray]
 
 
 def run_summary(results: Results, run: str, number: int, patient_of: dict[str, str]) -> Row:
-    """Counts and medians over the prototypes and nearest slides of one round."""
+    """Counts and medians over the prototypes and nearest slides of one round.
+
+    Of prototypes of the whole cohort `of_cohort` is their number, else null; they have no nearest slides.
+    """
     sizes = defaultdict(list)
     for row in results.prototypes(run, number, "prototypes"):
         sizes[row["slide_id"]].append(row["n_regions"] or 0)
+    of_cohort = len(sizes[COHORT]) if COHORT in sizes else None
     ranked = sorted(results.prototypes(run, number, "neighbours"), key=lambda r: -r["rank"])
     first = {r["slide_id"]: r for r in ranked if r["neighbour_id"]}
     same = sum(patient_of.get(s) == patient_of.get(r["neighbour_id"]) for s, r in first.items())
@@ -44,7 +52,9 @@ def run_summary(results: Results, run: str, number: int, patient_of: dict[str, s
     return {
         "run": run,
         "round": number,
-        "slides": len(sizes),
+        "of_cohort": of_cohort,
+        "of_slide": None if of_cohort else max(map(len, sizes.values()), default=None),
+        "slides": len(sizes) if of_cohort is None else results.slides_with_prototypes(run, number),
         "largest_share": median(shares) if shares else None,
         "similarity": median(similar) if similar else None,
         "with_neighbour": len(first),
@@ -89,6 +99,20 @@ def _matched(sizes: dict[int, int], own: list[Row], theirs: list[Row], matching:
     return lines
 
 
+def _sizes(results: Results, run: str, number: int) -> dict[str, dict[int, int]]:
+    """Regions of each prototype in each slide, by slide."""
+    sizes: dict[str, dict[int, int]] = defaultdict(dict)
+    for row in results.prototypes(run, number, "prototypes"):
+        sizes[row["slide_id"]][row["prototype"]] = row["n_regions"]
+    if COHORT not in sizes:
+        return sizes
+    counted = Counter((r["slide_id"], r["prototype"]) for r in results.prototypes(run, number, "assignments"))
+    of_slides: dict[str, dict[int, int]] = defaultdict(dict)
+    for (slide, prototype), count in counted.items():
+        of_slides[slide][prototype] = count
+    return of_slides
+
+
 def plan_examples(
     results: Results, run: str, number: int, slides: list[Row], count: int, class_of: dict[str, str]
 ) -> list[Row]:
@@ -98,9 +122,7 @@ def plan_examples(
     neighbours.parquet or null) and `prototypes`, each with its nearest regions and those of its match.
     """
     of = {s["slide_id"]: s for s in slides}
-    sizes: dict[str, dict[int, int]] = defaultdict(dict)
-    for row in results.prototypes(run, number, "prototypes"):
-        sizes[row["slide_id"]][row["prototype"]] = row["n_regions"]
+    sizes = _sizes(results, run, number)
     chosen = spread_by_class((s for s in sizes if s in of and of[s]["width"] and of[s]["height"]), class_of, count)
     rows = sorted(results.prototypes(run, number, "neighbours", chosen), key=lambda r: -r["rank"])
     neighbours = {r["slide_id"]: r for r in rows if r["neighbour_id"] in of}
@@ -217,3 +239,27 @@ def texture_section(run: str, rows: list[Row], meta: Row) -> Row:
     indices = [(cohort or {}).get(name) for name in ("ari", "ari_random", "ari_random_prototypes")]
     whole = cohort if cohort and cohort["n_regions"] and all(map(known, indices)) else None
     return {"run": run, "slides": texture_summary(rows), "cohort": whole}
+
+
+def texture_sections(scored: list[tuple[str, list[Row], Row]], trainings: dict[str, list[str]]) -> list[Row]:
+    """A section for each run, of its first training; with the spread over its trainings where there are several.
+
+    Args:
+        scored: of each training its name, rows of `schemas.TEXTURES` and the metadata of their table.
+        trainings: by seeds, of each run that has several.
+    """
+    found = {run: texture_section(run, rows, meta) for run, rows, meta in scored}
+    again = {name for names in trainings.values() for name in names[1:]}
+    sections = []
+    for run, section in found.items():
+        if run not in again and (section["slides"] or section["cohort"]):
+            mine = [found[name] for name in trainings.get(run, [run]) if name in found]
+            whole = [one["cohort"]["ari"] for one in mine if one["cohort"]]
+            within = [one["slides"]["median"] for one in mine if one["slides"]]
+            sections.append(section | {"trainings": len(mine), "whole": _spread(whole), "within": _spread(within)})
+    return sections
+
+
+def _spread(values: list[float]) -> Row | None:
+    """Mean and standard deviation (ddof 1) over trainings, and their number; null of fewer than two."""
+    return {"mean": mean(values), "sd": stdev(values), "count": len(values)} if len(values) > 1 else None

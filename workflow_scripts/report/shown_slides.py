@@ -36,7 +36,7 @@ class Shown(NamedTuple):
 
 
 def shown_run(settings: ReportSettings) -> str | None:
-    """The run whose prototypes are mapped: the first that has any."""
+    """The run whose prototypes are mapped: the first that the configuration names of those that have any of slides."""
     return next(iter(with_prototypes(settings.runs)), None)
 
 
@@ -81,12 +81,18 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
         "table": table,
         "pages": ids,
         "large": f"{folder}/slides/" if plan.apart else None,
-        "layers": slide_layers(_count(groups), cosine_ends(assigned), attention_of, of_heads),
+        "layers": slide_layers(
+            _count(groups),
+            cosine_ends(assigned),
+            settings.one_of(attention_of) if attention_of else None,
+            of_heads,
+            run is not None and not settings.runs[run].has_slide_sets,
+        ),
         "run": run,
         "colours": PROTOTYPES,
         "shares": SHARES,
         "none": NO_PROTOTYPE,
-        "maps": slide_maps(inputs, settings.representations, order),
+        "maps": slide_maps(inputs, {name: settings.one_of(name) for name in settings.representations}, order),
     }
     facts = {"with_page": len(ids), "without_page": len(order) - len(ids), "apart": plan.apart}
     facts |= {"with_attention": len(attention), "without_regions": len(out)}

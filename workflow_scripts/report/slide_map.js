@@ -65,7 +65,7 @@
     const axis = (text, at) => element("svg:text", { "font-size": 12, fill: "#5d6770", ...at }, text);
     const tall = Math.max(HEIGHT, below + 40 + 19 * legend.length);
     const svg = element("svg:svg", { viewBox: `0 0 ${beside ? WIDTH + 200 : WIDTH} ${tall}`, role: "img", "font-family": "DejaVu Sans, Arial, sans-serif",
-      "aria-label": `Map of ${map.rows.length} slides by ${map.name}, coloured by ${columns[index].title}` },
+      "aria-label": `Map of ${map.rows.length} slides by ${map.title}, coloured by ${columns[index].title}` },
     element("svg:rect", { x: 0.5, y: 0.5, width: WIDTH - 1, height: HEIGHT - 1, fill: "none", stroke: "#dfe4e8" }),
     axis(`first component, ${map.shares[0]} % of the variance`, { x: WIDTH / 2, y: HEIGHT - 10, "text-anchor": "middle" }),
     axis(`second component, ${map.shares[1]} %`, { x: 16, y: HEIGHT / 2, "text-anchor": "middle", transform: `rotate(-90 16 ${HEIGHT / 2})` }),
@@ -90,7 +90,7 @@
   }
 
   report.data.maps.forEach((map, place) => {
-    of.append(element("option", { value: place, selected: map.name === report.data.run }, map.name));
+    of.append(element("option", { value: place, selected: map.name === report.data.run }, map.title));
   });
   columns.forEach((column, index) => {
     const values = new Set(rows.filter((row) => row[report.place.status] === "used").map((row) => row[index]).filter((value) => value !== null && value !== ""));

@@ -41,25 +41,27 @@ def first_components(vectors: np.ndarray) -> Plane | None:
     return Plane(centred @ axes, np.clip(values[::-1][:2] / total, 0, 1))
 
 
-def slide_maps(inputs: Results, names: list[str], order: list[str]) -> list[Row]:
+def slide_maps(inputs: Results, titles: dict[str, str], order: list[str]) -> list[Row]:
     """Maps of the representations that have slide vectors.
 
     Args:
         inputs: the results folder.
-        names: of the representations.
+        titles: what each representation is called, by its name.
         order: slide_ids of the table of slides.
 
     Returns:
-        for each its `name`, `rows` (places in `order`), `x`, `y` and the percent of variance of both, `shares`.
+        for each its `name`, `title`, `rows` (places in `order`), `x`, `y` and the percent of variance of both,
+        `shares`.
     """
     row_of = {slide_id: number for number, slide_id in enumerate(order)}
     maps = []
-    for name in names:
+    for name, title in titles.items():
         slide_ids, vectors = inputs.slide_vectors(name)
         kept = np.array([i for i, s in enumerate(slide_ids) if s in row_of and np.isfinite(vectors[i]).all()], int)
         plane = first_components(vectors[kept]) if len(kept) else None
         if plane is not None:
             x, y = (100 * plane.places / max(np.abs(plane.places).max(), 1e-300)).round(2).T.tolist()
             rows = [row_of[slide_ids[i]] for i in kept]
-            maps.append({"name": name, "rows": rows, "x": x, "y": y, "shares": (100 * plane.shares).round(1).tolist()})
+            shares = (100 * plane.shares).round(1).tolist()
+            maps.append({"name": name, "title": title, "rows": rows, "x": x, "y": y, "shares": shares})
     return maps

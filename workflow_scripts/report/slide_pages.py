@@ -121,6 +121,7 @@ def slide_layers(
     cosines: tuple[float, float],
     attention_of: str | None = None,
     of_heads: Sequence[HeadLayer] = (),
+    of_cohort: bool = False,
 ) -> list[Row]:
     """Layers of regions that the pages know: `classes` have a colour each, `share` is a scale, `picture` is one.
 
@@ -134,8 +135,10 @@ def slide_layers(
         cosines: from `cosine_ends`.
         attention_of: the run whose attention is known of some slides, where there is one.
         of_heads: where heads of the benchmark look.
+        of_cohort: whether prototypes are of the whole cohort, and their numbers the same in all slides.
     """
-    own = {"key": "prototype", "title": "Prototype of the slide", "kind": "classes", "shared": False, "names": None}
+    title = f"Prototype of the {'cohort' if of_cohort else 'slide'}"
+    own = {"key": "prototype", "title": title, "kind": "classes", "shared": of_cohort, "names": None}
     group = {"key": "group", "title": "Group in the cohort", "kind": "classes", "shared": True}
     cosine = {"key": "similarity", "title": "Cosine with its prototype", "kind": "share", "shared": True, "names": None}
     cosine |= {"ends": cosines, "note": "cosine; colours run from the 1st percentile of all slides to their largest"}

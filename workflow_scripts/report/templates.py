@@ -7,7 +7,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from workflow_scripts.core.trainings import of_value
 from workflow_scripts.report import wording
 from workflow_scripts.report.results import missing_value
 
@@ -33,5 +32,5 @@ def environment() -> Environment:
         p_value=wording.p_value,
         grouped=lambda value: f"{value:,}".replace(",", "\u202f"),
     )
-    found.globals.update(interval=wording.interval, missing=missing_value, of_value=of_value)
+    found.globals.update(interval=wording.interval, missing=missing_value)
     return found

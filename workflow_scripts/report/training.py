@@ -22,7 +22,13 @@ PANELS = {
     **{term.column: f"{term.label}: cross-entropy (nats)" for term in TERMS},
     "loss": "total loss",
     "lr": "learning rate",
+    "marginal_entropy": "entropy of the mean target (nats)",
+    "center_norm": "norm of the teacher's centre",
+    "gradient_norm": "norm of gradients, unclipped",
+    "weight_norm": "norm of weights",
 }
+NOT_ALWAYS = ("gradient_norm", "weight_norm")
+"""Columns that earlier metrics lack: without any, they have no panel."""
 FROM_THE_ROUNDS = {
     name for term in TERMS if term.on_prototypes for name in (term.column, term.entropy_column, divergence(term))
 }
@@ -49,12 +55,37 @@ def join_parts(parts: list[tuple[str, pa.Table]]) -> dict[str, Any]:
         starts[name] = float(own[0])
         steps.append(own)
         for panel in COLUMNS:
-            known = panel in table.column_names  # entropies of prototype targets were not always recorded
+            known = panel in table.column_names  # entropies of prototype targets and norms were not always recorded
             column = table[panel].to_numpy(zero_copy_only=False) if known else np.full(len(table), np.nan)
             values[panel].append(column.astype(float))
     joined = {name: np.concatenate(chunks) if chunks else np.empty(0) for name, chunks in values.items()}
     joined |= {name: joined[cross] - joined[least] for name, (cross, least) in _DERIVED.items()}
     return {"step": np.concatenate(steps) if steps else np.empty(0), "starts": starts, **joined}
+
+
+# What clusterings tell of themselves, a panel each, over the rounds; a second name is what chance would have.
+BY_ROUND = {
+    "feature_rank": ("effective rank of the features", None),
+    "agreement": ("agreement with the round before", None),
+    "mean_smallest_share": ("share of the rarest prototype", None),
+    "tissue_explained": ("share explained by glass", "tissue_explained_chance"),
+}
+
+
+def round_lines(clusterings: list[tuple[int, dict[str, Any]]]) -> dict[str, np.ndarray]:
+    """What the clusterings of a run tell of themselves.
+
+    Args:
+        clusterings: round, and metadata of its tables; one that was handed on tells nothing of its own.
+
+    Returns:
+        `round` `[n]`, and each value of `BY_ROUND` and its chance `[n]`, NaN where it is not told.
+    """
+    own = [(number, facts) for number, facts in clusterings if not facts.get("handed_on")]
+    names = [name for panel, (_, chance) in BY_ROUND.items() for name in (panel, chance) if name]
+    told = {name: [facts.get(name) for _, facts in own] for name in names}
+    found = {name: np.array([math.nan if one is None else one for one in values]) for name, values in told.items()}
+    return {"round": np.array([number for number, _ in own]), **found}
 
 
 def run_line(name: str, settings: PretrainRun, rounds: int, curve: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +98,7 @@ def run_line(name: str, settings: PretrainRun, rounds: int, curve: dict[str, Any
         "rounds": rounds,
         "epochs_per_round": settings.epochs_per_round,
         "steps": len(loss),
-        "prototypes": settings.prototypes.count if settings.uses_prototypes else None,
+        "prototypes": _prototypes(settings),
         "loss_first": float(loss[0]) if len(loss) else None,
         "loss_last": float(loss[-1]) if len(loss) else None,
         "entropy_last": float(entropy[-1]) if len(entropy) else None,
@@ -76,6 +107,14 @@ def run_line(name: str, settings: PretrainRun, rounds: int, curve: dict[str, Any
         "broken": int((~np.isfinite(loss)).sum()),
         **_cost(settings, curve["regions_per_s"]),
     }
+
+
+def _prototypes(settings: PretrainRun) -> str:
+    """How many prototypes there are, of what; empty where there are none."""
+    if not settings.uses_prototypes:
+        return ""
+    counts = settings.prototypes
+    return f"{counts.count} a slide" if settings.has_slide_sets else f"{counts.global_count} of the cohort"
 
 
 def _cost(settings: PretrainRun, speed: np.ndarray) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from workflow_scripts.report.prototypes import (
     plan_examples,
     run_summary,
     texture_section,
+    texture_sections,
     texture_summary,
     wanted_pixels,
 )
@@ -79,6 +80,47 @@ def test_a_run_is_summed_up(results):
     assert (summary["slides"], summary["with_neighbour"], summary["same_patient"]) == (2, 1, 1)
     assert summary["similarity"] == pytest.approx(0.9)  # rank 1, over two prototypes
     assert summary["largest_share"] == pytest.approx(5 / 8)
+
+
+def test_prototypes_of_the_whole_cohort_are_told_apart_and_shown_by_slide(results):
+    folder = results.root / "pretrain/global/round_01"
+    assigned = [
+        {"slide_id": s, "region_id": f"r{i}", "prototype": i % 3 if s == "a" else 3, "similarity": 0.1 * i}
+        for s in "abc"
+        for i in range(12)
+    ]
+    counts = [4, 4, 4, 24]
+    rows = [{"slide_id": "", "prototype": number, "n_regions": count} for number, count in enumerate(counts)]
+    write_table(folder / "prototypes.parquet", rows, schemas.PROTOTYPES)
+    write_table(folder / "assignments.parquet", assigned, schemas.ASSIGNMENTS)
+    write_table(folder / "neighbours.parquet", [], schemas.NEIGHBOURS)
+    summary = run_summary(results, "global", 1, {})
+    assert (summary["of_cohort"], summary["of_slide"], summary["slides"]) == (4, None, 3)
+    assert summary["similarity"] is None and summary["largest_share"] == pytest.approx(24 / 36)
+    first, second, _ = plan_examples(results, "global", 1, SLIDES, 4, {})
+    assert {line["prototype"]: line["n_regions"] for line in first["prototypes"]} == {0: 4, 1: 4, 2: 4}
+    assert {line["prototype"]: line["n_regions"] for line in second["prototypes"]} == {3: 12}
+    assert first["neighbour"] is None
+    assert [region["region_id"] for region in first["prototypes"][0]["nearest"]] == ["r9", "r6", "r3", "r0"]
+    assert run_summary(results, "slpd", 2, {})["of_slide"] == 2
+
+
+def test_agreement_with_true_classes_is_the_mean_over_the_trainings_of_a_run():
+    def scored(run, ari):
+        cohort = {"n_regions": 9, "n_slides": 1, "n_classes": 2, "n_groups": 3, "ari": ari + 0.1, "ari_random": 0.0}
+        cohort["ari_random_prototypes"] = 0.0
+        return (
+            run,
+            [{"slide_id": "a", "n_regions": 9, "n_classes": 2, "ari": ari, "ari_random": 0.0}],
+            {"cohort": cohort},
+        )
+
+    tables = [scored("slpd", 0.2), scored("other", 0.9), scored("slpd-seed1", 0.6)]
+    first, second = texture_sections(tables, {"slpd": ["slpd", "slpd-seed1"]})
+    assert (first["run"], first["trainings"], second["run"], second["trainings"]) == ("slpd", 2, "other", 1)
+    assert first["within"] == pytest.approx({"mean": 0.4, "sd": math.sqrt(0.08), "count": 2})
+    assert first["whole"] == pytest.approx({"mean": 0.5, "sd": math.sqrt(0.08), "count": 2})
+    assert first["slides"]["median"] == 0.2 and second["whole"] is second["within"] is None
 
 
 def test_slides_of_one_texture_tell_nothing_of_agreement():

@@ -34,7 +34,7 @@ def test_points_stand_for_rows_of_the_table(tmp_path):
     vectors[4, 0] = np.nan
     rows = [{"slide_id": name, "vector": v.tolist()} for name, v in zip("edcba", vectors, strict=True)]
     write_table(tmp_path / "embeddings/slpd/slides.parquet", rows, schemas.SLIDE_EMBEDDINGS)
-    (found,) = slide_maps(Results(tmp_path), ["slpd", "gone"], ["a", "x", "c", "d", "e"])
+    (found,) = slide_maps(Results(tmp_path), {"slpd": "slpd, one of two", "gone": ""}, ["a", "x", "c", "d", "e"])
     assert found["name"] == "slpd" and found["rows"] == [4, 3, 2]  # a is not finite, b is not in the table
     assert max(map(abs, found["x"] + found["y"])) == 100
     assert sum(found["shares"]) == pytest.approx(100, abs=0.2)  # three points lie in a plane

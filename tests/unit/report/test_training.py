@@ -4,8 +4,10 @@ import pyarrow as pa
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core import schemas
 from workflow_scripts.core.tables import write_table
+from workflow_scripts.report.figures import known_any, rounds_figure, training_figure
 from workflow_scripts.report.inputs import Results
-from workflow_scripts.report.training import join_parts, run_line
+from workflow_scripts.report.palette import line_styles
+from workflow_scripts.report.training import join_parts, round_lines, run_line
 
 
 def _table(steps, loss=1.0):
@@ -52,3 +54,29 @@ def test_metrics_without_the_entropy_of_prototype_targets_have_no_divergence_of_
     curve = join_parts([("round 1", old)])
     assert np.isnan(curve["divergence_intra"]).all() and curve["divergence_self"].tolist() == [0, 0]
     assert run_line("slpd", PretrainRun(), 1, curve)["divergences"][1:] == [None, None]
+
+
+def test_earlier_metrics_without_norms_have_no_panels_of_them():
+    table = _table([0, 1], 3.0)
+    old, styles = table.drop_columns(["gradient_norm", "weight_norm"]), line_styles(["slpd"])
+    curves = {name: join_parts([("warm-up", one)]) for name, one in {"old": old, "new": table}.items()}
+    assert not known_any(curves["old"]["gradient_norm"]) and curves["new"]["weight_norm"].tolist() == [3, 3]
+    before, after = (len(training_figure({"slpd": curves[name]}, styles).svg) for name in ("old", "new"))
+    assert before < after
+
+
+def test_rounds_tell_what_their_clusterings_tell_but_for_those_handed_on(tmp_path):
+    facts = [
+        {"feature_rank": 5.0, "agreement": None, "mean_smallest_share": 0.1},
+        {"feature_rank": 4.0, "agreement": 0.7, "mean_smallest_share": 0.2, "tissue_explained": 0.9},
+        {"feature_rank": 4.0, "agreement": 1.0, "mean_smallest_share": 0.2, "handed_on": True},
+    ]
+    for number, one in zip((1, 3, 4), facts, strict=True):  # round 2 distils the prototypes of round 1
+        write_table(tmp_path / f"pretrain/slpd/round_{number:02d}/assignments.parquet", [], schemas.ASSIGNMENTS, one)
+    found = round_lines(Results(tmp_path).clusterings("slpd", 4))
+    assert found["round"].tolist() == [1, 3]
+    np.testing.assert_array_equal(found["agreement"], [np.nan, 0.7])
+    np.testing.assert_array_equal(found["tissue_explained"], [np.nan, 0.9])
+    assert not known_any(found["tissue_explained_chance"])
+    assert rounds_figure({"slpd": found}, line_styles(["slpd"])) is not None
+    assert rounds_figure({"dino": round_lines([])}, line_styles(["dino"])) is None

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from workflow_scripts import export_model
 from workflow_scripts.config.base import result_settings
+from workflow_scripts.config.runs import OFFICIAL
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.feature_store import feature_schema
 from workflow_scripts.core.schemas import SLIDES
@@ -222,6 +223,30 @@ def test_the_card_states_what_the_model_has_seen(tmp_path, monkeypatch, init):
     assert facts["pretrained_on"].startswith("ImageNet-1k; then ")
     assert ("then the weights in weights/vit4k_xs_dino.pth; then SLPD" in facts["pretrained_on"]) == bool(init)
     assert "{" not in card
+
+
+@pytest.mark.parametrize(
+    ("settings", "method", "whose"),
+    [
+        ({"seed": 7}, "SLPD (DINO with slide-level prototypes)", "corrected"),
+        (
+            {"prototypes": {"level": "global", "global_count": 5}},
+            "DINO with 5 prototypes of the whole cohort",
+            "corrected",
+        ),
+        ({"loss": {"intra_weight": 0, "inter_weight": 0}}, "self-distillation (DINO)", "corrected"),
+        (OFFICIAL, "SLPD (DINO with slide-level prototypes)", "the published code's"),
+    ],
+)
+def test_the_card_tells_method_arithmetic_and_seed(tmp_path, monkeypatch, settings, method, whose):
+    monkeypatch.chdir(tmp_path)
+    run = plain.tiny_run(**settings)
+    export(run)
+    folder = tmp_path / "results/demo/pretrain/slpd/model"
+    card = (folder / "README.md").read_text()
+    assert f"by {method}" in card and f"| arithmetic | {whose}" in card and f"| seed | {run.seed}; one training" in card
+    assert method in json.loads((folder / "config.json").read_text())["pretrained_on"]
+    assert ("SLPD (" in card) == (method[:4] == "SLPD")
 
 
 def test_heads_of_another_training_go_and_those_of_the_same_stay(tmp_path, monkeypatch):
