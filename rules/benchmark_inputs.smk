@@ -1,5 +1,6 @@
 """Input functions of benchmark.smk."""
 
+from workflow_scripts.config import truth
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.hipt_splits import hipt_files
 
@@ -96,8 +97,11 @@ def slides_of_task(wildcards):
 
 
 def truth_maps(wildcards):
-    """Maps that the workflow itself makes; maps given by the user are read as they are."""
+    """Maps that the workflow itself makes, or those that the user has of slides of the cohort."""
     if CFG.benchmark.region_truth != f"{CFG.demo.directory}/truth":
-        return []
+        slides = {row.slide_id for row in ROWS}
+        return as_inputs(
+            str(path) for path in truth.truth_maps(CFG.benchmark.region_truth) if slides & {*truth.names_of(path)}
+        )
     files = [os.path.basename(row.path) for row in ROWS if is_demo(row.path)]
     return [f"{CFG.benchmark.region_truth}/{name}.npz" for name in files]

@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.config import Section
+from workflow_scripts.config.truth import names_of, truth_maps
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.region_groups import in_order, read_region_groups
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.core.tables import read_table, write_table
+from workflow_scripts.core.truth_map import read_truth_map
 from workflow_scripts.mil.agreement import cohort_agreement, majority_classes, prototype_agreement
 
 _BOX = ("x", "y", "size_x", "size_y")
@@ -20,20 +22,18 @@ _BOX = ("x", "y", "size_x", "size_y")
 def _classes(truth: Path, regions: Path, check: Path) -> tuple[list[str], np.ndarray]:
     """Ids of a slide's regions and their majority classes int64 `[n]`."""
     facts = read_table(check, ["mpp_x", "mpp_y"]).to_pylist()[0]
+    mpp = (facts["mpp_x"], facts["mpp_y"])
+    if None in mpp:
+        raise UserError(f"{truth} is of a slide whose scale is not known; take it out of the folder of region_truth")
     rows = read_table(regions, ["region_id", *_BOX]).to_pylist()
-    with np.load(truth) as planted:
-        if not {"map", "um_per_px"} <= set(planted.files):
-            raise UserError(f"{truth} lacks `map` or `um_per_px`; make the truth maps again, or unset region_truth")
-        boxes = np.array([[row[key] for key in _BOX] for row in rows]).reshape(-1, 4)
-        mpp = (facts["mpp_x"], facts["mpp_y"])
-        return [row["region_id"] for row in rows], majority_classes(
-            planted["map"], boxes, mpp, float(planted["um_per_px"])
-        )
+    known = read_truth_map(truth)
+    boxes = np.array([[row[key] for key in _BOX] for row in rows]).reshape(-1, 4)
+    return [row["region_id"] for row in rows], majority_classes(known.classes, boxes, mpp, known.um_per_px)
 
 
 class Settings(Section):
     region_truth: str
-    """Folder of maps of the true classes, named by slide_id or slide file."""
+    """Folder of maps of the true classes (`core/truth_map.py`)."""
     seed: int = 0
     """Seed of the random baseline."""
 
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="textures_{run}.parquet")
     args = parse_entry(parser, argv)
 
-    maps = sorted(Path(args.config.region_truth).glob("*.npz"))
+    maps = truth_maps(args.config.region_truth)
     if not maps:
         raise UserError(
             f"{args.config.region_truth} holds no {{slide_id}}.npz; correct benchmark.region_truth, or set it to null"
@@ -74,9 +74,8 @@ def main(argv: list[str] | None = None) -> None:
     assigned = read_region_groups(args.assignments, args.groups)
     known, rows, found = set(assigned["slide_id"].to_pylist()), [], []
     for truth in maps:
-        # named by the slide_id, or by the slide's file
-        name = truth.stem if truth.stem in known else Path(truth.stem).stem
-        if name in known:
+        name = next((name for name in names_of(truth) if name in known), None)
+        if name is not None:
             regions, check = (folder / f"{name}.parquet" for folder in (args.regions_folder, args.check_folder))
             ids, classes = _classes(truth, regions, check)
             prototypes, groups, places = (in_order(assigned, ids, key) for key in ("prototype", "group", "row"))

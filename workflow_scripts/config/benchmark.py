@@ -186,7 +186,9 @@ class Benchmark(Section):
     """true fits each task's head that claims are made of (logistic, cox or ridge) on all its slides too, for the runs'
     models."""
     region_truth: str | None = None
-    """Folder with a map of tissue classes per slide ({slide_id}.npz), to score the prototypes against."""
+    """Folder with maps of true tissue classes, {slide_id}.npz for each slide that has one, to score the prototypes
+    against: in it `map`, whole numbers [h, w], 0 for glass and what is not known, and `um_per_px`, its scale
+    (docs/tables.md)."""
 
     def dealing(self, task: str) -> dict[str, Any]:
         """What decides the splits of a task besides the task itself: its own settings, or else the benchmark's."""

@@ -14,7 +14,9 @@ from workflow_scripts.config import Config, Features
 from workflow_scripts.config.encoders import ENCODERS
 from workflow_scripts.config.limits import require_no_braces, require_own_functions, require_short_commands
 from workflow_scripts.config.model_name import parse_model
+from workflow_scripts.config.published import departure_notes
 from workflow_scripts.config.timm_names import timm_names
+from workflow_scripts.config.truth import require_truth_maps
 from workflow_scripts.config.written import require_writable
 from workflow_scripts.core.cells import first_few, looks_missing
 from workflow_scripts.core.duplicates import require_different_slides
@@ -84,8 +86,8 @@ def refuse(
     _starts(config)
     _prototypes(config)
     _tables(config, [*rows, *tests], source_files, without_vectors)
-    _truth_maps(config, rows)
-    return notes
+    require_truth_maps(config, rows)
+    return [*departure_notes(config), *notes]
 
 
 def _manifests(config: Config) -> str:
@@ -278,21 +280,3 @@ def _tables(
                 f"({first_few(row.slide_id for row in lacking)}); add them, name its rows or files by slide_id, take "
                 "these slides out of the manifest, or drop the table from embed.tables"
             )
-
-
-def _truth_maps(config: Config, rows: list[SlideRow]) -> None:
-    """Maps of true classes: a folder, with at least one map of a slide of the cohort."""
-    folder, demo = config.benchmark.region_truth, config.demo
-    made = folder == f"{demo.directory}/truth" and any(demo.makes(row.path) for row in rows)
-    if folder is None or made or not any(config.pretrain.run(name).uses_prototypes for name in config.pretrain.runs):
-        return
-    maps = sorted(Path(folder).glob("*.npz")) if isdir(folder) else []
-    mend = "correct benchmark.region_truth, or set it to null"
-    if not maps:
-        raise UserError(f"benchmark.region_truth: {folder} holds no {{slide_id}}.npz; {mend}")
-    named = {name for path in maps for name in (path.stem, Path(path.stem).stem)}
-    if not named & {row.slide_id for row in rows}:
-        raise UserError(
-            f"benchmark.region_truth: none of the {len(maps)} maps in {folder} is named by a slide of the manifest, "
-            f"the first is {maps[0].name}; name each {{slide_id}}.npz, or {mend}"
-        )

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -211,7 +212,10 @@ def test_maps_of_true_classes(folder):
         truth, cohort()
     )
     refuse(load_config(merge(GOOD, truth | {"pretrain": {"runs": {"slpd": None}}})), cohort())  # nobody scores them
-    (folder / "truth" / "c.svs.npz").touch()
+    mine = folder / "truth" / "c.svs.npz"
+    mine.write_bytes(b"no map")
+    assert "truth/c.svs.npz is no map of classes (no .npz file of NumPy); save it anew" in refusal(truth, cohort())
+    np.savez(mine, map=np.ones((2, 3), int), um_per_px=8.0)
     refuse(load_config(merge(GOOD, truth)), cohort())
 
 

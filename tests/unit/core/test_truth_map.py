@@ -1,0 +1,51 @@
+"""Maps of true classes as users have them: those of any whole numbers are read, all others refused in a sentence."""
+
+import numpy as np
+import pytest
+
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.truth_map import read_truth_map
+
+GRID = np.array([[0, 1, 2], [3, 3, 700]])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "float32", "uint16"])
+def test_classes_of_any_type_of_number_are_read(tmp_path, dtype):
+    grid = GRID % 200
+    np.savez(tmp_path / "a.npz", map=grid.astype(dtype), um_per_px=np.array([8]), names=np.array(["stroma", "tumour"]))
+    found = read_truth_map(tmp_path / "a.npz")
+    assert found.um_per_px == 8 and found.classes.dtype == np.int64 and np.array_equal(found.classes, grid)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"map": GRID}, "lacks um_per_px"),
+        ({"classes": GRID, "mpp": 8.0}, "lacks map and um_per_px"),
+        ({"map": GRID[None], "um_per_px": 8.0}, "map is int64 of shape [1, 2, 3], no grid of numbers"),
+        ({"map": np.array([["a"]]), "um_per_px": 8.0}, "no grid of numbers"),
+        ({"map": np.array([[{}]], object), "um_per_px": 8.0}, "is no map of classes (Object arrays cannot be loaded"),
+        ({"map": GRID - 1, "um_per_px": 8.0}, "no whole numbers from 0 to 65535"),
+        ({"map": GRID * 1000, "um_per_px": 8.0}, "no whole numbers from 0 to 65535"),
+        ({"map": GRID / 2, "um_per_px": 8.0}, "no whole numbers from 0 to 65535"),
+        ({"map": np.where(GRID, np.nan, 1), "um_per_px": 8.0}, "no whole numbers from 0 to 65535"),
+        ({"map": GRID, "um_per_px": 0.0}, "um_per_px is no number above 0"),
+        ({"map": GRID, "um_per_px": [8.0, 8.0]}, "um_per_px is no number above 0"),
+        ({"map": GRID, "um_per_px": "8"}, "um_per_px is no number above 0"),
+    ],
+)
+def test_what_is_no_map_is_refused_in_a_sentence(tmp_path, arrays, says):
+    path = tmp_path / "a.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(UserError) as caught:
+        read_truth_map(path)
+    assert says in str(caught.value) and str(caught.value).endswith(
+        "; save it anew as docs/tables.md says, or take it out of the folder"
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut off"])
+def test_a_damaged_file_is_refused_in_a_sentence(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.npz is no map of classes \("):
+        read_truth_map(tmp_path / "a.npz")

@@ -1,0 +1,48 @@
+"""Maps of true tissue classes that the configuration names, looked at before anything runs."""
+
+from os.path import isdir
+from pathlib import Path
+
+from workflow_scripts.config import Config
+from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.manifest import SlideRow
+
+
+def truth_maps(folder: str | Path) -> list[Path]:
+    """The maps of a folder, {slide_id}.npz each; none where there is no such folder."""
+    return sorted(Path(folder).glob("*.npz"))
+
+
+def names_of(path: Path) -> tuple[str, str]:
+    """What the slide of a map may be called: by slide_id, or by its file, whose suffix is left out."""
+    return path.stem, Path(path.stem).stem
+
+
+def require_truth_maps(config: Config, rows: list[SlideRow]) -> None:
+    """Refuse a folder without a map of a slide of the cohort, and the first such map that is none.
+
+    Args:
+        config: the whole configuration.
+        rows: the manifest's rows.
+
+    Raises:
+        UserError: as said; where prototypes are scored, and the maps are not of the workflow's own making.
+    """
+    folder, demo = config.benchmark.region_truth, config.demo
+    made = folder == f"{demo.directory}/truth" and any(demo.makes(row.path) for row in rows)
+    if folder is None or made or not any(config.pretrain.run(name).uses_prototypes for name in config.pretrain.runs):
+        return
+    from workflow_scripts.core.truth_map import read_truth_map  # NumPy, for those who have maps alone
+
+    maps = truth_maps(folder) if isdir(folder) else []
+    mend = "correct benchmark.region_truth, or set it to null"
+    if not maps:
+        raise UserError(f"benchmark.region_truth: {folder} holds no {{slide_id}}.npz; {mend}")
+    slides = {row.slide_id for row in rows}
+    mine = [path for path in maps if slides & set(names_of(path))]
+    if not mine:
+        raise UserError(
+            f"benchmark.region_truth: none of the {len(maps)} maps in {folder} is named by a slide of the manifest, "
+            f"the first is {maps[0].name}; name each {{slide_id}}.npz, or {mend}"
+        )
+    read_truth_map(mine[0])

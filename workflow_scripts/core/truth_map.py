@@ -1,0 +1,51 @@
+"""Maps of the true tissue classes of slides, planted or annotated: `benchmark.region_truth`."""
+
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from workflow_scripts.core.errors import UserError
+
+GLASS = 0
+MOST = 65535
+"""Largest number of a class."""
+_MEND = "save it anew as docs/tables.md says, or take it out of the folder"
+
+
+class TruthMap(NamedTuple):
+    """Classes of a slide.
+
+    Attributes:
+        classes: whole numbers `[h, w]` from 0 to `MOST`, 0 for glass and for what is not known. The first px lies where
+            level 0 of the slide begins, rows run down.
+        um_per_px: scale, um a px of the map.
+    """
+
+    classes: np.ndarray
+    um_per_px: float
+
+
+def read_truth_map(path: Path) -> TruthMap:
+    """One map.
+
+    Raises:
+        UserError: the file is none, or says something else than a map of classes.
+    """
+    if not zipfile.is_zipfile(path):  # NumPy would look for a pickle in it
+        raise UserError(f"{path} is no map of classes (no .npz file of NumPy); {_MEND}")
+    try:
+        with np.load(path) as found:
+            if lacking := [name for name in ("map", "um_per_px") if name not in found.files]:
+                raise UserError(f"{path} lacks {' and '.join(lacking)}; {_MEND}")
+            classes, scale = found["map"], found["um_per_px"]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is no map of classes ({str(error).splitlines()[0]}); {_MEND}") from None
+    if classes.ndim != 2 or classes.dtype.kind not in "buif" or not classes.size:
+        raise UserError(f"{path}: map is {classes.dtype} of shape {list(classes.shape)}, no grid of numbers; {_MEND}")
+    if not ((classes >= 0) & (classes <= MOST) & (classes == np.floor(classes))).all():
+        raise UserError(f"{path}: map has values that are no whole numbers from 0 to {MOST}; {_MEND}")
+    if scale.size != 1 or scale.dtype.kind not in "uif" or not 0 < float(scale.reshape(-1)[0]) < np.inf:
+        raise UserError(f"{path}: um_per_px is no number above 0; {_MEND}")
+    return TruthMap(classes.astype(np.int64, copy=False), float(scale.reshape(-1)[0]))
