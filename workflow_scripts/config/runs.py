@@ -40,7 +40,9 @@ _RUNS: dict[str, dict[str, Any]] = {
 
 class Pretrain(Section):
     preset: Literal["corrected", "official"] = "corrected"
-    """`official` reproduces the published code's arithmetic, errors included; a run may name its own preset."""
+    """`official` reproduces the published code's arithmetic, errors included; a run may name its own preset. It leaves
+    epochs_per_round (published: 1) and features.encode_glass (published: true) as they are; where they differ, log and
+    report say so."""
     micro_batch: Count | None = free(None)
     """Regions a device holds at once in training; null chooses. A step's gradients are summed over such parts."""
     defaults: PretrainRun = PretrainRun()

@@ -18,8 +18,8 @@ class TruthMap(NamedTuple):
     """Classes of a slide.
 
     Attributes:
-        classes: whole numbers `[h, w]` from 0 to `MOST`, 0 for glass and for what is not known. The first px lies where
-            level 0 of the slide begins, rows run down.
+        classes: uint8 or uint16 `[h, w]`, 0 for glass and for what is not known. The first px lies where level 0 of the
+            slide begins, rows run down.
         um_per_px: scale, um a px of the map.
     """
 
@@ -44,8 +44,10 @@ def read_truth_map(path: Path) -> TruthMap:
         raise UserError(f"{path} is no map of classes ({str(error).splitlines()[0]}); {_MEND}") from None
     if classes.ndim != 2 or classes.dtype.kind not in "buif" or not classes.size:
         raise UserError(f"{path}: map is {classes.dtype} of shape {list(classes.shape)}, no grid of numbers; {_MEND}")
-    if not ((classes >= 0) & (classes <= MOST) & (classes == np.floor(classes))).all():
+    whole = classes.dtype.kind != "f" or (classes == np.floor(classes)).all()
+    if not (whole and classes.min() >= 0 and classes.max() <= MOST):
         raise UserError(f"{path}: map has values that are no whole numbers from 0 to {MOST}; {_MEND}")
     if scale.size != 1 or scale.dtype.kind not in "uif" or not 0 < float(scale.reshape(-1)[0]) < np.inf:
         raise UserError(f"{path}: um_per_px is no number above 0; {_MEND}")
-    return TruthMap(classes.astype(np.int64, copy=False), float(scale.reshape(-1)[0]))
+    # as small as it may be, for maps of whole slides are large
+    return TruthMap(classes.astype(np.uint8 if classes.dtype.itemsize == 1 else np.uint16), float(scale.reshape(-1)[0]))

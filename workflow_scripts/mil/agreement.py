@@ -30,7 +30,7 @@ def majority_classes(
     """Commonest class other than glass inside each region.
 
     Args:
-        class_map: int64 `[h, w]`, class of each map px, 0 is glass; map and slide share their origin.
+        class_map: uint8 or uint16 `[h, w]`, class of each map px, 0 is glass; map and slide share their origin.
         boxes: `[n, 4]`, x, y, size_x, size_y of each region in level-0 px; may reach over the slide's edge.
         mpp: um/px of the slide at level 0, along x and along y.
         um_per_px: scale of the map.

@@ -19,7 +19,7 @@ from workflow_scripts.report.palette import line_styles, stable_order
 from workflow_scripts.report.provenance import note_lines, package_versions
 from workflow_scripts.report.results import smaller_is_better
 from workflow_scripts.report.settings import ReportSettings
-from workflow_scripts.report.shown_slides import paged_slides, shown_classes, shown_run
+from workflow_scripts.report.shown_slides import paged_slides, shown_classes, shown_run, shows_cohort_prototypes
 from workflow_scripts.report.templates import environment, json_block
 
 _HERE = Path(__file__).parent
@@ -94,7 +94,7 @@ def _prototypes(inputs: Results, settings: ReportSettings, planned: Planned, pic
     run = shown_run(settings)
     return {
         "run": run and settings.one_of(run),
-        "of_cohort": run is not None and not settings.runs[run].has_slide_sets,
+        "of_cohort": shows_cohort_prototypes(settings),
         "presets": {name: settings.preset(name) for name in settings.runs},
         "summaries": summaries,
         "class_task": next(iter(class_tasks(settings.tasks)), None),

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from workflow_scripts.config.stages import class_tasks, with_prototypes
 from workflow_scripts.report.attention_layer import attention_layers
-from workflow_scripts.report.head_attention import head_layers
+from workflow_scripts.report.head_attention import HeadLayer, head_layers
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import NO_PROTOTYPE, PROTOTYPES, SHARES
 from workflow_scripts.report.region_room import most_tasks, region_room, without_regions, without_room
@@ -38,6 +38,12 @@ class Shown(NamedTuple):
 def shown_run(settings: ReportSettings) -> str | None:
     """The run whose prototypes are mapped: the first that the configuration names of those that have any of slides."""
     return next(iter(with_prototypes(settings.runs)), None)
+
+
+def shows_cohort_prototypes(settings: ReportSettings) -> bool:
+    """Whether the prototypes that are mapped are of the whole cohort, and not of slides."""
+    run = shown_run(settings)
+    return run is not None and not settings.runs[run].has_slide_sets
 
 
 def shown_classes(inputs: Results, settings: ReportSettings) -> dict[str, str]:
@@ -81,13 +87,7 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
         "table": table,
         "pages": ids,
         "large": f"{folder}/slides/" if plan.apart else None,
-        "layers": slide_layers(
-            _count(groups),
-            cosine_ends(assigned),
-            settings.one_of(attention_of) if attention_of else None,
-            of_heads,
-            run is not None and not settings.runs[run].has_slide_sets,
-        ),
+        "layers": _layers(settings, groups, assigned, attention_of, of_heads),
         "run": run,
         "colours": PROTOTYPES,
         "shares": SHARES,
@@ -98,6 +98,18 @@ def paged_slides(inputs: Results, settings: ReportSettings, slides: list[Row], t
     facts |= {"with_attention": len(attention), "without_regions": len(out)}
     told = [without_regions(page) if name in out else page for name, page in zip(ids, pages, strict=True)]
     return Shown(data, [json_block(page) for page in told], facts)
+
+
+def _layers(
+    settings: ReportSettings,
+    groups: dict[str, dict[int, int]],
+    assigned: dict[str, pa.Table],
+    attention_of: str | None,
+    of_heads: list[HeadLayer],
+) -> list[Row]:
+    """Layers of regions that the pages know."""
+    looks = settings.one_of(attention_of) if attention_of else None
+    return slide_layers(_count(groups), cosine_ends(assigned), looks, of_heads, shows_cohort_prototypes(settings))
 
 
 def _count(groups: dict[str, dict[int, int]]) -> int:

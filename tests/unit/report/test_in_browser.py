@@ -128,7 +128,7 @@ def test_every_figure_and_table_can_be_downloaded(page, report, tmp_path):
             assert name.endswith(".tex") and "\\toprule" in content.decode()
     results = files["demo-subtype-classification-results.csv"]
     told = list(csv.reader(io.StringIO(results.decode())))
-    assert told[0] == ["Representation", "logistic *", "abmil"] and [line[0] for line in told[1:]][:2] == [
+    assert told[0] == ["Representation", "Trainings", "logistic *", "abmil"] and [line[0] for line in told[1:]][:2] == [
         "mean",
         "colour",
     ]
