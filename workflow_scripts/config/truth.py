@@ -19,7 +19,7 @@ def names_of(path: Path) -> tuple[str, str]:
 
 
 def require_truth_maps(config: Config, rows: list[SlideRow]) -> None:
-    """Refuse a folder without a map of a slide of the cohort, and the first such map that is none.
+    """Refuse a folder without a map of a slide of the cohort, and such a map that is none.
 
     Args:
         config: the whole configuration.
@@ -32,7 +32,7 @@ def require_truth_maps(config: Config, rows: list[SlideRow]) -> None:
     made = folder == f"{demo.directory}/truth" and any(demo.makes(row.path) for row in rows)
     if folder is None or made or not any(config.pretrain.run(name).uses_prototypes for name in config.pretrain.runs):
         return
-    from workflow_scripts.core.truth_map import read_truth_map  # NumPy, for those who have maps alone
+    from workflow_scripts.core.truth_map import read_truth_map, require_arrays  # NumPy, for those who have maps alone
 
     maps = truth_maps(folder) if isdir(folder) else []
     mend = "correct benchmark.region_truth, or set it to null"
@@ -45,4 +45,6 @@ def require_truth_maps(config: Config, rows: list[SlideRow]) -> None:
             f"benchmark.region_truth: none of the {len(maps)} maps in {folder} is named by a slide of the manifest, "
             f"the first is {maps[0].name}; name each {{slide_id}}.npz, or {mend}"
         )
-    read_truth_map(mine[0])
+    for path in mine:
+        require_arrays(path)
+    read_truth_map(mine[0])  # of all that would take long

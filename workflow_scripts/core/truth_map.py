@@ -27,18 +27,30 @@ class TruthMap(NamedTuple):
     um_per_px: float
 
 
+def require_arrays(path: Path) -> None:
+    """Refuse a file that does not hold the arrays of a map, by its table of contents alone.
+
+    Raises:
+        UserError: it does not.
+    """
+    try:  # NumPy would look for a pickle in what is no .npz file
+        with zipfile.ZipFile(path) as found:
+            there = found.namelist()
+    except (OSError, zipfile.BadZipFile):
+        raise UserError(f"{path} is no map of classes (no .npz file of NumPy); {_MEND}") from None
+    if lacking := [name for name in ("map", "um_per_px") if f"{name}.npy" not in there]:
+        raise UserError(f"{path} lacks {' and '.join(lacking)}; {_MEND}")
+
+
 def read_truth_map(path: Path) -> TruthMap:
     """One map.
 
     Raises:
         UserError: the file is none, or says something else than a map of classes.
     """
-    if not zipfile.is_zipfile(path):  # NumPy would look for a pickle in it
-        raise UserError(f"{path} is no map of classes (no .npz file of NumPy); {_MEND}")
+    require_arrays(path)
     try:
         with np.load(path) as found:
-            if lacking := [name for name in ("map", "um_per_px") if name not in found.files]:
-                raise UserError(f"{path} lacks {' and '.join(lacking)}; {_MEND}")
             classes, scale = found["map"], found["um_per_px"]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is no map of classes ({str(error).splitlines()[0]}); {_MEND}") from None

@@ -214,6 +214,6 @@ def mean_of(trainings: list[Scores]) -> Scores:
 
 
 def _paired(first: Scores, second: Scores) -> tuple[np.ndarray, ...]:
-    """Trainings of a difference: pair by pair where both have as many, for then their seeds are the same."""
+    """Trainings of a difference: pair by pair where both have as many, mostly by the same seeds; others are as good."""
     both = (*first.replicates, *second.replicates)
     return (both[0] - both[1],) if len(both) == 2 and len(both[0]) == len(both[1]) else both

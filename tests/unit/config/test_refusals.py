@@ -216,6 +216,9 @@ def test_maps_of_true_classes(folder):
     mine.write_bytes(b"no map")
     assert "truth/c.svs.npz is no map of classes (no .npz file of NumPy); save it anew" in refusal(truth, cohort())
     np.savez(mine, map=np.ones((2, 3), int), um_per_px=8.0)
+    np.savez(folder / "truth" / f"{cohort()[0].slide_id}.npz", map=np.ones((2, 3), int))
+    assert f"truth/{cohort()[0].slide_id}.npz lacks um_per_px; save it anew" in refusal(truth, cohort())
+    (folder / "truth" / f"{cohort()[0].slide_id}.npz").unlink()
     refuse(load_config(merge(GOOD, truth)), cohort())
 
 
