@@ -50,7 +50,8 @@ class Pretrain(Section):
     _trained_again: dict[str, list[str]] = PrivateAttr(default_factory=dict)
     _by_fold: dict[str, list[str]] = PrivateAttr(default_factory=dict)
     runs: dict[Name, dict[str, Any]] = Field(_RUNS, min_length=1)
-    """Named runs beside slpd and dino; each is the defaults with the keys given here replaced. null drops a run."""
+    """Named runs beside slpd and dino; each is the defaults with the keys given here replaced. null drops a run. The
+    report shows the prototypes of the first that has any of slides."""
 
     @field_validator("runs", mode="before")
     @classmethod
