@@ -23,6 +23,7 @@ from workflow_scripts.report.results import (
     retrieval_tables,
     task_tables,
 )
+from workflow_scripts.report.set_gains import set_gains
 from workflow_scripts.report.settings import ReportSettings
 from workflow_scripts.report.spread_figures import BudgetValue, FoldValue, budget_figure, fold_figure
 from workflow_scripts.report.task_figures import FIGURES, Drawn
@@ -38,10 +39,15 @@ def benchmark_tables(inputs: Results, settings: ReportSettings, styles: Styles) 
         styles: of all representations.
     """
     comparisons, wanted = inputs.comparisons()
-    told = (inputs.benchmark(), settings.tasks, settings.representations)
+    rows, sets = inputs.benchmark(), inputs.sets()
+    told = (rows, settings.tasks, settings.representations)
     found = {table.name: _retrieval(table, comparisons, wanted) for table in retrieval_tables(*told)}
     return [
-        _section(table, inputs, settings, styles, comparisons, wanted) | {"retrieval": found.get(table.name)}
+        _section(table, inputs, settings, styles, comparisons, wanted)
+        | {
+            "retrieval": found.get(table.name),
+            "sets": set_gains(table.name, sets, rows, settings.representations),
+        }
         for table in task_tables(*told)
     ]
 
