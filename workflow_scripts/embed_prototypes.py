@@ -12,9 +12,10 @@ from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entr
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_meta, read_table
 from workflow_scripts.core.vectors import vectors_of
-from workflow_scripts.representations.prototype_sets import canonical_order, prototype_means, standardised_by_slide
+from workflow_scripts.representations.prototype_sets import canonical_order, prototype_means
 from workflow_scripts.slpd.prototypes import cluster_slides
 
+_ORDERED = "; prototypes put in order by {} slides of the cohort, no labels"
 _ASSIGNED = ["slide_id", "region_id", "prototype"]
 
 
@@ -37,11 +38,10 @@ def _assigned(tables: list[str], regions: pa.Table, slide_ids: list[str]) -> np.
 
 
 def _clustered(vectors: np.ndarray, slide_ids: list[str], slide: np.ndarray, settings: Settings) -> np.ndarray:
-    """The same by k-means of each slide's own regions."""
+    """The same by k-means of each slide's own regions, whose vectors have unit length as backbone features have."""
     chosen = Prototypes.model_validate({**(settings.cluster or {}), "features": "backbone"})
     counts = np.bincount(slide, minlength=len(slide_ids))
-    features = standardised_by_slide(vectors, counts)
-    return cluster_slides(features, slide_ids, counts, chosen, settings.seed).assignment
+    return cluster_slides(vectors, slide_ids, counts, chosen, settings.seed).assignment
 
 
 def _seen_by_order(meta: dict[str, Any], cohort: Path, slide_ids: list[str]) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
         slide_ids,
         there.sum(axis=1),
         [f"prototype_{place}" for place in np.nonzero(there)[1]],
-        meta["pretrained_on"],
+        meta["pretrained_on"] + ("" if seen["saw"] == meta["saw"] else _ORDERED.format(seen["n_saw"])),
         sets.reshape(len(slide_ids), -1),
         seen,
     )

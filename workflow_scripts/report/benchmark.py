@@ -77,11 +77,14 @@ def _section(
     task, splits = settings.tasks.get(table.name), inputs.splits(table.name)
     pairs = {head: pairs_of(table, head, comparisons, wanted) for head in table.heads}
     own = pairs[table.primary]
+    elsewhere = [head for head, of in pairs.items() if not any(set(pair[:2]) & set(table.cells(head)) for pair in of)]
     permuted = bool(task and task.permuted)
     return {
         "table": table,
         "best": shown_best(table, table.primary, own),
         "pairs": pairs,
+        # of a head that no representation of any pair has, such as those on sets, nothing is told here
+        "other_heads": [head for head in table.heads[1:] if head not in elsewhere],
         "families": {head: family_text(table, head, comparisons) for head in table.heads},
         "sentences": [sentence(table, table.primary, pair) for pair in own],
         "permuted": permuted,

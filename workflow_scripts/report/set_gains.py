@@ -27,10 +27,17 @@ class Gain(NamedTuple):
 
 
 class Gains(NamedTuple):
-    """The table of a task, by embedding, head and budget, and what its p values are corrected over."""
+    """The table of a task.
+
+    Attributes:
+        lines: by embedding, head and budget.
+        family: what their p values are corrected over.
+        budgets: whether heads learnt from parts of different sizes.
+    """
 
     lines: list[Gain]
     family: str
+    budgets: bool
 
 
 def set_gains(task: str, sets: list[Row], results: list[Row], representations: list[str]) -> Gains | None:
@@ -62,7 +69,7 @@ def set_gains(task: str, sets: list[Row], results: list[Row], representations: l
         )
         for row in ordered
     ]
-    return Gains(lines, _family(mine, sets))
+    return Gains(lines, _family(mine, sets), len({row["budget"] for row in mine}) > 1)
 
 
 def _learnt_from(row: Row) -> str:

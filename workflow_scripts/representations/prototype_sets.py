@@ -4,7 +4,6 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 _ROUNDS = 50
-_SAME = 1e-6  # a deviation, as a share of the mean, that rounding of float32 values leaves
 
 
 def prototype_means(
@@ -35,26 +34,6 @@ def prototype_means(
     sets = (sums / np.maximum(sizes, 1)[:, None]).reshape(n_slides, count, -1)
     there = (sizes > 0).reshape(n_slides, count)
     return np.where(there[..., None], sets, whole[:, None]), there
-
-
-def standardised_by_slide(vectors: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Region vectors less the mean of their slide, over its deviation (ddof 0), value by value, float32 `[N, d]`.
-
-    So that regions of a slide are told apart by what differs within it: neither by what all of them share, as its
-    stain, nor by the values that are largest whatever is seen. Slides know nothing of each other.
-
-    Args:
-        vectors: float32 `[N, d]`, slides contiguous; a value that is the same in all regions of a slide becomes 0.
-        counts: int64 `[S]` regions of each slide, at least one.
-    """
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    wide, sizes = vectors.astype(np.float64), np.asarray(counts)[:, None]
-    means = np.add.reduceat(wide, starts, axis=0) / sizes
-    centred = wide - np.repeat(means, counts, axis=0)
-    deviations = np.sqrt(np.add.reduceat(centred**2, starts, axis=0) / sizes)
-    differs = np.repeat(deviations > _SAME * np.abs(means), counts, axis=0)
-    scaled = np.divide(centred, np.repeat(deviations, counts, axis=0), out=np.zeros_like(centred), where=differs)
-    return scaled.astype(np.float32)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

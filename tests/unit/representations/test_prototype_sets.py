@@ -8,14 +8,13 @@ import pyarrow as pa
 import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
-from sklearn.preprocessing import StandardScaler
 
 from workflow_scripts import embed_prototypes
 from workflow_scripts.core import schemas
 from workflow_scripts.core.embeddings import seen_facts
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.tables import read_meta, read_table, write_table
-from workflow_scripts.representations.prototype_sets import canonical_order, prototype_means, standardised_by_slide
+from workflow_scripts.representations.prototype_sets import canonical_order, prototype_means
 
 SEEN = {"pretrained_on": "this cohort", **seen_facts(["a", "b", "gone"], ["a", "b", "small"])}
 
@@ -126,17 +125,6 @@ def test_tables_of_different_slides_are_refused(tmp_path):
         _write(tmp_path, {"other": [0, 1]})
 
 
-def test_values_are_standardised_within_each_slide_and_constant_ones_say_nothing():
-    random = np.random.default_rng(3)
-    counts = np.array([5, 1, 8])
-    vectors = (random.normal(size=(14, 4)) * [1, 50, 1e-3, 0] + [3, -20, 0.1, 0.3]).astype(np.float32)
-    found = standardised_by_slide(vectors, counts)
-    for part in (slice(0, 5), slice(5, 6), slice(6, 14)):
-        expected = StandardScaler().fit_transform(vectors[part, :3].astype(float))
-        np.testing.assert_allclose(found[part, :3], expected, atol=1e-4)
-    assert found.dtype == np.float32 and not found[:, 3].any()
-
-
 def _planted(folder, saw, slides=8, kinds=3, each=6):
     """Regions of several kinds in every slide, far from the origin, each slide with a stain; the last is small."""
     random = np.random.default_rng(4)
@@ -166,9 +154,8 @@ def test_regions_that_no_run_clusters_are_clustered_within_their_slide(tmp_path)
         own = [row for row in rows if row["slide_id"] == f"s{number}"]
         vectors = np.array([row["vector"] for row in own])
         kinds = [kind_of[row["slide_id"], row["region_id"]] for row in own]
-        scaled = StandardScaler().fit_transform(vectors)
-        scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
-        labels = KMeans(3, n_init=5, random_state=0).fit_predict(scaled)
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        labels = KMeans(3, n_init=5, random_state=0).fit_predict(unit)
         assert adjusted_rand_score(kinds, labels) == 1
         expected = sorted(vectors[labels == k].mean(axis=0).tolist() for k in range(3))
         found = sorted(row["vector"] for row in sets if row["slide_id"] == f"s{number}")
@@ -184,7 +171,7 @@ def test_where_nothing_was_trained_the_cohorts_slides_alone_tell_the_order_and_a
     _embed(tmp_path, {"count": 3, "cluster": CLUSTER})
     meta = read_meta(tmp_path / "slides.parquet")
     assert meta["saw"] == [f"s{number}" for number in range(7)]  # s7 and s8 are of a test cohort
-    assert meta["pretrained_on"] == "ImageNet"
+    assert meta["pretrained_on"] == "ImageNet; prototypes put in order by 7 slides of the cohort, no labels"
     whole = {row["slide_id"]: row["vector"] for row in read_table(tmp_path / "slides.parquet").to_pylist()}
     rows = read_table(tmp_path / "regions.parquet").to_pylist()
     kept = [row for row in rows if row["slide_id"] not in ("s7", "s8")]
