@@ -8,6 +8,8 @@ import pytest
 from tests.workflow.tiny import CONFIG, changed, copy_project, planned, snakemake, write_config
 from workflow_scripts.core.tables import read_meta, read_table
 
+ON_SETS = ("matching_knn", "matching_logistic")
+
 
 @pytest.fixture
 def project(finished: Path, tmp_path: Path) -> Path:
@@ -67,12 +69,12 @@ def test_all_are_benchmarked(project: Path) -> None:
     sets = {"slpd-prototypes", "mean-prototypes"}
     assert {row["representation"] for row in rows} == sets | {"mean", "max", "std", "patches", "other", "slpd", "dino"}
     assert [row["failure"] for row in rows if row["failure"]] == []
-    on_sets = {row["head"] for row in rows if row["representation"] in sets}
-    assert on_sets == {"logistic", "matching_knn", "matching_logistic", "retrieval_cosine", "retrieval_matching"}
-    assert not {"matching_knn", "matching_logistic"} & {row["head"] for row in rows if row["representation"] == "mean"}
+    heads = {of: {row["head"] for row in rows if row["representation"] == of} for of in ("mean", "mean-prototypes")}
+    assert heads["mean-prototypes"] == {"logistic", *ON_SETS, "retrieval_cosine", "retrieval_matching"}
+    assert heads["mean"] == {"knn", "logistic", "retrieval_cosine"}
     gains = read_table(project / "results/tiny/benchmark/sets.parquet").to_pylist()
     assert {(row["first"], row["second"]) for row in gains} == {
-        (f"{name}-prototypes", name) for name in ("slpd", "mean")
+        (name, name.removesuffix("-prototypes")) for name in sets
     }
     assert {(row["head"], row["other"]) for row in gains} == {
         ("matching_knn", "knn"), ("matching_logistic", "logistic"), ("retrieval_matching", "retrieval_cosine")
