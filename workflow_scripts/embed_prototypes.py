@@ -51,8 +51,7 @@ def _seen_by_order(meta: dict[str, Any], cohort: Path, slide_ids: list[str]) -> 
     """
     if meta["saw"] != "none":
         return {name: meta[name] for name in SEEN}
-    known = set(slide_ids)
-    return seen_facts([name for name in read_table(cohort)["slide_id"].to_pylist() if name in known], slide_ids)
+    return seen_facts(set(read_table(cohort)["slide_id"].to_pylist()) & set(slide_ids), slide_ids)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -83,17 +82,10 @@ def main(argv: list[str] | None = None) -> None:
     small = ~there.any(axis=1)
     there[small, 0] = True  # the mean over its regions, once
     log.info("%d slides, of which %d have too few regions for prototypes", len(slide_ids), small.sum())
-    save_embeddings(
-        args.regions_output,
-        args.slides_output,
-        sets[there],
-        slide_ids,
-        there.sum(axis=1),
-        [f"prototype_{place}" for place in np.nonzero(there)[1]],
-        meta["pretrained_on"] + ("" if seen["saw"] == meta["saw"] else _ORDERED.format(seen["n_saw"])),
-        sets.reshape(len(slide_ids), -1),
-        seen,
-    )
+    told = meta["pretrained_on"] + ("" if seen["saw"] == meta["saw"] else _ORDERED.format(seen["n_saw"]))
+    region_ids = [f"prototype_{place}" for place in np.nonzero(there)[1]]
+    rows = (sets[there], slide_ids, there.sum(axis=1), region_ids, told, sets.reshape(len(slide_ids), -1), seen)
+    save_embeddings(args.regions_output, args.slides_output, *rows)
 
 
 if __name__ == "__main__":
