@@ -111,7 +111,8 @@ def test_what_is_tested_beside_a_slide_does_not_matter(landmarks):
     both = predict(bags, (train, test), landmarks=landmarks)[0][0]
     random = np.random.default_rng(8)
     others = np.where(np.arange(40)[:, None] < 21, bags.vectors, random.normal(size=bags.vectors.shape))
-    alone = predict(replace(bags, vectors=others.astype(np.float32)).take(np.arange(30)), (train, np.array([20])))
+    fewer_others = replace(bags, vectors=others.astype(np.float32)).take(np.arange(30))
+    alone = predict(fewer_others, (train, np.array([20])), landmarks=landmarks)
     np.testing.assert_allclose(alone[0][0][0], both[0], atol=1e-9)
     fewer = bags.take(np.arange(21))
     np.testing.assert_allclose(predict(fewer, (train, test[:1]), landmarks=landmarks)[0][0][0], both[0], atol=1e-9)
