@@ -54,7 +54,7 @@ rule fit_head:
     threads: 1
     resources:
         gpu=cell_gpus,
-        mem_mb=8000,
+        mem_mb=cell_memory,
         runtime=240,
     params:
         cfg=cell_settings,
@@ -102,6 +102,7 @@ rule collect_results:
     output:
         results="<cohort>/benchmark/results.parquet",
         comparisons="<cohort>/benchmark/comparisons.parquet",
+        sets="<cohort>/benchmark/sets.parquet",
     log:
         "<cohort>/logs/benchmark/results.log",
     benchmark:
@@ -118,7 +119,7 @@ rule collect_results:
     shell:
         "python -m workflow_scripts.collect_results --config {params.cfg:q} --predictions {input.predictions}"
         " --retrieval {input.retrieval}"
-        " --output {output.results} --comparisons {output.comparisons} --log {log}"
+        " --output {output.results} --comparisons {output.comparisons} --sets {output.sets} --log {log}"
 
 
 # Fits a task's head on all of its labelled slides and puts it into a run's model, with its cross-validated results.

@@ -52,7 +52,7 @@ def embedding_folders(wildcards):
 
 def cell_settings(wildcards):
     """Param: settings of the heads of a cell, as JSON."""
-    return stages.as_json(stages.cell_settings(CFG, wildcards.task, wildcards.cell))
+    return stages.as_json(stages.cell_settings(CFG, wildcards.task, wildcards.cell, wildcards.representation))
 
 
 def retrieval_settings(wildcards):
@@ -63,6 +63,12 @@ def retrieval_settings(wildcards):
 def retrieval_memory(wildcards, attempt):
     """MB beyond 2,000, the more with each attempt: 8 bytes of likeness a pair of slides, and 16 of what pairs of patients do to the measures."""
     return attempt * (2000 + 24 * (len(ROWS) + len(TEST_ROWS)) ** 2 // 10**6)
+
+
+def cell_memory(wildcards, attempt):
+    """MB of a cell: of heads on sets of prototypes 10 bytes a pair of slides beside what others take."""
+    pairs = (len(ROWS) + len(TEST_ROWS)) ** 2 if wildcards.cell == stages.SETS else 0
+    return attempt * (8000 + 10 * pairs // 10**6)
 
 
 def cell_gpus(wildcards):

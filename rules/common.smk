@@ -153,6 +153,7 @@ wildcard_constraints:
     warm_up=r"warm_up_[0-9a-f]{8}",
     baseline="|".join(CFG.embed.baselines) or "none",
     table="|".join(map(re.escape, CFG.embed.tables)) or "none",
+    source="|".join(map(re.escape, CFG.prototype_sets.values())) or "none",
     embedded="|".join(map(re.escape, EMBEDDED)),
     representation="|".join(map(re.escape, CFG.representations)),
     task="|".join(map(re.escape, CFG.benchmark.tasks)) or "none",

@@ -143,18 +143,19 @@ rule embed_patches:
         " --regions-output {output.regions} --slides-output {output.slides} --log {log}"
 
 
-# Embeds slides as the sets of a run's prototypes: mean embeddings of the regions of each.
+# Embeds slides as the sets of their prototypes, mean embeddings of the regions of each: by a run's clustering, or by k-means.
 rule embed_prototypes:
     input:
-        regions="<cohort>/embeddings/{run}/regions.parquet",
-        assignments=assignments_of_all,
+        regions="<cohort>/embeddings/{source}/regions.parquet",
+        cohort="<cohort>/slides.parquet",
+        assignments=own_clustering,
     output:
-        regions="<cohort>/embeddings/{run}-prototypes/regions.parquet",
-        slides="<cohort>/embeddings/{run}-prototypes/slides.parquet",
+        regions="<cohort>/embeddings/{source}-prototypes/regions.parquet",
+        slides="<cohort>/embeddings/{source}-prototypes/slides.parquet",
     log:
-        "<cohort>/logs/embed/{run}-prototypes.log",
+        "<cohort>/logs/embed/{source}-prototypes.log",
     benchmark:
-        "<cohort>/cost/embed_prototypes/embed/{run}-prototypes.tsv"
+        "<cohort>/cost/embed_prototypes/embed/{source}-prototypes.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -162,11 +163,12 @@ rule embed_prototypes:
         mem_mb=8000,
         runtime=60,
     params:
+        cfg=set_settings,
         code=code("embed_prototypes"),
-        prototypes=prototype_count,
     shell:
-        "python -m workflow_scripts.embed_prototypes --regions {input.regions} --assignments {input.assignments}"
-        " --count {params.prototypes} --regions-output {output.regions} --slides-output {output.slides} --log {log}"
+        "python -m workflow_scripts.embed_prototypes --config {params.cfg:q} --regions {input.regions}"
+        " --cohort {input.cohort} --assignments {input.assignments}"
+        " --regions-output {output.regions} --slides-output {output.slides} --log {log}"
 
 
 # Takes another tool's vectors of slides.

@@ -1,5 +1,7 @@
 """Input functions and params of embed.smk."""
 
+from workflow_scripts.config.sets import clusters_slides
+
 # What finds the slides of a model's cohort; runs without prototypes of slides have nothing of the kind.
 SEARCHABLE = [
     f"<cohort>/pretrain/{run}/model/prototypes.parquet"
@@ -30,14 +32,20 @@ def last_assignments(wildcards):
     return clustered_tables(wildcards.run, run_of(wildcards).rounds, "assignments")
 
 
-def assignments_of_all(wildcards):
-    """The same of all slides; those of the test cohort are clustered apart, as the same teacher sees them."""
+def own_clustering(wildcards):
+    """Which prototype each region belongs to, where a run clusters slides; nothing of a representation that does not.
+
+    Slides of the test cohort are clustered apart, as the same teacher sees them.
+    """
+    if not clusters_slides(CFG.pretrain, wildcards.source):
+        return []
     tables = ["assignments", "test_assignments"] if TEST_MANIFEST else ["assignments"]
-    return clustered_tables(wildcards.run, run_of(wildcards).rounds, *tables)
+    return clustered_tables(wildcards.source, CFG.pretrain.run(wildcards.source).rounds, *tables)
 
 
-def prototype_count(wildcards):
-    return run_of(wildcards).prototypes.count
+def set_settings(wildcards):
+    """Param: prototypes a slide, and how they are found where no run clusters them, as JSON."""
+    return stages.as_json(stages.set_settings(CFG, wildcards.source))
 
 
 def exported_tasks(wildcards):

@@ -23,6 +23,7 @@ rule write_report:
         splits=expand("<cohort>/benchmark/{task}/splits.parquet", task=CFG.benchmark.tasks),
         results="<cohort>/benchmark/results.parquet",
         comparisons="<cohort>/benchmark/comparisons.parquet",
+        sets="<cohort>/benchmark/sets.parquet",
         textures=texture_scores,
         attention=attention_there,
     output:
@@ -56,9 +57,11 @@ rule export_results:
     input:
         results="<cohort>/benchmark/results.parquet",
         comparisons="<cohort>/benchmark/comparisons.parquet",
+        sets="<cohort>/benchmark/sets.parquet",
     output:
         results=report("<cohort>/benchmark/results.csv", caption="captions/results.rst", category="Results"),
         comparisons=report("<cohort>/benchmark/comparisons.csv", caption="captions/comparisons.rst", category="Results"),
+        sets="<cohort>/benchmark/sets.csv",
         markdown="<cohort>/benchmark/results.md",
         latex="<cohort>/benchmark/results.tex",
     log:
@@ -77,4 +80,4 @@ rule export_results:
         folder=subpath(output.results, parent=True),
     shell:
         "python -m workflow_scripts.export_results --config {params.cfg:q} --results {input.results}"
-        " --comparisons {input.comparisons} --output {params.folder} --log {log}"
+        " --comparisons {input.comparisons} --sets {input.sets} --output {params.folder} --log {log}"

@@ -12,6 +12,7 @@ from workflow_scripts.mil.fit_warnings import counted_warnings
 from workflow_scripts.mil.result_text import result_text
 from workflow_scripts.mil.results import comparison_rows, mean_cells, result_rows, score_cells
 from workflow_scripts.mil.retrieval_cells import retrieval_cells
+from workflow_scripts.mil.set_results import set_rows
 
 
 class Settings(Section):
@@ -21,6 +22,8 @@ class Settings(Section):
     """The head of each kind of task that claims are made of."""
     trainings: dict[str, list[str]] = Field({})
     """Trainings by seeds of each representation that is trained here, of which it is the mean."""
+    sets: dict[str, str] = Field({})
+    """Representations that are sets of prototypes, and that of whose regions each is made."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -30,6 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--retrieval", type=Path, nargs="*", default=[], help="retrieval.parquet of representations")
     parser.add_argument("--output", type=Path, required=True, help="results.parquet")
     parser.add_argument("--comparisons", type=Path, required=True, help="output: comparisons.parquet")
+    parser.add_argument("--sets", type=Path, required=True, help="output: sets.parquet")
     args = parse_entry(parser, argv)
     settings: Settings = args.config
 
@@ -46,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     meta = {"settings": settings.model_dump(mode="json")}
     write_table(args.output, rows, schemas.RESULTS, meta)
     write_table(args.comparisons, pairs, schemas.COMPARISONS, meta)
+    write_table(args.sets, set_rows(cells, settings.sets, settings.primary), schemas.SETS, meta)
     if rows:
         log.info("95 %% intervals of the expected value\n%s", result_text(rows, pairs))
     else:

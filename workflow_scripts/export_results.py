@@ -29,7 +29,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: spread, tasks ...")
     parser.add_argument("--results", type=Path, required=True, help="results.parquet")
     parser.add_argument("--comparisons", type=Path, required=True, help="comparisons.parquet")
-    parser.add_argument("--output", type=Path, required=True, help="folder for results.csv, .md, .tex, comparisons.csv")
+    parser.add_argument("--sets", type=Path, required=True, help="sets.parquet")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the CSV files, results.md and .tex")
     args = parse_entry(parser, argv)
     settings: Settings = args.config
 
@@ -41,6 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     texts = {
         "results.csv": csv_text(results),
         "comparisons.csv": csv_text(comparisons),
+        "sets.csv": csv_text(read_table(args.sets)),
         "results.md": markdown_text(papers),
         "results.tex": latex_text(papers),
     }

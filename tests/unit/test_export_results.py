@@ -12,13 +12,13 @@ from workflow_scripts.core.tables import read_table
 from workflow_scripts.export_results import main
 from workflow_scripts.report.paper_tables import Column, PaperTable, Value, escaped, latex_text, markdown_text
 
-FILES = ("results.csv", "comparisons.csv", "results.md", "results.tex")
+FILES = ("results.csv", "comparisons.csv", "sets.csv", "results.md", "results.tex")
 
 
 def _export(folder, output, spread="interval"):
     config = {"spread": spread, "tasks": list(TASKS), "representations": REPRESENTATIONS, "controls": [PERMUTED]}
-    tables = [f"{folder}/benchmark/{name}.parquet" for name in ("results", "comparisons")]
-    main(["--config", json.dumps(config), "--results", tables[0], "--comparisons", tables[1], "--output", str(output)])
+    tables = [f"--{name}={folder}/benchmark/{name}.parquet" for name in ("results", "comparisons", "sets")]
+    main(["--config", json.dumps(config), *tables, "--output", str(output)])
     return {name: (output / name).read_text(encoding="utf-8") for name in FILES}
 
 

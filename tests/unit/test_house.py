@@ -14,7 +14,7 @@ import pytest
 
 from tests.workflow.tiny import CONFIG, snakemake, write_config
 from workflow_scripts.config.slide_options import OPTIONS
-from workflow_scripts.config.stages import VECTORS
+from workflow_scripts.config.stages import SETS, VECTORS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "workflow_scripts"
@@ -184,6 +184,6 @@ def test_a_dry_run_imports_nothing_heavy(tmp_path: Path, monkeypatch: pytest.Mon
     assert not (HEAVY - OF_SNAKEMAKE) & found
 
 
-def test_the_slurm_profile_knows_the_cell_that_never_asks_for_a_gpu() -> None:
+def test_the_slurm_profile_knows_the_cells_that_never_ask_for_a_gpu() -> None:
     profile = (ROOT / "profiles" / "slurm" / "profile.v9+.yaml").read_text(encoding="utf-8")
-    assert re.findall(r"wildcards\.(\w+) == '(\w+)'", profile) == [("cell", VECTORS)] * 2
+    assert re.findall(r"wildcards\.(\w+) in \('(\w+)', '(\w+)'\)", profile) == [("cell", VECTORS, SETS)] * 2

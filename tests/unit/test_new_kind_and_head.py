@@ -144,7 +144,8 @@ def predictions(package, cohort) -> list[Path]:
 def results(package, cohort, predictions) -> Path:
     settings = json.dumps({"compare": [["slpd", "mean"]], "primary": {"count": "counter"}})
     collect = ["-m", "workflow_scripts.collect_results", "--config", settings, "--output", cohort / "results.parquet"]
-    run(package, *collect, "--comparisons", cohort / "comparisons.parquet", "--predictions", *predictions)
+    tables = ["--comparisons", cohort / "comparisons.parquet", "--sets", cohort / "sets.parquet"]
+    run(package, *collect, *tables, "--predictions", *predictions)
     return cohort / "results.parquet"
 
 
@@ -178,7 +179,7 @@ def test_its_metrics_are_scored_and_compared(predictions, results):
 
 def test_the_report_tells_of_it(package, results, results_folder, tmp_path):
     shutil.copytree(results_folder, tmp_path / "demo")
-    for name in ("results", "comparisons"):
+    for name in ("results", "comparisons", "sets"):
         shutil.copy(results.with_name(f"{name}.parquet"), tmp_path / "demo/benchmark")
     report = tmp_path / "report.html"
     settings = config_json(tasks={"age": AGE})

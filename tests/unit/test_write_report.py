@@ -226,6 +226,53 @@ def test_claims_follow_the_corrected_verdicts_of_the_primary_head(folder, page):
     assert said.count("o difference shown between") == sum(row["verdict"] == "not shown" for row in told)
 
 
+SET_KEYS = ("task", "first", "head", "budget")
+
+
+def _planted_sets():
+    """Results and comparisons of sets of slpd in task subtype, with two heads, one of them of two budgets."""
+    rows, sets = [], []
+    for head, other, budget, values, verdict in (
+        ("matching_knn", "knn", "all", (0.84, 0.71), "better"),
+        ("matching_knn", "knn", "2/class", (0.66, 0.64), "not shown"),
+        ("retrieval_matching", "retrieval_cosine", "all", (0.5, 0.625), "worse"),
+    ):
+        metric = "mean_average_precision" if head.startswith("retrieval") else "auc"
+        for name, own, value in (("slpd-prototypes", head, values[0]), ("slpd", other, values[1])):
+            rows.append({"representation": name, "head": own, "budget": budget, "metric": metric, "value": value})
+        sets.append({"first": "slpd-prototypes", "second": "slpd", "head": head, "other": other, "budget": budget})
+        sets[-1] |= {"metric": metric, "difference": values[0] - values[1], "low": -0.031, "high": 0.217, "p": 0.02}
+        sets[-1] |= {"p_holm": 0.0123, "comparisons": 1 if head.startswith("ret") else 2, "verdict": verdict}
+        sets[-1] |= {"task": "subtype", "family": "histology"}
+    return rows, sets
+
+
+def test_what_sets_add_stands_beside_both_values_with_its_verdict(altered, page, tmp_path):
+    rows, pairs = _benchmark(altered)
+    planted, sets = _planted_sets()
+    like = next(row for row in rows if row["task"] == "subtype" and row["headline"] and not row["failure"])
+    rows += [like | row | {"primary": False} for row in planted]
+    write_benchmark(altered, rows, pairs, sets)
+    html = _write(altered, tmp_path / "r.html", representations=[*REPRESENTATIONS, "slpd-prototypes"])
+    lines = re.findall(r'data-set="([^"]+)">(.*?)</tr>', html)
+    assert [key for key, _ in lines] == [
+        "subtype|slpd-prototypes|matching_knn|2/class",
+        "subtype|slpd-prototypes|matching_knn|all",
+        "subtype|slpd-prototypes|retrieval_matching|all",
+    ]
+    told = {tuple(key.split("|")): re.sub("<[^>]+>", " ", text).split() for key, text in lines}
+    for row in sets:
+        values = {(one["head"], one["budget"]): one["value"] for one in planted}
+        words = told[tuple(row[key] for key in SET_KEYS)]
+        assert words[0] == "slpd" and words[1:3] == [row["head"], row["other"]]
+        both = [values[row["head"], row["budget"]], values[row["other"], row["budget"]], row["difference"]]
+        assert _numbers(" ".join(words[-10:])) == pytest.approx([*both, -0.031, 0.217, 0.0123], abs=0.00051)
+        assert " ".join(words).endswith(row["verdict"])
+    assert "2 comparisons of heads, and apart from them 1 comparison of retrieval" in html
+    assert "not compared: slpd has no result" not in html  # of heads on sets pairs of others are not told
+    assert "Sets of prototypes against slide vectors" not in page.text  # where there are none
+
+
 def test_a_secondary_head_is_never_claimed_of(altered, tmp_path):
     rows, pairs = _benchmark(altered)
     for pair in pairs:

@@ -84,7 +84,7 @@ def expected_settings(config: Config) -> dict[tuple[str, str], set[str]]:
             continue
         found[rule, "--config"] = {stages.as_json(of_task(config, task)) for task in config.benchmark.tasks}
     found["fit_head", "--config"] = {
-        stages.as_json(stages.cell_settings(config, name, cell))
+        stages.as_json(stages.cell_settings(config, name, cell, "mean"))
         for name, task in config.benchmark.tasks.items()
         for cell in stages.cells(config, task.kind)
     }

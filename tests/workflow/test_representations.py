@@ -8,6 +8,8 @@ import pytest
 from tests.workflow.tiny import CONFIG, changed, copy_project, planned, snakemake, write_config
 from workflow_scripts.core.tables import read_meta, read_table
 
+ON_SETS = ("matching_knn", "matching_logistic")
+
 
 @pytest.fixture
 def project(finished: Path, tmp_path: Path) -> Path:
@@ -17,21 +19,24 @@ def project(finished: Path, tmp_path: Path) -> Path:
     rows = [f"{row['slide_id']}.svs,{number},1.5" for number, row in enumerate(slides) if row["status"] == "ok"]
     (folder / "vectors.csv").write_text("\n".join(["slide_id,a,b", *rows, ""]))
     config = changed(CONFIG, "embed.baselines", ["mean", "max", "std"])
-    config = changed(changed(config, "embed.prototypes", True), "embed.patches", True)
+    config = changed(changed(config, "embed.prototypes", ["slpd", "mean"]), "embed.patches", True)
+    config = changed(
+        config, "benchmark.set_heads", {"classification": ["logistic", "matching_knn", "matching_logistic"]}
+    )
     table = {"file": "vectors.csv", "pretrained_on": "other people's slides"}
     write_config(folder, changed(config, "embed.tables", {"other": table}))
     return folder
 
 
 def test_each_is_made_alone(project: Path) -> None:
-    expected = {"embed_baseline": 2, "embed_patches": 1, "embed_prototypes": 1, "embed_table": 1}
+    expected = {"embed_baseline": 2, "embed_patches": 1, "embed_prototypes": 2, "embed_table": 1}
     assert planned(project, "embed") == {**expected, "embed": 1}
     result = snakemake(project, "embed")
     assert result.returncode == 0, result.stdout[-3000:]
     folder = project / "results/tiny/embeddings"
     slides = {name: read_table(folder / name / "slides.parquet").to_pylist() for name in ("mean", "slpd-prototypes")}
     ids = [row["slide_id"] for row in slides["mean"]]
-    for name in ("max", "std", "patches", "other", "slpd-prototypes"):
+    for name in ("max", "std", "patches", "other", "slpd-prototypes", "mean-prototypes"):
         assert [row["slide_id"] for row in read_table(folder / name / "slides.parquet").to_pylist()] == ids, name
     largest = {row["slide_id"]: row["vector"] for row in read_table(folder / "max/slides.parquet").to_pylist()}
     assert all((np.array(largest[row["slide_id"]]) >= row["vector"]).all() for row in slides["mean"])
@@ -61,7 +66,16 @@ def test_all_are_benchmarked(project: Path) -> None:
     result = snakemake(project, results)
     assert result.returncode == 0, result.stdout[-3000:]
     rows = read_table(project / results).to_pylist()
-    assert {row["representation"] for row in rows} == {
-        *("mean", "max", "std", "patches", "other", "slpd", "dino", "slpd-prototypes")
-    }
+    sets = {"slpd-prototypes", "mean-prototypes"}
+    assert {row["representation"] for row in rows} == sets | {"mean", "max", "std", "patches", "other", "slpd", "dino"}
     assert [row["failure"] for row in rows if row["failure"]] == []
+    heads = {of: {row["head"] for row in rows if row["representation"] == of} for of in ("mean", "mean-prototypes")}
+    assert heads["mean-prototypes"] == {"logistic", *ON_SETS, "retrieval_cosine", "retrieval_matching"}
+    assert heads["mean"] == {"knn", "logistic", "retrieval_cosine"}
+    gains = read_table(project / "results/tiny/benchmark/sets.parquet").to_pylist()
+    assert {(row["first"], row["second"]) for row in gains} == {
+        (name, name.removesuffix("-prototypes")) for name in sets
+    }
+    assert {(row["head"], row["other"]) for row in gains} == {
+        ("matching_knn", "knn"), ("matching_logistic", "logistic"), ("retrieval_matching", "retrieval_cosine")
+    }  # fmt: skip

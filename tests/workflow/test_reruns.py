@@ -39,6 +39,7 @@ def test_nothing_to_do(project: Path) -> None:
         ("benchmark.repeats", 3, BENCHMARK),
         ("benchmark.few_shot.patients", [1], BENCHMARK),
         ("benchmark.heads.classification", ["knn", "logistic", "abmil"], HEADS),
+        ("embed.prototypes", ["slpd", "mean"], HEADS | {"embed_prototypes", "measure_retrieval"}),
         ("pretrain.defaults.neighbours.count", 2, ROUNDS | EMBED),
         ("pretrain.defaults.prototypes.min_regions", 9, ROUNDS | EMBED),
         ("pretrain.defaults.optimiser.lr", 0.001, ROUNDS | EMBED | {"warm_up"}),

@@ -28,6 +28,7 @@ from workflow_scripts.config.pretrain import (
 )
 from workflow_scripts.config.problems import first_problem
 from workflow_scripts.config.runs import Pretrain
+from workflow_scripts.config.sets import set_sources, taken_names
 from workflow_scripts.config.slides import Export, Features, Regions, Slides, Source, Tissue
 from workflow_scripts.core.errors import UserError
 
@@ -93,16 +94,9 @@ class Config(Section):
     apply: Apply = Apply()
 
     @property
-    def prototype_runs(self) -> list[str]:
-        """Runs whose prototypes are representations of their own."""
-        runs = {name: self.pretrain.run(name) for name in self.pretrain.runs} if self.embed.prototypes else {}
-        whole = {name: run for name, run in runs.items() if run.fold is None}
-        return [name for name, run in whole.items() if run.has_slide_sets]
-
-    @property
-    def prototype_sets(self) -> list[str]:
-        """Names of the representations that are sets of prototypes."""
-        return [prototypes_of(name) for name in self.prototype_runs]
+    def prototype_sets(self) -> dict[str, str]:
+        """The representations that are sets of prototypes, and that of whose regions each is made."""
+        return {prototypes_of(name): name for name in set_sources(self.embed, self.pretrain)}
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -130,8 +124,8 @@ class Config(Section):
         """Trainings by seeds of each representation that is trained here, of which it is the mean: runs, their sets."""
         runs = {name: [name] for name in self.pretrain.named} | self.pretrain.trainings
         again = {name for names in runs.values() for name in names[1:]}
-        runs, sets = {name: names for name, names in runs.items() if name not in again}, self.prototype_runs
-        of_sets = {prototypes_of(run): [prototypes_of(name) for name in runs[run]] for run in runs if run in sets}
+        runs, sets = {name: names for name, names in runs.items() if name not in again}, self.prototype_sets
+        of_sets = {name: [prototypes_of(one) for one in runs[of]] for name, of in sets.items() if of in runs}
         return runs | of_sets
 
     @property
@@ -140,9 +134,13 @@ class Config(Section):
         return [*self.embed.representations, *self.pretrain.named, *self.prototype_sets]
 
     def representations_of(self, task: str) -> list[str]:
-        """Names of what is compared in a task: runs that are trained for the folds of another have no place in it."""
+        """Names of what is compared in a task: runs that are trained for the folds of another have no place in it.
+
+        Nor have sets of prototypes where a kind of task has no head on them.
+        """
         folds = {name: self.pretrain.run(runs[0]).train_only for name, runs in self.pretrain.by_fold.items()}
-        return [name for name in self.representations if folds.get(name, task) == task]
+        sets = {} if self.benchmark.heads_of(self.benchmark.tasks[task].kind, sets=True) else self.prototype_sets
+        return [name for name in self.representations if folds.get(name, task) == task and name not in sets]
 
     def embeddings_of(self, representation: str) -> list[str]:
         """Names of the folders of its embeddings: its own, or one for each fold."""
@@ -187,20 +185,20 @@ class Config(Section):
     @model_validator(mode="after")
     def _names_of_representations(self) -> "Config":
         taken = {**dict.fromkeys(BASELINES, "a baseline"), PATCHES: "the bags of patches"}
-        taken |= {prototypes_of(run): f"the prototypes of {run}" for run in self.pretrain.runs}
+        taken |= taken_names(self.embed, self.pretrain)
         runs = dict.fromkeys([*self.pretrain.named, *self.pretrain.runs])
         for key, names in (("embed.tables", self.embed.tables), ("pretrain: runs", runs)):
             for name in names:
                 if name in taken:
                     raise ValueError(f"{key}: {name} is the name of {taken[name]}; choose another")
             taken |= dict.fromkeys(names, f"a table of {key}")
-        if self.embed.prototypes and not self.prototype_runs:
+        if self.embed.prototypes and not self.prototype_sets:
             raise ValueError("embed.prototypes: no pretraining run has prototypes of slides; set it to false")
         return self
 
     @model_validator(mode="after")
     def _heads_on_prototypes_have_sets(self) -> "Config":
-        if not self.prototype_sets and (problem := head_on_sets(self.benchmark.heads)):
+        if not self.prototype_sets and (problem := head_on_sets(self.benchmark.heads, self.benchmark.set_heads)):
             raise ValueError(problem)
         return self
 

@@ -161,6 +161,9 @@ class Benchmark(Section):
     """Tasks by name; without any nothing is benchmarked. null drops a task of a config below."""
     heads: dict[KindName, Annotated[list[str], AfterValidator(without_repeats)]] = Field(_HEADS)
     """Heads of each kind of task, names of the table in workflow_scripts/core/heads.py."""
+    set_heads: dict[KindName, Annotated[list[str], AfterValidator(without_repeats)]] = Field({})
+    """Heads of each kind of task on the sets of embed.prototypes, in place of `heads`, which a kind that is not named
+    has there too; an empty list leaves its tasks without sets."""
     head_settings: HeadSettings = HeadSettings()
     folds: Folds = 5
     """Patient-level stratified folds."""
@@ -190,6 +193,12 @@ class Benchmark(Section):
     against: in it `map`, whole numbers [h, w], 0 for glass and what is not known, and `um_per_px`, its scale
     (docs/tables.md)."""
 
+    def heads_of(self, kind: str, sets: bool) -> list[str]:
+        """Heads of a kind of task on sets of prototypes, or on all other representations."""
+        if sets:
+            return self.set_heads.get(kind, self.heads[kind])
+        return [head for head in self.heads[kind] if not HEADS[head].prototypes]
+
     def dealing(self, task: str) -> dict[str, Any]:
         """What decides the splits of a task besides the task itself: its own settings, or else the benchmark's."""
         own, counts = self.tasks[task], KINDS[self.tasks[task].kind].has_classes
@@ -215,7 +224,7 @@ class Benchmark(Section):
     def _add_to_default_heads(cls, value: Any) -> Any:
         return {**_HEADS, **(value or {})} if isinstance(value, dict | None) else value
 
-    @field_validator("heads")
+    @field_validator("heads", "set_heads")
     @classmethod
     def _heads_serve_their_kind(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
         for kind, heads in value.items():

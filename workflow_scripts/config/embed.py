@@ -11,6 +11,10 @@ BASELINES = ("mean", "max", "std", "colour")
 Baseline = Literal["mean", "max", "std", "colour"]
 
 
+def _without_repeats(value: bool | list[str]) -> bool | list[str]:
+    return value if isinstance(value, bool) else without_repeats(value)
+
+
 class EmbedTable(Section):
     file: str
     """Parquet, CSV or TSV file with slide_id and the vectors (a list column, or a column a dimension), or a folder of
@@ -26,9 +30,10 @@ class Embed(Section):
     patches: bool = False
     """Add the representation `patches`: a slide is the bag of all its patch features. Each MIL head holds those of all
     slides in memory once, as stored, and is refused where the memory of fit_head (mem_mb) is too little."""
-    prototypes: bool = False
-    """Add `<run>-prototypes` for every run with prototypes of slides: a slide is the set of their mean embeddings; of
-    several seeds the mean is taken, as of the run."""
+    prototypes: Annotated[bool | list[Name], AfterValidator(_without_repeats)] = False
+    """Add `<name>-prototypes`, where a slide is the set of mean embeddings of its prototypes: true of every run that
+    has prototypes of slides; or of the runs and baselines that are listed. Regions are clustered by the run's own last
+    clustering where it has one, else within each slide by k-means of its settings (of a baseline pretrain.defaults)."""
     tables: dict[Name, EmbedTable] = Field({})
     """Vectors of slides by other tools, by the name of the representation. null drops a table of a config below."""
 
@@ -43,6 +48,6 @@ class Embed(Section):
         return [*self.baselines, *([PATCHES] if self.patches else []), *self.tables]
 
 
-def prototypes_of(run: str) -> str:
-    """Name of the representation by the prototypes of a run."""
-    return f"{run}-prototypes"
+def prototypes_of(name: str) -> str:
+    """Name of the representation by the prototypes of another."""
+    return f"{name}-prototypes"

@@ -25,6 +25,15 @@ class MatchingKnn(Section):
     """Patients that vote, each by its slide whose prototypes match best; at most half of those that are learnt from."""
 
 
+class MatchingLogistic(Section):
+    c: Chosen = "auto"
+    """Inverse strength of the L2 penalty; auto takes the best of 1e-4 to 100 by inner folds."""
+    inner_folds: InnerFolds = 5
+    """Folds of the training patients by which c is chosen, where there is no part `val`."""
+    landmarks: Annotated[int, Field(ge=2)] = 1000
+    """Training slides, at most, that all others are compared with; with fewer slides nothing is left out."""
+
+
 class ClassPenalty(Section):
     c: Chosen = "auto"
     """Inverse strength of the L2 penalty; auto takes the best of 1e-4 to 100 by inner folds."""
@@ -99,6 +108,7 @@ class Hipt(Section):
 class HeadSettings(Section):
     knn: Knn = Knn()
     matching_knn: MatchingKnn = MatchingKnn()
+    matching_logistic: MatchingLogistic = MatchingLogistic()
     logistic: ClassPenalty = ClassPenalty()
     cumulative_link: ClassPenalty = ClassPenalty()
     cox: Cox = Cox()
@@ -116,13 +126,14 @@ class HeadSettings(Section):
         return {key: value for section in sections for key, value in section.model_dump(mode="json").items()}
 
 
-def head_on_sets(heads: Mapping[str, list[str]]) -> str | None:
+def head_on_sets(heads: Mapping[str, list[str]], set_heads: Mapping[str, list[str]]) -> str | None:
     """Why heads by kind of task cannot be fitted where no representation is a set of prototypes; None if they can."""
-    for kind, names in heads.items():
-        for name in names:
-            if HEADS[name].prototypes:
-                return (
-                    f"benchmark.heads.{kind}: {name} compares sets of prototypes, and there are none; set "
-                    f"embed.prototypes to true, with a run that has prototypes of slides, or drop {name}"
-                )
+    wanted = [("heads", kind, name) for kind, names in heads.items() for name in names if HEADS[name].prototypes]
+    wanted += [("set_heads", kind, name) for kind, names in set_heads.items() for name in names]
+    for key, kind, name in wanted:
+        what = "compares" if HEADS[name].prototypes else "is to be fitted on"
+        return (
+            f"benchmark.{key}.{kind}: {name} {what} sets of prototypes, and there are none; set embed.prototypes to "
+            f"representations that have vectors of regions, such as [mean], or drop {name}"
+        )
     return None

@@ -135,7 +135,8 @@ def _labels(config: Config, rows: list[SlideRow], tests: Sequence[SlideRow]) -> 
 
 def _voters(config: Config, task: str, found: ToSplit) -> list[str]:
     """Heads of nearest neighbours of which fewer vote than are asked for, a line each."""
-    dealing, heads = config.benchmark.dealing(task), config.benchmark.heads[config.benchmark.tasks[task].kind]
+    dealing, kind = config.benchmark.dealing(task), config.benchmark.tasks[task].kind
+    heads = [head for sets in (False, True) for head in config.benchmark.heads_of(kind, sets)]
     asked = {head: config.benchmark.head_settings.of(head).get("neighbours", 0) for head in heads}
     learnt = fewest_learnt(found, *(dealing[key] for key in ("folds", "few_shot", "train_fractions")))
     return [

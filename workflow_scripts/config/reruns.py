@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from workflow_scripts.config import Config, PretrainRun, Task
+from workflow_scripts.config.embed import prototypes_of
 from workflow_scripts.config.stages import (
     BY_CONFIG,
     BY_RUN,
@@ -17,6 +18,7 @@ from workflow_scripts.config.stages import (
     SECTIONS,
     cell_settings,
     cells,
+    clustering_of_sets,
     retrieval_settings,
     section_settings,
 )
@@ -24,6 +26,7 @@ from workflow_scripts.core.heads import heads_for
 from workflow_scripts.core.tasks import KINDS
 
 _RUN = "pretrain.defaults"
+_OF_SETS = "mean"
 _INDEX = "index_features where source is set"
 _CHOOSE = "choose_slides and pretraining of runs that are trained by folds"
 # Keys that change which jobs there are, or what they read, and not their settings; by the longest matching start.
@@ -50,10 +53,12 @@ _WIRING = {
     "pretrain.preset": "as the keys that it replaces",
     "pretrain.runs": "as the keys that a run replaces",
     "embed": "new representations only, collect_results",
+    "embed.prototypes": "embed_prototypes, fit_head and measure_retrieval of new sets, collect_results",
     "embed.tables.<name>": "embed_table of that table, fit_head and measure_retrieval on it, collect_results",
     "benchmark.tasks": "split_patients, fit_head and measure_retrieval of that task; choose_slides and pretraining "
     "by its folds; export_heads of it and export_prototypes where export_heads is set",
     "benchmark.heads": "new MIL heads only, all heads on slide vectors, collect_results",
+    "benchmark.set_heads": "on sets of prototypes alone: new MIL heads, the others together, collect_results",
     "benchmark.primary_heads": "collect_results",
     "benchmark.export_heads": "export_heads, export_prototypes",
     "apply": "apply_slides, and before it what a model with other settings, or rows of a manifest, ask for",
@@ -66,6 +71,7 @@ _ALWAYS = {"write_report", "export_results", "export_model", "export_prototypes"
 # Rules that run only where the configuration asks for what they do.
 _WHERE = {
     "import_features": "where source is set",
+    "embed_prototypes": "of sets that no run clusters",
     "choose_slides": _CHOOSE.removeprefix("choose_slides "),
 }
 
@@ -125,17 +131,24 @@ def _settings(config: Config, run: PretrainRun) -> dict[str, Any]:
         **{rule: [section_settings(config, name) for name in names] for rule, names in SECTIONS.items()},
         **{rule: settings(run) for rule, settings in BY_RUN.items()},
         **{rule: [of(task, kind) for kind in KINDS] for rule, of in BY_TASK.items()},
-        "fit_head": [cell_settings(task, kind, cell) for kind in KINDS for cell in cells(task, kind)],
+        "embed_prototypes": clustering_of_sets(run),
+        "fit_head": [
+            cell_settings(task, kind, cell, name)
+            for kind in KINDS
+            for name, sets in ((_OF_SETS, False), (prototypes_of(_OF_SETS), True))
+            for cell in cells(task, kind, sets)
+        ],
         "measure_retrieval": retrieval_settings(config, "mean"),
         **{rule: settings(config) for rule, settings in BY_CONFIG.items() if rule not in _ALWAYS},
     }
 
 
 def _with_tasks(config: Config) -> Config:
-    """With a task of every kind, named by it, and all heads."""
+    """With a task of every kind, named by it, all heads, and sets of prototypes."""
     tasks = {name: Task(kind=name, **{key: "some" for key in kind.columns}) for name, kind in KINDS.items()}
     every = {"tasks": tasks, "heads": {kind: heads_for(kind) for kind in KINDS}}
-    return config.model_copy(update={"benchmark": config.benchmark.model_copy(update=every)})
+    embed = config.embed.model_copy(update={"prototypes": [_OF_SETS]})
+    return config.model_copy(update={"embed": embed, "benchmark": config.benchmark.model_copy(update=every)})
 
 
 def _below(schema: dict[str, Any], start: str, defs: dict[str, Any]) -> Iterator[Key]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from workflow_scripts.config import Config, PretrainRun, Task, result_settings
 from workflow_scripts.config.published import departures
+from workflow_scripts.config.sets import clusters_slides
 from workflow_scripts.core.fetched import local_path, read_record
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.manifest import SlideRow
@@ -152,6 +153,7 @@ BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
         "compare": config.pairs,
         "primary": config.benchmark.primary(),
         "trainings": config.trainings,
+        "sets": {name: of for name, of in config.prototype_sets.items() if name in config.compared},
     },
     "export_results": lambda config: {
         "spread": config.report.spread,
@@ -182,33 +184,31 @@ BY_RUN: dict[str, Callable[[PretrainRun], Settings]] = {
 }
 
 
-VECTORS = "vectors"
-"""The cell of all heads on slide vectors: they take seconds, and share one job."""
+VECTORS, SETS = "vectors", "sets"
+"""The cells of all heads on slide vectors, which take seconds, and of all that compare sets of prototypes."""
 
 
 def cell_of(head: str) -> str:
     """The cell that fits a head."""
-    return VECTORS if head in HEADS and HEADS[head].light else head
+    entry = HEADS.get(head)
+    return VECTORS if entry and entry.light else SETS if entry and entry.prototypes else head
 
 
-def cells(config: Config, kind: str) -> dict[str, list[str]]:
-    """Jobs of the heads of a kind of task: names of the heads by the cell that fits them."""
-    light = [head for head in config.benchmark.heads[kind] if cell_of(head) == VECTORS]
-    heavy = {head: [head] for head in config.benchmark.heads[kind] if cell_of(head) != VECTORS}
-    return ({VECTORS: light} if light else {}) | heavy
+def cells(config: Config, kind: str, sets: bool = False) -> dict[str, list[str]]:
+    """Jobs of the heads of a kind of task, on sets of prototypes or on all else: names of heads by the cell of each."""
+    heads = config.benchmark.heads_of(kind, sets)
+    order = sorted({cell_of(head): None for head in heads}, key=lambda cell: cell != VECTORS)
+    return {cell: [head for head in heads if cell_of(head) == cell] for cell in order}
 
 
 def cells_of(config: Config, task: str, representation: str) -> list[str]:
-    """Jobs of the heads of a task on one representation: those that compare prototypes are for sets of them alone."""
-    found = cells(config, config.benchmark.tasks[task].kind)
-    if representation in config.prototype_sets:
-        return list(found)
-    return [cell for cell in found if not (cell in HEADS and HEADS[cell].prototypes)]
+    """Jobs of the heads of a task on one representation."""
+    return list(cells(config, config.benchmark.tasks[task].kind, representation in config.prototype_sets))
 
 
-def cell_settings(config: Config, task: str, cell: str) -> Settings:
+def cell_settings(config: Config, task: str, cell: str, representation: str) -> Settings:
     """Settings of the heads of one cell."""
-    heads = cells(config, config.benchmark.tasks[task].kind)[cell]
+    heads = cells(config, config.benchmark.tasks[task].kind, representation in config.prototype_sets)[cell]
     known = {head: config.benchmark.head_settings.of(head) for head in heads}
     seeds = config.benchmark.seeds if any(HEADS[head].seeded for head in heads) else 1
     return {"heads": known, "seeds": seeds, "seed": config.benchmark.seed}
@@ -218,6 +218,22 @@ def exported_head_settings(config: Config, task: str) -> Settings:
     """Settings of the head of a task that is put into models: the one that claims are made of, on all slides."""
     head = config.benchmark.primary()[config.benchmark.tasks[task].kind]
     return {"heads": {head: config.benchmark.head_settings.of(head)}, "seeds": 1, "seed": config.benchmark.seed}
+
+
+def clustering_of_sets(run: PretrainRun) -> Settings:
+    """What decides the k-means of regions whose representation brings no clustering of its own."""
+    keys = {"count", "min_regions", "iterations", "restarts", "kmeans"}
+    return {"cluster": run.prototypes.model_dump(mode="json", include=keys), "seed": run.seed}
+
+
+def set_settings(config: Config, source: str) -> Settings:
+    """What `embed_prototypes` is given of the sets of a representation: prototypes a slide, and how they are found.
+
+    A run has its own settings; those of `pretrain.defaults` are of what is not trained here.
+    """
+    run = config.pretrain.run(source) if source in config.pretrain.runs else config.pretrain.defaults
+    found = {} if clusters_slides(config.pretrain, source) else clustering_of_sets(run)
+    return {"count": run.prototypes.count} | found
 
 
 def retrieved(config: Config, task: str) -> list[str]:

@@ -23,6 +23,7 @@ class HeadEntry:
         seeded: whether chance plays a part in its fit, so that several seeds tell something.
         by_default: whether tasks of its kinds have it unless they name their heads.
         prototypes: whether it compares sets of prototypes, and is fitted on representations that are sets alone.
+        on_vectors: of such a head, the one on slide vectors that it is like, against which the report holds it.
         affine: whether its scores are an affine map of the vector, so that a fitted one can be handed on.
         attends: whether it pools a bag's instances by weights of its own, which are then told for tested bags.
         settings: its sections of `benchmark.head_settings`, the later ones completing the earlier; empty means its own
@@ -39,6 +40,7 @@ class HeadEntry:
     seeded: bool = False
     by_default: bool = True
     prototypes: bool = False
+    on_vectors: str = ""
     affine: bool = False
     attends: bool = False
     settings: tuple[str, ...] = ()
@@ -58,9 +60,24 @@ def _mil(name: str, *own: str, attends: bool = False, by_default: bool = False) 
     )
 
 
+def _on_sets(module: str, name: str, on_vectors: str, to_optimum: bool = False) -> HeadEntry:
+    """A head by the optimal matching of sets of prototypes."""
+    return HeadEntry(
+        module,
+        name,
+        _CLASSES,
+        common_scale=True,
+        to_optimum=to_optimum,
+        by_default=False,
+        prototypes=True,
+        on_vectors=on_vectors,
+    )
+
+
 HEADS: dict[str, HeadEntry] = {
     "knn": HeadEntry("knn", "KnnHead", _CLASSES, common_scale=True, light=True),
-    "matching_knn": HeadEntry("knn", "MatchingKnnHead", _CLASSES, common_scale=True, by_default=False, prototypes=True),
+    "matching_knn": _on_sets("matching", "MatchingKnnHead", "knn"),
+    "matching_logistic": _on_sets("matching", "MatchingLogisticHead", "logistic", to_optimum=True),
     "logistic": HeadEntry(
         "logistic", "LogisticHead", _CLASSES, common_scale=True, to_optimum=True, light=True, affine=True
     ),

@@ -275,6 +275,7 @@ COMPARISONS = pa.schema(
         pa.field("n_patients", pa.int64()),
     ]
 )
+SETS = COMPARISONS.append(pa.field("other", pa.string()))  # head on the slide vectors, which are the second
 TEXTURES = pa.schema(
     [
         *_ID,

@@ -206,6 +206,8 @@ RETRIEVAL: dict[str, Metric] = {
 }
 LIKENESSES = {"retrieval_cosine": "cosine of slide vectors", "retrieval_matching": "optimal matching of prototypes"}
 """What slides are ranked by, as the results name it in the place of a head."""
+ON_SETS = {"retrieval_matching": "retrieval_cosine"}
+"""Of those on sets of prototypes, what slide vectors are ranked by."""
 METRICS: dict[str, Metric] = {
     **{name: metric for kind in KINDS.values() for name, metric in kind.metrics.items()},
     **RETRIEVAL,

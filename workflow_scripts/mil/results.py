@@ -200,17 +200,22 @@ def comparison_rows(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]], pri
         for first, second in pairs:
             one, two = known.get((task, head, first)), known.get((task, head, second))
             if one and two:
-                rows += _comparisons(one, two, primary)
+                rows += compared(one, two, primary)
     families: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row["headline"] and row["budget"] == WHOLE:
             families.setdefault((row["family"], row["head"]), []).append(row)
     for family in families.values():
-        adjusted = holm(np.array([row["p"] for row in family]))
-        counted = int(np.isfinite(adjusted).sum())
-        for row, p in zip(family, adjusted, strict=True):
-            row |= {"p_holm": float(p), "comparisons": counted, "verdict": verdict(row, float(p))}
+        correct(family)
     return rows
+
+
+def correct(family: Sequence[Row]) -> None:
+    """Add to the rows of a family their corrected p value, the size of the family and the verdict."""
+    adjusted = holm(np.array([row["p"] for row in family]))
+    counted = int(np.isfinite(adjusted).sum())
+    for row, p in zip(family, adjusted, strict=True):
+        row |= {"p_holm": float(p), "comparisons": counted, "verdict": verdict(row, float(p))}
 
 
 def verdict(row: Row, p: float) -> str:
@@ -220,7 +225,12 @@ def verdict(row: Row, p: float) -> str:
     return "better" if (row["difference"] > 0) == METRICS[row["metric"]].larger_is_better else "worse"
 
 
-def _comparisons(one: Cell, two: Cell, primary: dict[str, str]) -> list[Row]:
+def compared(one: Cell, two: Cell, primary: dict[str, str]) -> list[Row]:
+    """Rows of `schemas.COMPARISONS` of two cells of one task, uncorrected; the second is subtracted from the first.
+
+    Raises:
+        UserError: they were tested on different patients.
+    """
     rows = []
     for (budget, metric), scored in one.scored.items():
         other = two.scored.get((budget, metric))

@@ -24,6 +24,7 @@ from workflow_scripts.report.results import (
     task_tables,
     trainings_note,
 )
+from workflow_scripts.report.set_gains import set_gains
 from workflow_scripts.report.settings import ReportSettings
 from workflow_scripts.report.spread_figures import BudgetValue, FoldValue, budget_figure, fold_figure
 from workflow_scripts.report.task_figures import FIGURES, Drawn
@@ -39,10 +40,15 @@ def benchmark_tables(inputs: Results, settings: ReportSettings, styles: Styles) 
         styles: of all representations.
     """
     comparisons, wanted = inputs.comparisons()
-    told = (inputs.benchmark(), settings.tasks, settings.representations)
+    rows, sets = inputs.benchmark(), inputs.sets()
+    told = (rows, settings.tasks, settings.representations)
     found = {table.name: _retrieval(table, comparisons, wanted) for table in retrieval_tables(*told)}
     return [
-        _section(table, inputs, settings, styles, comparisons, wanted) | {"retrieval": found.get(table.name)}
+        _section(table, inputs, settings, styles, comparisons, wanted)
+        | {
+            "retrieval": found.get(table.name),
+            "sets": set_gains(table.name, sets, rows, settings.representations),
+        }
         for table in task_tables(*told)
     ]
 
@@ -73,11 +79,14 @@ def _section(
     task, splits = settings.tasks.get(table.name), inputs.splits(table.name)
     pairs = {head: pairs_of(table, head, comparisons, wanted) for head in table.heads}
     own = pairs[table.primary]
+    elsewhere = [head for head, of in pairs.items() if not any(set(pair[:2]) & set(table.cells(head)) for pair in of)]
     permuted = bool(task and task.permuted)
     return {
         "table": table,
         "best": shown_best(table, table.primary, own),
         "pairs": pairs,
+        # of a head that no representation of any pair has, such as those on sets, nothing is told here
+        "other_heads": [head for head in table.heads[1:] if head not in elsewhere],
         "families": {head: family_text(table, head, comparisons) for head in table.heads},
         "sentences": [sentence(table, table.primary, pair) for pair in own],
         "permuted": permuted,

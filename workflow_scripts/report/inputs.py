@@ -105,6 +105,10 @@ class Results:
         wanted = read_meta(self.root / name).get("settings", {}).get("compare", [])
         return rows, [(first, second) for first, second in wanted]
 
+    def sets(self) -> list[Row]:
+        """Rows of benchmark/sets.parquet."""
+        return self._needed("benchmark/sets.parquet")
+
     def textures(self, runs: list[str]) -> list[tuple[str, list[Row], Row]]:
         """Rows of benchmark/textures_{run}.parquet and their metadata by run, of the runs that have one."""
         paths = {run: self.root / f"benchmark/textures_{run}.parquet" for run in runs}
@@ -276,7 +280,7 @@ class Results:
 
     def notes(self) -> list[tuple[str, Row]]:
         """Provenance that the main tables carry: (file, notes)."""
-        names = ["slides.parquet", "benchmark/results.parquet", "benchmark/comparisons.parquet"]
+        names = ["slides.parquet", *(f"benchmark/{name}.parquet" for name in ("results", "comparisons", "sets"))]
         for pattern in ("benchmark/textures_*.parquet", "embeddings/*/slides.parquet"):
             names += [path.relative_to(self.root).as_posix() for path in sorted(self.root.glob(pattern))]
         return [(name, read_meta(self.root / name)) for name in names if (self.root / name).is_file()]

@@ -98,9 +98,10 @@ def paper_tables(
         return shown_best(table, head, pairs) if head == table.primary and table.name not in controls else None
 
     def made(of: list[TaskTable], label: str, first: str, last: str, heads: bool = False) -> PaperTable:
-        names = list(dict.fromkeys(name for table in of for name in table.representations))
         parts = [(t, t.primary, t.name, f"{t.metric}, {t.primary}") for t in of]
         parts = [(of[0], head, "", head) for head in of[0].heads] if heads else parts
+        every = dict.fromkeys(name for table in of for name in table.representations)
+        names = [name for name in every if any(table.cell(name, head) for table, head, *_ in parts)]
         columns = [
             Column(group, heading, [_value(t.cell(name, h), name == best(t, h), spread) for name in names])
             for t, h, group, heading in parts

@@ -77,11 +77,12 @@ def fit_heads(folder, *heads, representation="good", output=None, folders=None, 
     return output
 
 
-def collect(folder, *predictions, compare=(("good", "mean"),), retrieval=()):
+def collect(folder, *predictions, compare=(("good", "mean"),), retrieval=(), **settings):
     primary = {"classification": "logistic", "ordinal": "logistic", "survival": "cox"}
-    config = json.dumps({"compare": compare, "primary": primary})
+    config = json.dumps({"compare": compare, "primary": primary, **settings})
     log, pairs = folder / "collect.log", folder / "comparisons.parquet"
     options = ["--output", f"{folder}/results.parquet", "--comparisons", str(pairs), "--log", str(log)]
+    options += ["--sets", f"{folder}/sets.parquet"]
     more = ["--retrieval", *map(str, retrieval)]
     collect_results.main(["--config", config, "--predictions", *map(str, predictions), *more, *options])
     return read_table(folder / "results.parquet").to_pylist(), read_table(pairs).to_pylist(), log.read_text()

@@ -140,9 +140,74 @@ def test_prototypes_of_several_trainings_are_one_representation():
     assert "slpd-prototypes" not in load_config({**raw, "embed": {}}).trainings
 
 
+def test_sets_are_made_of_what_is_listed_and_all_trainings_of_it():
+    embed = {"baselines": ["mean", "std"], "prototypes": ["std", "dino", "slpd"]}
+    config = load_config({"pretrain": {"runs": {"dino": {"seeds": 2}}}, "embed": embed})
+    sets = {f"{name}-prototypes": name for name in ("std", "dino", "dino-seed1", "slpd")}
+    assert config.prototype_sets == sets and set(config.representations) >= set(sets)
+    assert config.trainings["dino-prototypes"] == ["dino-prototypes", "dino-seed1-prototypes"]
+    told = stages.BY_CONFIG["collect_results"](config)["sets"]
+    assert told == {name: of for name, of in sets.items() if name != "dino-seed1-prototypes"}
+    assert load_config({"embed": {"prototypes": []}}).prototype_sets == {}
+
+
+def test_only_what_brings_no_clustering_is_clustered_and_by_its_own_settings():
+    own = {"count": 3, "min_regions": 9, "iterations": 10, "restarts": 5, "kmeans": "euclidean"}
+    runs = {"dino": {"seed": 5, "prototypes": {"count": 3, "min_regions": 9}}}
+    config = load_config({"pretrain": {"runs": runs}, "embed": {"prototypes": ["mean", "slpd", "dino"]}})
+    defaults = config.pretrain.defaults.prototypes
+    assert stages.set_settings(config, "slpd") == {"count": defaults.count}
+    assert stages.set_settings(config, "dino") == {"count": 3, "cluster": own, "seed": 5}
+    mean = stages.set_settings(config, "mean")
+    assert (mean["cluster"]["count"], mean["cluster"]["min_regions"]) == (defaults.count, defaults.min_regions)
+
+
+SETS = {"embed": {"prototypes": ["mean"]}}
+
+
+def test_sets_have_heads_of_their_own_and_no_part_in_a_kind_without():
+    tasks = {"t": {"kind": "classification", "label": "a"}, "s": {"kind": "survival", "time": "b", "event": "c"}}
+    heads = {"classification": ["logistic", "matching_knn"]}
+    own = {"classification": ["matching_logistic", "knn", "matching_knn"], "survival": []}
+    config = load_config({**SETS, "benchmark": {"tasks": tasks, "heads": heads, "set_heads": own}})
+    assert stages.cells_of(config, "t", "mean") == ["vectors"]
+    assert stages.cells_of(config, "t", "mean-prototypes") == ["vectors", "sets"]
+    heads_of = {
+        (cell, name): list(stages.cell_settings(config, "t", cell, name)["heads"])
+        for cell, name in (("vectors", "mean"), ("vectors", "mean-prototypes"), ("sets", "mean-prototypes"))
+    }
+    assert list(heads_of.values()) == [["logistic"], ["knn"], ["matching_logistic", "matching_knn"]]
+    assert "mean-prototypes" in config.representations_of("t") and "mean-prototypes" in stages.retrieved(config, "t")
+    assert "mean-prototypes" not in config.representations_of("s")
+    without = load_config({**SETS, "benchmark": {"tasks": tasks, "heads": heads}})
+    assert stages.cells_of(without, "s", "mean-prototypes") == stages.cells_of(without, "s", "mean")
+
+
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
+        (
+            {"embed": {"prototypes": ["mean", "titen"]}},
+            "embed.prototypes: titen is none of the representations; name some of mean, colour, slpd, dino",
+        ),
+        (
+            {"embed": {"patches": True, "prototypes": ["patches"]}},
+            "embed.prototypes: patches has no vectors of regions; name some of",
+        ),
+        (
+            {"pretrain": {"runs": {"dino": {"seeds": 2}}}, "embed": {"prototypes": ["dino-seed1"]}},
+            "embed.prototypes: dino-seed1 is none of the representations",
+        ),
+        ({"embed": {"prototypes": ["mean", "mean"]}}, "mean is named twice; name it once"),
+        (
+            {**SETS, "pretrain": {"runs": {"mean-prototypes": {}}}},
+            "mean-prototypes is the name of the prototypes of mean; choose another",
+        ),
+        (
+            {"benchmark": {"set_heads": {"classification": ["knn"]}}},
+            "benchmark.set_heads.classification: knn is to be fitted on sets of prototypes, and there are none; set em",
+        ),
+        ({**SETS, "benchmark": {"set_heads": {"survival": ["matching_knn"]}}}, "matching_knn is not made for survival"),
         (defaults(prototypes={"count": 8, "min_regions": 7}), "min_regions (7) must be at least count (8)"),
         (
             defaults(seeds=[1, 2, 1]),

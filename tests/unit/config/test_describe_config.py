@@ -219,7 +219,7 @@ def test_free_keys_rerun_nothing_and_no_other_key_does_so():
         ("features.encoder", "extract_features and all after it; import_features where source is set"),
         ("pretrain.defaults.loss.intra_weight", "distill_round"),
         ("pretrain.defaults.loss.teacher_temp", "warm_up, distill_round"),
-        ("pretrain.defaults.prototypes.count", "cluster_regions"),
+        ("pretrain.defaults.prototypes.count", "cluster_regions; embed_prototypes of sets that no run clusters"),
         ("pretrain.defaults.neighbours.matching", "assign_neighbours"),
         ("benchmark.seed", f"split_patients, fit_head, measure_retrieval, score_textures; {BY_FOLDS}"),
         ("benchmark.folds", f"split_patients; {BY_FOLDS}"),

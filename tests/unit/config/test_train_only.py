@@ -62,7 +62,9 @@ def test_all_runs_at_once_by_the_defaults():
 
 def test_prototypes_of_runs_by_fold_are_no_representation():
     config = _config({"train_only": "once"}, embed={"prototypes": True})
-    assert config.prototype_runs == ["slpd"]
+    assert config.prototype_sets == {"slpd-prototypes": "slpd"}
+    with pytest.raises(UserError, match=r"embed\.prototypes: clean is trained for each fold, and its prototypes are"):
+        _config({"train_only": "once"}, embed={"prototypes": ["clean"]})
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,13 @@ def test_the_order_and_length_of_prototypes_do_not_matter():
     np.testing.assert_array_equal(*(predict(one, job)[0] for one in (bags, other)))
 
 
+def test_votes_are_the_same_however_many_slides_are_counted_at_once(monkeypatch):
+    bags, job = set_bags(24, m=3), (np.arange(8, 24), np.arange(8))
+    at_once = predict(bags, job)[0]
+    monkeypatch.setattr("workflow_scripts.mil.heads.matching._AT_ONCE", 3)
+    np.testing.assert_array_equal(predict(bags, job)[0], at_once)
+
+
 def test_it_finds_a_planted_signal_in_grades_too():
     bags = set_bags(120, seed=2)
     job = (np.arange(80), np.arange(80, 120))
@@ -95,7 +102,7 @@ def test_of_a_patients_bag_the_prototypes_are_means_over_its_slides():
 
 def test_what_is_no_set_of_prototypes_is_refused():
     bags = class_bags(10)
-    with pytest.raises(UserError, match=r"matching_knn compares sets.*vector of 6 values.*use it on <run>-prototypes"):
+    with pytest.raises(UserError, match=r"matching_knn compares sets.*vector of 6 values.*use it on the rep"):
         predict(bags, (np.arange(5), np.arange(5, 10)))
 
 
@@ -104,6 +111,7 @@ def test_it_is_fitted_on_sets_of_prototypes_alone():
     heads = {"classification": ["knn", "matching_knn", "abmil"]}
     raw = {"embed": {"prototypes": True}, "benchmark": {"tasks": {"t": task}, "heads": heads}}
     config = load_config(raw)
-    assert stages.cells_of(config, "t", "slpd-prototypes") == ["vectors", "matching_knn", "abmil"]
+    assert stages.cells_of(config, "t", "slpd-prototypes") == ["vectors", "sets", "abmil"]
     assert all(stages.cells_of(config, "t", name) == ["vectors", "abmil"] for name in ("slpd", "dino", "mean"))
-    assert stages.cell_settings(config, "t", "matching_knn")["heads"] == {"matching_knn": {"neighbours": 5}}
+    settings = stages.cell_settings(config, "t", "sets", "slpd-prototypes")
+    assert settings["heads"] == {"matching_knn": {"neighbours": 5}}

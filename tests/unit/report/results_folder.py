@@ -296,11 +296,12 @@ def with_a_clear_best(rows: list[dict], pairs: list[dict]) -> None:
             pair["verdict"] = pair["verdict"] if pair["task"] == "subtype" else "not shown"
 
 
-def write_benchmark(root: Path, rows: list[dict], pairs: list[dict]) -> None:
-    """Write results.parquet and comparisons.parquet as `collect_results` does."""
+def write_benchmark(root: Path, rows: list[dict], pairs: list[dict], sets: list[dict] | None = None) -> None:
+    """Write results.parquet, comparisons.parquet and sets.parquet as `collect_results` does."""
     meta = {"settings": {"compare": PAIRS, "primary": PRIMARY, "trainings": TRAININGS}}
     write_table(root / "benchmark/results.parquet", rows, schemas.RESULTS, meta)
     write_table(root / "benchmark/comparisons.parquet", pairs, schemas.COMPARISONS, meta)
+    write_table(root / "benchmark/sets.parquet", sets or [], schemas.SETS, meta)
 
 
 def make_results(root: Path, seed: int = 0) -> None:
