@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     lease_devices(args.gpu)
     from workflow_scripts.slpd.agreement import clustering_facts, tell_facts
     from workflow_scripts.slpd.crops import centre_window, window_indices
+    from workflow_scripts.slpd.explained import region_tissue, tell_tissue, tissue_facts
     from workflow_scripts.slpd.health import check_features, effective_rank
     from workflow_scripts.slpd.prototypes import cluster_cohort, cluster_slides, owners
     from workflow_scripts.slpd.round_tables import assignment_table, prototype_table, read_prototypes
@@ -82,6 +83,8 @@ def main(argv: list[str] | None = None) -> None:
     facts = {"round": args.round, "handed_on": False, "feature_rank": effective_rank(features)}
     facts |= clustering_facts(owner, found, before, cfg.stop_agreement)
     tell_facts(facts)
+    facts |= tissue_facts(region_tissue(store.tissue, store.read_ok), store.slide_index, found.assignment)
+    tell_tissue(facts)
     write_table(args.prototypes, prototype_table(found, ids, owner), schemas.PROTOTYPES, facts)
     rows = assignment_table(found, session.region_slides, store.region_ids)
     write_table(args.assignments, rows, schemas.ASSIGNMENTS, facts)
