@@ -24,6 +24,7 @@ rule write_report:
         results="<cohort>/benchmark/results.parquet",
         comparisons="<cohort>/benchmark/comparisons.parquet",
         textures=texture_scores,
+        explained=["<cohort>/benchmark/explained.parquet"] if GROUPED_RUNS else [],
         attention=attention_there,
     output:
         **PICTURES,

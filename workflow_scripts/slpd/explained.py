@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from workflow_scripts.core.entry import log
+from workflow_scripts.slpd.agreement import adjusted_rand_indices
 
 MOST_BY_TISSUE = 0.5
 """Share of the tissue fraction, adjusted for chance, from which on `tell_tissue` warns: prototypes then follow how much
@@ -82,8 +83,8 @@ def rim_share(slide: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndar
     """Share of the 8 places around a region that hold no region of its slide, float64 `[N]`: 0 inside, 1 alone.
 
     Args:
-        slide: int64 `[N]` from 0.
-        row: int64 `[N]`, place in the slide's grid of regions.
+        slide: int64 `[N]` from 0; the lattices of a slide with several count as slides here.
+        row: int64 `[N]`, place in the grid of regions.
         column: int64 `[N]`.
     """
     if not len(slide):
@@ -100,14 +101,14 @@ def rim_share(slide: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndar
 
 
 def region_tissue(tissue: np.ndarray, read_ok: np.ndarray) -> np.ndarray:
-    """Tissue fraction float64 `[N]` of regions: the mean of their readable patches; 0 where there are none.
+    """Tissue fraction float64 `[N]` of whole regions; where nothing could be read there is none.
 
     Args:
         tissue: `[N, g, g]`, tissue fraction of each patch.
         read_ok: bool `[N, g, g]`, False where a patch is padding or could not be read.
     """
-    held: np.ndarray = (tissue * read_ok).sum(axis=(1, 2), dtype=np.float64)
-    return held / np.maximum(read_ok.sum(axis=(1, 2)), 1)
+    held: np.ndarray = (tissue * read_ok).mean(axis=(1, 2), dtype=np.float64)
+    return held
 
 
 def tissue_facts(tissue: np.ndarray, slide: np.ndarray, prototype: np.ndarray) -> dict[str, Any]:
@@ -134,3 +135,20 @@ def tell_tissue(facts: dict[str, Any]) -> None:
         )
     else:
         log.info(told, *numbers)
+
+
+def truth_index(slide: np.ndarray, prototype: np.ndarray, classes: np.ndarray) -> tuple[float, int]:
+    """Mean adjusted Rand index of prototypes and true classes over the slides with two classes or more, and how many.
+
+    Args:
+        slide: int64 `[N]` from 0.
+        prototype: int64 `[N]` from 0, -1 for none: such regions are left out.
+        classes: int64 `[N]`, 0 for none: likewise.
+    """
+    own = (prototype >= 0) & (classes > 0)
+    slide, prototype, classes = slide[own], prototype[own], classes[own]
+    of_class = np.unique(np.stack([slide, classes]), axis=1)[0]
+    mixed = np.flatnonzero(np.bincount(of_class, minlength=1) > 1)
+    if not len(mixed):
+        return np.nan, 0
+    return float(adjusted_rand_indices(slide, prototype, classes)[mixed].mean()), len(mixed)

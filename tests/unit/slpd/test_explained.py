@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 from scipy.stats import f_oneway
+from sklearn.metrics import adjusted_rand_score
 
 from workflow_scripts.slpd.explained import (
     MOST_BY_TISSUE,
@@ -13,6 +14,7 @@ from workflow_scripts.slpd.explained import (
     rim_share,
     tell_tissue,
     tissue_facts,
+    truth_index,
 )
 
 
@@ -102,10 +104,24 @@ def test_rim_share_counts_the_places_around():
     assert len(rim_share(*np.empty((3, 0), dtype=np.int64))) == 0
 
 
-def test_tissue_of_a_region_is_that_of_its_readable_patches():
+def test_tissue_of_a_region_is_what_could_be_read_of_it():
     tissue = np.array([[[1.0, 0.5], [0.0, 1.0]], [[1.0, 1.0], [1.0, 1.0]]], dtype=np.float32)
     read_ok = np.array([[[True, True], [True, False]], [[False, False], [False, False]]])
-    np.testing.assert_allclose(region_tissue(tissue, read_ok), [0.5, 0.0])
+    np.testing.assert_allclose(region_tissue(tissue, read_ok), [0.375, 0.0])
+
+
+def test_index_against_truth_is_the_mean_over_slides_of_several_classes():
+    rng = np.random.default_rng(4)
+    slide = rng.permutation(np.repeat([0, 1, 2, 4], 25))  # slide 3 has no region
+    classes, prototype = rng.integers(0, 4, 100), rng.integers(-1, 3, 100)
+    classes[slide == 2] = 3 * rng.integers(0, 2, 25)  # one class, and glass
+    each = []
+    for number in (0, 1, 4):
+        own = (slide == number) & (classes > 0) & (prototype >= 0)
+        each.append(adjusted_rand_score(classes[own], prototype[own]))
+    index, slides = truth_index(slide, prototype, classes)
+    assert index == pytest.approx(np.mean(each)) and slides == 3
+    assert truth_index(slide, prototype, np.zeros(100, dtype=np.int64))[1] == 0
 
 
 def test_prototypes_of_glass_are_warned_of(caplog):
