@@ -3,7 +3,7 @@
 Every training is done in this process by the engine's own functions, and is a line of the JSON file; what stands there
 already is not done again, so a run that was ended goes on. Warm-ups that variants share are kept beside it. The planted
 cohort is made here; the demo is read from a finished results folder. Small form: a network of 48 values and two
-blocks, 20 epochs, and the demo's tokens on 128 random directions; a minute of a core. With `--full` the demo's own.
+blocks, 15 epochs, and the demo's tokens on 128 random directions; a minute of a core. With `--full` the demo's own.
 
     python -m tests.benchmarks.glass --json glass.jsonl --seeds 0 1 2 --cohorts planted
     python -m tests.benchmarks.glass --json glass.jsonl --table      # of what is there
@@ -38,7 +38,8 @@ _ALONE = {"loss": {"intra_weight": 0.0, "inter_weight": 0.0}}
 _SMALL = {
     "model": {"dim": 48, "depth": 2, "heads": 2},
     "head": {"hidden": 256, "bottleneck": 64, "out_dim": 512},
-    **{"warmup_epochs": 8, "epochs_per_round": 4, "schedule_epochs": 20},
+    "crops": {"local_count": 4},
+    **{"warmup_epochs": 6, "epochs_per_round": 3, "schedule_epochs": 15},
 }
 _FULL_REGIONS, _CROPS, _MASK = {"min_tissue": 0.8}, {"crops": {"min_tissue": 0.6}}, {"mask_glass": True}
 VARIANTS: dict[str, dict[str, Any]] = {

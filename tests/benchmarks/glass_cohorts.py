@@ -129,7 +129,7 @@ def _zones(rng: np.random.Generator, label: int) -> np.ndarray:
     return zones
 
 
-def planted(slides: int = 32, seed: int = 0) -> Cohort:
+def planted(slides: int = 24, seed: int = 0) -> Cohort:
     """Slides of five classes of region, told by shares of six types of token; glass is far from all of them.
 
     Args:
