@@ -12,6 +12,7 @@ blocks, 15 epochs, and the demo's tokens on 128 random directions; a minute of a
 import argparse
 import json
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.benchmarks.glass_measures import measures
 from workflow_scripts.config import PretrainRun, merge
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.slpd.crops import centre_window, window_indices
-from workflow_scripts.slpd.explained_rows import plain_prototypes
+from workflow_scripts.slpd.explained_rows import explained_row, plain_prototypes
 from workflow_scripts.slpd.neighbours import find_neighbours
 from workflow_scripts.slpd.prototypes import SlidePrototypes, cluster_slides
 from workflow_scripts.slpd.state import TrainState, load_state, new_state, save_state
@@ -60,6 +61,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dino, mask_glass, crops": _MASK | _CROPS | _ALONE,
     "slpd, mask_glass, crops, adjust": _MASK | _CROPS | {"prototypes": {"adjust": "tissue"}},
 }
+# Of one teacher after the warm-up: what the clustering alone changes.
+CLUSTERINGS: dict[str, dict[str, Any]] = {
+    "as published": {},
+    "full view": {"view": "full"},
+    "mask_glass": {"mask_glass": True},
+    "mask_glass, full view": {"mask_glass": True, "view": "full"},
+    "min_tissue 0.6": {"min_tissue": 0.6},
+    "min_tissue 0.8": {"min_tissue": 0.8},
+    "min_tissue 0.8, others none": {"min_tissue": 0.8, "others": "none"},
+    "weighting": {"weighting": "tissue"},
+    "adjust": {"adjust": "tissue"},
+    "mask_glass, adjust": {"mask_glass": True, "adjust": "tissue"},
+}
 PAIRS = [("slpd", "dino"), ("slpd, mask_glass", "dino, mask_glass"), ("slpd, crops", "dino, crops")]
 
 
@@ -83,18 +97,23 @@ def clustered(cohort: Cohort, run: PretrainRun, state: TrainState, number: int) 
     return cluster_slides(chosen.numpy(), names, cohort.counts, run.prototypes, seed, tissue=tissue)
 
 
-def trained(cohort: Cohort, run: PretrainRun, kept: Path) -> TrainState:
-    """The state after all rounds; the warm-up is kept for the variants that share it."""
-    trainer = Trainer(run, cohort.data(run.mask_glass), compile="false")
+def warmed_up(cohort: Cohort, run: PretrainRun, trainer: Trainer, kept: Path) -> TrainState:
+    """The state after the warm-up, which is kept for the variants that share it."""
     dim = cohort.tokens.shape[-1]
     path = kept / f"{cohort.name}_{dim}_{run.warm_up_key()}.safetensors"
     if path.exists():
-        state = load_state(path, run, dim, CPU)[0]
-    else:
-        state = new_state(run, dim, CPU)
-        for _ in trainer.steps(state, run.warmup_epochs, None):
-            pass
-        save_state(path, state)
+        return load_state(path, run, dim, CPU)[0]
+    state = new_state(run, dim, CPU)
+    for _ in trainer.steps(state, run.warmup_epochs, None):
+        pass
+    save_state(path, state)
+    return state
+
+
+def trained(cohort: Cohort, run: PretrainRun, kept: Path) -> TrainState:
+    """The state after all rounds."""
+    trainer = Trainer(run, cohort.data(run.mask_glass), compile="false")
+    state = warmed_up(cohort, run, trainer, kept)
     for number in range(1, run.rounds + 1):
         targets = None
         if run.uses_prototypes:
@@ -117,6 +136,26 @@ def measured(cohort: Cohort, variant: str, seed: int, full: bool, kept: Path) ->
     own = clustered(cohort, run, state, run.rounds + 1).assignment
     embeddings = embed_regions(state.teacher, cohort.data(run.mask_glass), window_indices(grid, grid)[0])[0]
     return measures(cohort, embeddings.numpy(), own, run.prototypes, seed)
+
+
+def tell_clusterings(cohort: Cohort, seeds: list[int], full: bool, kept: Path) -> None:
+    """Print what each clustering of the warm-ups' teachers follows and finds, three seeds of k-means each."""
+    print(f"\n{cohort.name}, clusterings of the teacher after the warm-up of seeds {seeds}\n")
+    print("| clustering | tissue fraction explained, adjusted | true classes | the same, regions of 80 % tissue |")
+    print("|---|---|---|---|")
+    runs = [settings("slpd", seed, full) for seed in seeds]
+    states = [warmed_up(cohort, run, Trainer(run, cohort.data(False), compile="false"), kept) for run in runs]
+    for name, over in CLUSTERINGS.items():
+        rows = []
+        for run, state in zip(runs, states, strict=True):
+            own = run.model_copy(update={"prototypes": run.prototypes.model_copy(update=over)})
+            found = [clustered(cohort, own, state, number).assignment for number in (1, 2, 3)]
+            rows.append([explained_row(cohort.facts, one, None) for one in found])
+        values = np.array([[[r["tissue"]["adjusted"], r["truth"], r["truth_tissue"]] for r in own] for own in rows])
+        by_seed = values.mean(axis=1)
+        spread = by_seed.std(axis=0, ddof=1) if len(seeds) > 1 else np.full(3, np.nan)
+        told = [f"{mean:.3f} ({sd:.3f})" for mean, sd in zip(by_seed.mean(axis=0), spread, strict=True)]
+        print(f"| {name} | {' | '.join(told)} |", flush=True)
 
 
 def read_lines(path: Path) -> dict[tuple[str, str, int, bool], dict[str, float | None]]:
@@ -167,6 +206,13 @@ def tell(lines: dict, cohort: str, full: bool) -> None:
             print(f"| {one} - {other} | {' | '.join(cells)} |")
 
 
+def make_cohort(name: str, args: argparse.Namespace) -> Cohort:
+    """A cohort by its name."""
+    if name == "planted":
+        return planted()
+    return demo(args.demo, args.truth, ROOT / "config/demo/slides.csv", 10**6 if args.full else WIDTH)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True, help="file of lines, appended to")
@@ -177,25 +223,24 @@ def main() -> None:
     parser.add_argument("--demo", type=Path, default=ROOT / "results/demo", help="a finished demo")
     parser.add_argument("--truth", type=Path, default=ROOT / "resources/demo/truth", help="its maps of classes")
     parser.add_argument("--table", action="store_true", help="print what is there, and do nothing")
+    parser.add_argument("--clusterings", action="store_true", help="cluster the warm-ups' teachers, train no rounds")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.json.parent.mkdir(parents=True, exist_ok=True)
-    made: dict[str, Cohort] = {}
-    for variant in [] if args.table else args.variants:
-        for name in args.cohorts:
-            for seed in args.seeds:
-                if (name, variant, seed, args.full) in read_lines(args.json):
-                    continue
-                if name not in made:
-                    width = 10**6 if args.full else WIDTH
-                    manifest = ROOT / "config/demo/slides.csv"
-                    made[name] = planted() if name == "planted" else demo(args.demo, args.truth, manifest, width)
-                began = time.monotonic()
-                found = measured(made[name], variant, seed, args.full, args.json.parent)
-                line = {"cohort": name, "variant": variant, "seed": seed, "full": args.full, "measures": found}
-                with args.json.open("a") as file:
-                    file.write(json.dumps(line | {"seconds": round(time.monotonic() - began, 1)}) + "\n")
-                print(f"{name}, {variant}, seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
+    cohorts = {} if args.table else {name: make_cohort(name, args) for name in args.cohorts}
+    if args.clusterings:
+        for cohort in cohorts.values():
+            tell_clusterings(cohort, args.seeds, args.full, args.json.parent)
+        return
+    for variant, (name, cohort), seed in product(args.variants, cohorts.items(), args.seeds):
+        if (name, variant, seed, args.full) in read_lines(args.json):
+            continue
+        began = time.monotonic()
+        found = measured(cohort, variant, seed, args.full, args.json.parent)
+        line = {"cohort": name, "variant": variant, "seed": seed, "full": args.full, "measures": found}
+        with args.json.open("a") as file:
+            file.write(json.dumps(line | {"seconds": round(time.monotonic() - began, 1)}) + "\n")
+        print(f"{name}, {variant}, seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
     for name in ("planted", "demo"):
         tell(read_lines(args.json), name, args.full)
 
