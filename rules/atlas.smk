@@ -59,6 +59,38 @@ rule describe_groups:
         " --others {input.others} --output {output.atlas} --log {log}"
 
 
+# Tells what the prototypes of each run follow, tissue fraction, colour, the rim, beside plain k-means as a control.
+rule explain_prototypes:
+    input:
+        regions=chunk_files("regions", ""),
+        checks=chunk_files("check", ""),
+        truth=truth_to_explain_by,
+        assignments=assignments_of_grouped_runs,
+        embeddings=embeddings_to_explain_by,
+    output:
+        explained="<cohort>/benchmark/explained.parquet",
+    log:
+        "<cohort>/logs/benchmark/explained.log",
+    benchmark:
+        "<cohort>/cost/explain_prototypes/benchmark/explained.tsv"
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        cfg=settings("explain_prototypes"),
+        code=code("explain_prototypes"),
+        embeddings=f"{COHORT}/embeddings",
+        check_folder=check_folder,
+        region_folder=region_folder,
+    shell:
+        "python -m workflow_scripts.explain_prototypes --config {params.cfg:q} --assignments {input.assignments}"
+        " --embeddings {params.embeddings} --regions-folder {params.region_folder} --check-folder {params.check_folder}"
+        " --output {output.explained} --log {log}"
+
+
 # Writes the regions of every slide with their groups and scores as GeoJSON for QuPath.
 rule export_qupath:
     input:

@@ -85,3 +85,21 @@ def group_tables(wildcards):
     run = shown_run()
     clustered = clustered_tables(run, CFG.pretrain.run(run).rounds, "assignments", "neighbours")
     return [f"<cohort>/pretrain/{run}/groups.parquet", f"<cohort>/pretrain/{run}/atlas.parquet", *clustered]
+
+
+def assignments_of_grouped_runs(wildcards):
+    """Assignments of the last clustering of each run that has prototypes, in the order of `GROUPED_RUNS`."""
+    return [
+        file for name in GROUPED_RUNS for file in clustered_tables(name, CFG.pretrain.run(name).rounds, "assignments")
+    ]
+
+
+def embeddings_to_explain_by(wildcards):
+    """Embeddings of the regions whose plain k-means is a control, and of their colour."""
+    names = {control for name in GROUPED_RUNS for control in stages.controls(CFG, name)}
+    names |= {"colour"} & set(CFG.embed.baselines)
+    return expand("<cohort>/embeddings/{name}/regions.parquet", name=sorted(names))
+
+
+def truth_to_explain_by(wildcards):
+    return truth_maps(wildcards) if CFG.benchmark.region_truth else []

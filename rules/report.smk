@@ -25,6 +25,7 @@ rule write_report:
         comparisons="<cohort>/benchmark/comparisons.parquet",
         sets="<cohort>/benchmark/sets.parquet",
         textures=texture_scores,
+        explained=["<cohort>/benchmark/explained.parquet"] if GROUPED_RUNS else [],
         attention=attention_there,
     output:
         **PICTURES,

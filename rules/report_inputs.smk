@@ -6,7 +6,7 @@ from workflow_scripts.report.settings import pictures_apart
 # Larger pictures of slides, where there are many.
 PICTURES = {"pictures": directory("<cohort>/report_files")} if pictures_apart(len(SLIDES)) else {}
 # Sections of the page, in the order of its tabs, its look and its scripts.
-SECTIONS = "report findings results cohort slides prototypes atlas training settings".split()
+SECTIONS = "report findings results cohort slides prototypes explained atlas training settings".split()
 SCRIPTS = "report slide_table slide_view slide_pages slide_map downloads".split()
 TEMPLATES = [*(f"{name}.html" for name in SECTIONS), "report.css", *(f"{name}.js" for name in SCRIPTS)]
 

@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     lease_devices(args.gpu)
     from workflow_scripts.slpd.agreement import clustering_facts, tell_facts
     from workflow_scripts.slpd.crops import centre_window, window_indices
+    from workflow_scripts.slpd.explained import region_tissue, tell_tissue, tissue_facts
     from workflow_scripts.slpd.health import check_features, effective_rank
     from workflow_scripts.slpd.prototypes import cluster_cohort, cluster_slides, owners
     from workflow_scripts.slpd.round_tables import assignment_table, prototype_table, read_prototypes
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.slpd.state import load_teacher
     from workflow_scripts.slpd.trainer import embed_regions
 
-    session = open_session(args, cfg.mask_glass)
+    session = open_session(args, cfg.mask_glass or settings.mask_glass)
     store, slides, counts = session.store, session.store.slide_ids, session.store.counts
     few = int((counts < settings.min_regions).sum())
     if few == len(counts):
@@ -68,10 +69,9 @@ def main(argv: list[str] | None = None) -> None:
     clustered = features if settings.features == "backbone" else projected
     check_features(clustered, f"round {args.round}", args.state)
     began = time.perf_counter()
+    tissue, seed = region_tissue(store.tissue, store.read_ok), derive_seed(cfg.seed, "round", args.round)
     cluster = cluster_cohort if settings.level == "global" else cluster_slides
-    found = cluster(
-        clustered.numpy(), slides, counts, settings, derive_seed(cfg.seed, "round", args.round), args.threads
-    )
+    found = cluster(clustered.numpy(), slides, counts, settings, seed, args.threads, tissue)
     log.info(
         "clustered %d of %d slides in %.2f s; %d have fewer than %d regions and get L_self alone",
         *(len(counts) - few, len(counts), time.perf_counter() - began, few, settings.min_regions),
@@ -82,6 +82,8 @@ def main(argv: list[str] | None = None) -> None:
     facts = {"round": args.round, "handed_on": False, "feature_rank": effective_rank(features)}
     facts |= clustering_facts(owner, found, before, cfg.stop_agreement)
     tell_facts(facts)
+    facts |= tissue_facts(tissue, store.slide_index, found.assignment)
+    tell_tissue(facts)
     write_table(args.prototypes, prototype_table(found, ids, owner), schemas.PROTOTYPES, facts)
     rows = assignment_table(found, session.region_slides, store.region_ids)
     write_table(args.assignments, rows, schemas.ASSIGNMENTS, facts)

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.slpd.trainer import Trainer
 
     make_deterministic(args.deterministic == "true")
-    cfg, session = args.config, open_session(args, args.config.mask_glass)
+    cfg, session = args.config, open_session(args, args.config.mask_glass, args.config.crops.min_tissue > 0)
     store, device = session.store, session.device
     until = saved_progress(args.start)[0] + cfg.epochs_per_round
     scratch, targets = ScratchState(args.scratch, kept.made_of), None

@@ -6,29 +6,14 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.config import Section
-from workflow_scripts.config.truth import names_of, truth_maps
+from workflow_scripts.config.truth import truth_maps
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
-from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.region_groups import in_order, read_region_groups
 from workflow_scripts.core.seeds import derive_seed
-from workflow_scripts.core.tables import read_table, write_table
-from workflow_scripts.core.truth_map import read_truth_map
-from workflow_scripts.mil.agreement import cohort_agreement, majority_classes, prototype_agreement
-
-_BOX = ("x", "y", "size_x", "size_y")
-
-
-def _classes(truth: Path, regions: Path, check: Path) -> tuple[list[str], np.ndarray]:
-    """Ids of a slide's regions and their majority classes int64 `[n]`."""
-    facts = read_table(check, ["mpp_x", "mpp_y"]).to_pylist()[0]
-    mpp = (facts["mpp_x"], facts["mpp_y"])
-    if None in mpp:
-        raise UserError(f"{truth} is of a slide whose scale is not known; take it out of the folder of region_truth")
-    rows = read_table(regions, ["region_id", *_BOX]).to_pylist()
-    known = read_truth_map(truth)
-    boxes = np.array([[row[key] for key in _BOX] for row in rows]).reshape(-1, 4)
-    return [row["region_id"] for row in rows], majority_classes(known.classes, boxes, mpp, known.um_per_px)
+from workflow_scripts.core.tables import write_table
+from workflow_scripts.mil.agreement import cohort_agreement, prototype_agreement
+from workflow_scripts.mil.region_truth import known_maps, region_classes, slide_of_map
 
 
 class Settings(Section):
@@ -67,17 +52,14 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_entry(parser, argv)
 
     maps = truth_maps(args.config.region_truth)
-    if not maps:
-        raise UserError(
-            f"{args.config.region_truth} holds no {{slide_id}}.npz; correct benchmark.region_truth, or set it to null"
-        )
+    maps = known_maps(args.config.region_truth)
     assigned = read_region_groups(args.assignments, args.groups)
     known, rows, found = set(assigned["slide_id"].to_pylist()), [], []
     for truth in maps:
-        name = next((name for name in names_of(truth) if name in known), None)
+        name = slide_of_map(truth, known)
         if name is not None:
             regions, check = (folder / f"{name}.parquet" for folder in (args.regions_folder, args.check_folder))
-            ids, classes = _classes(truth, regions, check)
+            ids, classes = region_classes(truth, regions, check)
             prototypes, groups, places = (in_order(assigned, ids, key) for key in ("prototype", "group", "row"))
             own, seed = prototypes >= 0, derive_seed(args.config.seed, "textures", name)
             rows.append({"slide_id": name, **prototype_agreement(prototypes[own], classes[own], seed)._asdict()})

@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.slpd.trainer import Trainer
 
     make_deterministic(args.deterministic == "true")
-    session = open_session(args, args.config.mask_glass)
+    session = open_session(args, args.config.mask_glass, args.config.crops.min_tissue > 0)
     dim = session.store.dim
     scratch = ScratchState(args.scratch, kept.made_of)
     state, rows = scratch.load(args.config, dim, session.device) or (None, [])

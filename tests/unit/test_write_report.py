@@ -391,6 +391,13 @@ def test_prototypes_are_scored_against_the_textures_of_each_run(folder, page):
     assert "to the slides' prototypes 0.023, and to the regions 0.001." in page.text
 
 
+def test_what_prototypes_follow_is_told_beside_chance_and_k_means(page):
+    lines = [" ".join(line.split()) for line in page.rows]
+    told = [line for line in lines if "0.81 (0.07)" in line]
+    assert [line.split(" 20 ")[0] for line in told] == ["slpd prototypes", "slpd k-means of mean", "slpd true classes"]
+    assert told[0].endswith("0.81 (0.07) – – – 0.457 –") and "two or more of them (20, and 0 among" in page.text
+
+
 def test_the_same_tables_give_the_same_bytes(folder, html, tmp_path):
     assert _write(folder, tmp_path / "again.html") == html
 

@@ -11,7 +11,7 @@ from workflow_scripts.core.tables import read_table
 RESULTS = {"collect_results", "export_results", "write_report"}
 HEADS = {"fit_head"} | RESULTS
 BENCHMARK = HEADS | {"split_patients", "measure_retrieval", "describe_groups"}  # groups are described by classes
-GROUPS = {"group_prototypes", "describe_groups"}
+GROUPS = {"group_prototypes", "describe_groups", "explain_prototypes"}
 EMBED = {"export_model", "embed_regions", "export_prototypes", "measure_retrieval"} | GROUPS | HEADS
 ROUNDS = {"cluster_regions", "assign_neighbours", "distill_round"}
 AFTER_FEATURES = {"summarise_cohort", "warm_up", "embed_baseline"} | ROUNDS | EMBED | BENCHMARK

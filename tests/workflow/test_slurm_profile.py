@@ -14,7 +14,7 @@ SETTINGS = yaml.safe_load(PROFILE)
 TARGETS = ("all", "attention", "atlas", "qupath", "anndata", "figures", "search_index")
 BY_COHORT = {
     *("measure_retrieval", "index_regions", "group_prototypes", "describe_groups", "export_anndata", "export_qupath"),
-    *("export_prototypes", "export_heads", "draw_figures", "map_attention"),
+    *("export_prototypes", "export_heads", "draw_figures", "map_attention", "explain_prototypes"),
 }
 
 

@@ -42,6 +42,8 @@ class Crops(Section):
     """Local crops a region."""
     flip: Fraction = 0.5
     """Probability of a horizontal flip of each crop."""
+    min_tissue: Fraction = 0.0
+    """Least tissue fraction of a crop; a region that has no such window gives its fullest. 0 takes any (published)."""
 
 
 class Optimiser(Section):
@@ -112,6 +114,21 @@ class Prototypes(Section):
     """What is clustered: the head's unit bottleneck feature, or the backbone's (prototypes then pass the head)."""
     kmeans: Literal["euclidean", "spherical"] = "euclidean"
     """Centroids during k-means: plain means (published), or means brought back to unit length."""
+    mask_glass: bool = False
+    """Hide tokens without any tissue where regions are clustered, as `mask_glass` of the run does everywhere."""
+    min_tissue: Fraction = 0.0
+    """Least tissue fraction of the regions that form prototypes; at least the `min_regions` fullest of a slide do."""
+    others: Literal["assign", "none"] = "assign"
+    """Regions below min_tissue belong to their nearest prototype, or to none, so that L_self alone trains them."""
+    weighting: Literal["none", "tissue"] = "none"
+    """Weights of regions in the centroids: equal (published), or their tissue fraction."""
+    adjust: Literal["none", "tissue"] = "none"
+    """Cluster features as they are (published), or without what the tissue fraction tells of them linearly."""
+
+    @property
+    def uses_tissue(self) -> bool:
+        """Whether the clustering looks at the tissue fraction of regions."""
+        return self.min_tissue > 0 or self.weighting == "tissue" or self.adjust == "tissue"
 
     @model_validator(mode="after")
     def _enough_regions(self) -> "Prototypes":
@@ -127,6 +144,22 @@ class Neighbours(Section):
     """Prototype correspondence: the optimal matching, or each prototype's most similar one (official code)."""
     exclude_same_patient: bool = False
     """Never take another slide of the same patient as a neighbour."""
+
+
+# Keys that are younger than results and warm-ups that users have: left out of what names these where they ask for
+# nothing.
+_YOUNGER: dict[str, tuple[Section, tuple[str, ...]]] = {
+    "crops": (Crops(), ("min_tissue",)),
+    "prototypes": (Prototypes(), ("mask_glass", "min_tissue", "others", "weighting", "adjust")),
+}
+
+
+def _without_younger(name: str, settings: Any) -> Any:
+    """A section's settings without its younger keys that have their defaults."""
+    if name not in _YOUNGER:
+        return settings
+    defaults, younger = _YOUNGER[name]
+    return {key: value for key, value in settings.items() if key not in younger or value != getattr(defaults, key)}
 
 
 class PretrainRun(Section):
@@ -247,7 +280,8 @@ class PretrainRun(Section):
     def _settings_of(self, *sections: str, **fixed: int) -> dict[str, Any]:
         """Settings of one step: what it depends on, all else at fixed values, still a valid PretrainRun."""
         neutral = {"warmup_epochs": 1, "rounds": 1, "epochs_per_round": 1}
-        return neutral | fixed | self.model_dump(mode="json", include={*sections, "precision", "mask_glass"})
+        found = neutral | fixed | self.model_dump(mode="json", include={*sections, "precision", "mask_glass"})
+        return {name: _without_younger(name, value) for name, value in found.items()}
 
     def warm_up_settings(self) -> dict[str, Any]:
         """Settings on which the warm-up depends; runs in which they are equal share one."""

@@ -49,11 +49,13 @@ _WIRING = {
     f"{_RUN}.rounds": "new rounds only",
     f"{_RUN}.train_only": "choose_slides, the run's trainings on these, and all after them",
     f"{_RUN}.fold": "what names it, which is the workflow itself",
-    f"{_RUN}.seeds": "trainings by new seeds only, fit_head and measure_retrieval on them, collect_results",
+    f"{_RUN}.seeds": "trainings by new seeds only, fit_head and measure_retrieval on them, collect_results, "
+    "explain_prototypes",
     "pretrain.preset": "as the keys that it replaces",
     "pretrain.runs": "as the keys that a run replaces",
     "embed": "new representations only, collect_results",
     "embed.prototypes": "embed_prototypes, fit_head and measure_retrieval of new sets, collect_results",
+    "embed.baselines": "new representations only, collect_results, explain_prototypes",
     "embed.tables.<name>": "embed_table of that table, fit_head and measure_retrieval on it, collect_results",
     "benchmark.tasks": "split_patients, fit_head and measure_retrieval of that task; choose_slides and pretraining "
     "by its folds; export_heads of it and export_prototypes where export_heads is set",

@@ -12,7 +12,11 @@ from workflow_scripts.core.loss_terms import SELF, TERMS
 # What `preset: official` replaces: the published code's arithmetic where the defaults correct it (docs/method.md).
 OFFICIAL: dict[str, Any] = {
     "loss": {"skip_same_index": True, "proto_center": "shared"},
-    "prototypes": {"level": "slide", "features": "bottleneck", "kmeans": "euclidean", "view": "centre"},
+    "crops": {"min_tissue": 0.0},
+    "prototypes": {
+        **{"level": "slide", "features": "bottleneck", "kmeans": "euclidean", "view": "centre"},
+        **{"mask_glass": False, "min_tissue": 0.0, "others": "assign", "weighting": "none", "adjust": "none"},
+    },
     "neighbours": {"matching": "argmax", "exclude_same_patient": False},
     "mask_glass": False,
     "recluster_every": 1,

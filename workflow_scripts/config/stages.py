@@ -136,6 +136,31 @@ def with_prototypes(runs: Mapping[str, PretrainRun]) -> list[str]:
     return sorted((name for name, run in runs.items() if run.uses_prototypes), key=lambda n: not runs[n].has_slide_sets)
 
 
+def controls(config: Config, run: str) -> list[str]:
+    """Embeddings whose plain k-means is the control of a run's prototypes.
+
+    The mean of patches, and the runs without prototypes of the same seed and slides.
+    """
+    own, runs = config.pretrain.run(run), {name: config.pretrain.run(name) for name in config.pretrain.runs}
+    alike = [name for name, other in runs.items() if not other.uses_prototypes and _slides(other) == _slides(own)]
+    return [*(name for name in config.embed.baselines if name == "mean"), *alike]
+
+
+def _slides(run: PretrainRun) -> tuple[int, str | None, int | None]:
+    return run.seed, run.train_only, run.fold
+
+
+def explained_settings(config: Config) -> Settings:
+    """What `explain_prototypes` is given: the clustering of each run with prototypes, its controls, and the truth."""
+    runs = {name: config.pretrain.run(name) for name in config.pretrain.runs}
+    asked = {
+        name: {"prototypes": result_settings(runs[name].prototypes), "seed": runs[name].seed}
+        | {"controls": controls(config, name)}
+        for name in with_prototypes(runs)
+    }
+    return {"runs": asked, **benchmark_settings(config, "region_truth")}
+
+
 def class_tasks(tasks: Mapping[str, Task]) -> list[str]:
     """Tasks whose labels are classes, without those whose labels are dealt by chance."""
     return [name for name, task in tasks.items() if KINDS[task.kind].has_classes and not task.permuted]
@@ -167,6 +192,7 @@ BY_CONFIG: dict[str, Callable[[Config], Settings]] = {
     },
     "export_qupath": lambda config: {"heads": primary_heads(config)},
     "score_textures": lambda config: benchmark_settings(config, "region_truth", "seed"),
+    "explain_prototypes": explained_settings,
     "draw_figures": lambda config: report_settings(config) | {"settings": {}},  # which the report alone prints
     "write_report": report_settings,
 }

@@ -32,7 +32,7 @@ RULES = {
         *("embed_regions", "embed_baseline", "embed_patches", "embed_prototypes", "embed_table", "export_prototypes"),
         *("index_regions", "export_anndata"),
     ),
-    "atlas": ("group_prototypes", "describe_groups", "map_attention", "export_qupath"),
+    "atlas": ("group_prototypes", "describe_groups", "explain_prototypes", "map_attention", "export_qupath"),
     "benchmark": (
         *("split_patients", "fit_head", "measure_retrieval", "collect_results", "export_heads", "score_textures"),
         "export_results",

@@ -114,6 +114,11 @@ class Results:
         paths = {run: self.root / f"benchmark/textures_{run}.parquet" for run in runs}
         return [(run, read_table(path).to_pylist(), read_meta(path)) for run, path in paths.items() if path.is_file()]
 
+    def explained(self) -> list[Row]:
+        """Rows of benchmark/explained.parquet; none where no run has prototypes."""
+        path = self.root / "benchmark/explained.parquet"
+        return read_table(path).to_pylist() if path.is_file() else []
+
     def regions(self, slide_id: str) -> list[Row]:
         """Places of a slide's regions, level-0 px."""
         columns = ["region_id", "x", "y", "size_x", "size_y", "tissue_fraction"]

@@ -14,6 +14,7 @@ from workflow_scripts.report import atlas, figures, prototypes, training
 from workflow_scripts.report.benchmark import benchmark_tables
 from workflow_scripts.report.cohort import cohort_summary, encoding_speed
 from workflow_scripts.report.cost import cost_lines, read_jobs, untimed_jobs
+from workflow_scripts.report.explained import explained_section
 from workflow_scripts.report.inputs import Results, Row
 from workflow_scripts.report.palette import line_styles, stable_order
 from workflow_scripts.report.provenance import note_lines, package_versions
@@ -100,6 +101,7 @@ def _prototypes(inputs: Results, settings: ReportSettings, planned: Planned, pic
         "class_task": next(iter(class_tasks(settings.tasks)), None),
         "examples": prototypes.draw_examples(planned.examples, pictures, inputs),
         "atlas": atlas.draw_atlas(planned.atlas, planned.facts, pictures),
+        "explained": explained_section(inputs.explained()),
         "textures": [
             one | {"figure": figures.texture_figure(one["slides"]["rows"]) if one["slides"] else None}
             for one in textures

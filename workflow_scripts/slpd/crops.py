@@ -34,6 +34,20 @@ def allowed_windows(valid: Tensor, size: int) -> Tensor:
     return counts.round() * 2 >= counts.round().amax(dim=1, keepdim=True)
 
 
+def fuller_windows(allowed: Tensor, tissue: Tensor, size: int, least: float) -> Tensor:
+    """Those of the allowed windows that hold enough tissue, bool `[B, windows]`; where none does, the fullest.
+
+    Args:
+        allowed: bool `[B, windows]`, see `allowed_windows`.
+        tissue: float `[B, g, g]`, tissue fraction of each token's patch.
+        size: side of the crop, tokens.
+        least: tissue fraction of a window, from 0 to 1.
+    """
+    held = F.avg_pool2d(tissue[:, None].double(), size, stride=1).flatten(1).masked_fill(~allowed, -1.0)
+    enough = held.amax(dim=1, keepdim=True).clamp(max=least)
+    return allowed & (held >= enough - 1e-6)  # sums of float32 shares round
+
+
 def sample_windows(allowed: Tensor, grid: int, size: int, flip: float, generator: torch.Generator) -> Tensor:
     """Random square crop of each region, uniform over the allowed ones, with a horizontal flip.
 

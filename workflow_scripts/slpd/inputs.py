@@ -15,7 +15,7 @@ from torch import Tensor
 
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.seeds import derive_seed
-from workflow_scripts.slpd.crops import allowed_windows, sample_keep, sample_windows
+from workflow_scripts.slpd.crops import allowed_windows, fuller_windows, sample_keep, sample_windows
 from workflow_scripts.slpd.targets import PrototypeTargets, TargetRows, target_rows
 from workflow_scripts.slpd.tokens import TokenData, on_device
 
@@ -70,6 +70,8 @@ class Draws:
 
     def __init__(self, settings: PretrainRun, data: TokenData, batch: int) -> None:
         self.settings, self.data, self.batch = settings, data, batch
+        if settings.crops.min_tissue > 0 and data.tissue is None:
+            raise ValueError("crops.min_tissue needs the tissue fraction of the tokens")
         self.steps_per_epoch = len(data) // batch  # the last partial batch is left out, as published
         crops = settings.crops
         self.sizes = [crops.global_size] * crops.global_count + [crops.local_size] * crops.local_count
@@ -86,7 +88,7 @@ class Draws:
     def draw(self, step: int, batch: Tensor, targets: PrototypeTargets | None) -> StepInputs:
         """Inputs of step `step` with the regions `batch`."""
         rows = None if targets is None else target_rows(targets, batch, self.settings.loss)
-        return StepInputs(batch, self._windows(self.data.valid[batch], step), self._keep(step), rows)
+        return StepInputs(batch, self._windows(batch, step), self._keep(step), rows)
 
     def _order(self, epoch: int) -> Tensor:
         """Regions of every step of an epoch, int64 `[steps, batch]`."""
@@ -94,11 +96,19 @@ class Draws:
         order = torch.randperm(len(self.data), generator=shuffle)
         return order[: self.steps_per_epoch * self.batch].reshape(-1, self.batch)
 
-    def _windows(self, valid: Tensor, step: int) -> list[Tensor]:
+    def _allowed(self, batch: Tensor, size: int) -> Tensor:
+        """Windows that crops of a size may take, bool `[B, windows]`."""
+        square, least = (self.data.grid, self.data.grid), self.settings.crops.min_tissue
+        allowed = allowed_windows(self.data.valid[batch].unflatten(1, square), size)
+        if self.data.tissue is None or least == 0:
+            return allowed
+        return fuller_windows(allowed, self.data.tissue[batch].unflatten(1, square), size, least)
+
+    def _windows(self, batch: Tensor, step: int) -> list[Tensor]:
         generator = torch.Generator().manual_seed(derive_seed(self.settings.seed, "crops", step))
         grid, flip = self.data.grid, self.settings.crops.flip
         # once a size: counting tokens takes longer than all the rest
-        allowed = {size: allowed_windows(valid.unflatten(1, (grid, grid)), size) for size in set(self.sizes)}
+        allowed = {size: self._allowed(batch, size) for size in set(self.sizes)}
         windows = [sample_windows(allowed[size], grid, size, flip, generator) for size in self.sizes]
         count = self.settings.crops.global_count
         groups = [windows[:count], windows[count:]]

@@ -37,13 +37,19 @@ class Session:
         self.workers.require_same(step, told, self.device)
 
 
-def open_session(args: argparse.Namespace, mask_glass: bool = False) -> Session:
-    """Open the usable slides' features for the leased GPU, or the CPU. Call `core.gpu.lease_devices` before."""
+def open_session(args: argparse.Namespace, mask_glass: bool = False, with_tissue: bool = False) -> Session:
+    """Open the usable slides' features for the leased GPU, or the CPU. Call `core.gpu.lease_devices` before.
+
+    Args:
+        args: of the command, with those of `add_feature_arguments`.
+        mask_glass: hide tokens without tissue.
+        with_tissue: keep the tissue fraction of the tokens.
+    """
     keep_freed_memory()
     workers = join_workers()
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     began = time.monotonic()
-    store, data = open_tokens(args.features, usable_slides(*args.slides), device, mask_glass)
+    store, data = open_tokens(args.features, usable_slides(*args.slides), device, mask_glass, with_tissue=with_tissue)
     log.info(
         "%d slides, %d regions of %d x %d tokens of %d values, on %s",
         *(len(store.slide_ids), len(store.region_ids), store.grid, store.grid, store.dim, device),

@@ -21,6 +21,7 @@ from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.core.state_dicts import first_misfit
 from workflow_scripts.core.tables import read_meta
 from workflow_scripts.slpd.crops import centre_window, window_indices
+from workflow_scripts.slpd.explained import region_tissue
 from workflow_scripts.slpd.glass import without_glass
 from workflow_scripts.slpd.model import RegionEncoder
 from workflow_scripts.slpd.network import Network
@@ -88,7 +89,8 @@ class SlideEncoder:
             slide_id: its name; k-means of another name starts elsewhere.
             tokens: float16 `[N, g, g, D]`, patch features of the model's encoder, g and um/px of the model.
             read_ok: bool `[N, g, g]`, False where a token is padding or unreadable.
-            tissue: float32 `[N, g, g]`, tissue fraction of each patch, looked at by a model with `mask_glass` alone.
+            tissue: float32 `[N, g, g]`, tissue fraction of each patch, looked at by a model with `mask_glass`, and
+                where its clustering looks at it.
 
         Raises:
             UserError: arrays of another shape than the model takes, no regions, or features that are not finite.
@@ -110,12 +112,13 @@ class SlideEncoder:
         data = TokenData.from_arrays(tokens, visible.numpy(), torch.device("cpu"))
         with _one_thread(), torch.inference_mode():
             embeddings = self._embed(data)
-            clustered = self._clustered(data)
+            clustered = self._clustered(self._seen_clustered(tokens, read_ok, tissue, data))
         if not (np.isfinite(embeddings).all() and np.isfinite(clustered).all()):
             raise UserError(f"the features of slide {slide_id} give no finite embeddings; extract them again")
         count = np.array([len(tokens)])
         seed = derive_seed(self.settings.seed, "round", self.round)
-        found = cluster_slides(clustered, [slide_id], count, self.settings.prototypes, seed)
+        held = region_tissue(tissue, read_ok)
+        found = cluster_slides(clustered, [slide_id], count, self.settings.prototypes, seed, tissue=held)
         return SlideView(
             slide_id=slide_id,
             embeddings=embeddings,
@@ -138,6 +141,15 @@ class SlideEncoder:
         require_same_features(self.regions.facts, read_meta(path), f"the feature file {path}")
         store = load_features(folder, [slide_id])
         return self.view(slide_id, store.tokens, store.read_ok, store.tissue), store.region_ids
+
+    def _seen_clustered(
+        self, tokens: np.ndarray, read_ok: np.ndarray, tissue: np.ndarray, data: TokenData
+    ) -> TokenData:
+        """What is seen of the regions where they are clustered: `data`, or that without glass."""
+        if not self.settings.prototypes.mask_glass:
+            return data
+        visible = without_glass(torch.from_numpy(read_ok), torch.from_numpy(tissue))
+        return TokenData.from_arrays(tokens, visible.numpy(), torch.device("cpu"))
 
     def _embed(self, data: TokenData) -> np.ndarray:
         """Embeddings float32 `[N, dim]` of the whole regions."""

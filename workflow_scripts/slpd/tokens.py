@@ -116,11 +116,17 @@ class TokenData:
         all_valid: no token is False.
         grid: g.
         device: where batches are handed out.
+        tissue: float32 `[N, g*g]` on the CPU, tissue fraction of each valid token's patch; None where nobody asks.
         waited_s: seconds that `take` has taken so far.
     """
 
     def __init__(
-        self, source: TokenSource | Tensor, valid: Tensor, grid: int, device: torch.device | None = None
+        self,
+        source: TokenSource | Tensor,
+        valid: Tensor,
+        grid: int,
+        device: torch.device | None = None,
+        tissue: Tensor | None = None,
     ) -> None:
         if isinstance(source, Tensor):
             source = InMemory(source)
@@ -129,6 +135,7 @@ class TokenData:
         self.valid = valid.cpu()
         self.all_valid = bool(self.valid.all())
         self.grid = grid
+        self.tissue = None if tissue is None else tissue.cpu() * self.valid
         self.waited_s = 0.0
         self.device = torch.device("cpu") if device is None else device
         # flags are few: they stay on the device whole
@@ -192,6 +199,7 @@ def open_tokens(
     device: torch.device,
     mask_glass: bool = False,
     placement: Placement = "auto",
+    with_tissue: bool = False,
 ) -> tuple[FeatureStore, TokenData]:
     """Features of the given slides as the trainer wants them, and ids and counts of their regions.
 
@@ -201,6 +209,7 @@ def open_tokens(
         device: where batches are wanted.
         mask_glass: hide tokens without tissue, see `without_glass`.
         placement: where tokens are kept; `auto` chooses, see `choose_placement`.
+        with_tissue: keep the tissue fraction of the tokens, for `crops.min_tissue`.
 
     Raises:
         UserError: see `load_features`.
@@ -218,4 +227,5 @@ def open_tokens(
     valid = torch.from_numpy(store.read_ok)
     if mask_glass:
         valid = without_glass(valid, torch.from_numpy(store.tissue))
-    return store, TokenData(source, valid.flatten(1), store.grid, device)
+    tissue = torch.from_numpy(store.tissue).flatten(1) if with_tissue else None
+    return store, TokenData(source, valid.flatten(1), store.grid, device, tissue)

@@ -352,6 +352,7 @@ def run(**over) -> PretrainRun:
         {"loss": {"intra_weight": 0, "inter_weight": 0}},
         {"loss": {"inter_weight": 2.5}},
         {"prototypes": {"count": 2, "min_regions": 16}},
+        {"prototypes": {"mask_glass": True, "min_tissue": 0.5, "others": "none", "adjust": "tissue"}},
         {"neighbours": {"count": 3, "matching": "argmax"}},
         {"rounds": 5},
         {"rounds": 20, "epochs_per_round": 2},
@@ -369,6 +370,7 @@ def test_runs_that_differ_after_the_warm_up_share_it(over):
         {"model": {"depth": 3}},
         {"head": {"out_dim": 1024}},
         {"crops": {"flip": 0.0}},
+        {"crops": {"min_tissue": 0.5}},
         {"loss": {"teacher_temp": 0.07}},
         {"warmup_epochs": 20},
         {"schedule_epochs": 200},
@@ -383,6 +385,7 @@ RUNS = [
     {"loss": {"intra_weight": 0, "inter_weight": 0}},
     {"warmup_epochs": 100, "rounds": 3, "epochs_per_round": 7, "schedule_epochs": 121, "seed": 9},
     {"prototypes": {"count": 16, "min_regions": 16, "view": "full"}, "neighbours": {"count": 4}},
+    {"prototypes": {"weighting": "tissue", "others": "none"}, "crops": {"min_tissue": 0.4}},
     {"model": {"dim": 8, "heads": 2}, "crops": {"global_size": 3, "local_size": 2}, "optimiser": {"lr": 0.3}},
 ]
 # what each step's code reads of its settings
@@ -410,6 +413,20 @@ def test_settings_of_a_step_are_a_run_that_keeps_what_it_reads(step, over):
 @pytest.mark.parametrize("step", READS)
 def test_settings_of_a_step_ignore_how_many_rounds_follow(step):
     assert getattr(run(rounds=5), step)() == getattr(run(rounds=50), step)()
+
+
+def test_what_a_step_is_named_by_is_as_before_keys_were_added_that_ask_for_nothing():
+    """Warm-ups and results that users have stay: a key's default is not among the settings."""
+    assert set(run().warm_up_settings()["crops"]) == {
+        "global_size",
+        "global_count",
+        "local_size",
+        "local_count",
+        "flip",
+    }
+    younger = {"mask_glass", "min_tissue", "others", "weighting", "adjust"}
+    assert not younger & set(run().cluster_settings()["prototypes"])
+    assert younger & set(run(prototypes={"min_tissue": 0.2}).cluster_settings()["prototypes"]) == {"min_tissue"}
 
 
 def test_clustering_ignores_the_optimiser_and_distillation_the_prototypes():

@@ -37,8 +37,8 @@ def task(**keys: Any) -> dict[str, Any]:
         ),
         (
             {"benchmark": 3},
-            "benchmark is 3, where keys (tasks, heads, head_settings, folds ...) are expected; write them below it, "
-            "indented",
+            "benchmark is 3, where keys (tasks, heads, set_heads, head_settings ...) are expected; write them below it"
+            ", indented",
         ),
         (
             {"benchmark": {"folds": "five"}},

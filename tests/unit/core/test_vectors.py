@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.core.vectors import vectors_of
+from workflow_scripts.core.vectors import vectors_at, vectors_of
 
 LISTS = pa.list_(pa.float32())
 
@@ -18,3 +18,8 @@ def test_vectors_are_in_the_order_of_rows_also_of_parts_of_tables():
 
 def test_no_rows_give_no_vectors():
     assert vectors_of(pa.table({"vector": pa.array([], LISTS)})).shape == (0, 0)
+
+
+def test_vectors_come_in_the_order_that_is_asked_for():
+    table = pa.table({"region_id": ["a", "b", "c"], "vector": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]})
+    np.testing.assert_array_equal(vectors_at(table, ["c", "x", "a"]), np.float32([[5, 6], [np.nan] * 2, [1, 2]]))

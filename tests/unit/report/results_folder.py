@@ -186,6 +186,10 @@ def _prototypes(root: Path, random, regions, truth) -> None:
     cohort = {"n_slides": len(textures), "n_regions": 1644, "n_classes": 4, "n_groups": 3}
     cohort |= {"ari": 0.3712, "ari_random": 0.0013, "ari_random_prototypes": 0.0231}
     write_table(root / "benchmark/textures_slpd.parquet", textures, schemas.TEXTURES, {"cohort": cohort})
+    shares = {"tissue": {"share": 0.8123, "chance": 0.0712, "adjusted": 0.798}}
+    scored = {"n_slides": len(good), "n_regions": 1644, "truth": 0.4567, "truth_slides": len(good), **shares}
+    explained = [{"run": "slpd", "clustering": name, **scored} for name in ("prototypes", "mean", "true classes")]
+    write_table(root / "benchmark/explained.parquet", explained, schemas.EXPLAINED)
     for name in REPRESENTATIONS:
         rows = [{"slide_id": s, "vector": random.normal(size=192).tolist()} for s in good]
         facts = {"pretrained_on": TRAINED[name]}

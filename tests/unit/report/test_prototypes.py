@@ -5,6 +5,7 @@ import pytest
 
 from workflow_scripts.core import schemas
 from workflow_scripts.core.tables import write_table
+from workflow_scripts.report.explained import explained_section
 from workflow_scripts.report.inputs import Results
 from workflow_scripts.report.palette import PROTOTYPES, line_styles, prototype_colour, stable_order, text_on
 from workflow_scripts.report.prototypes import (
@@ -176,3 +177,18 @@ def test_the_whole_cohort_is_told_where_its_index_is_known_if_no_slide_has_two_t
     assert texture_section("slpd", [one], {"cohort": cohort}) == {"run": "slpd", "slides": None, "cohort": cohort}
     unknown = [{}, {"cohort": cohort | {"n_regions": 0}}, {"cohort": cohort | {"ari": math.nan}}]
     assert [texture_section("slpd", [one], meta)["cohort"] for meta in unknown] == [None] * 3
+
+
+def test_what_prototypes_follow_is_told_beside_chance_and_controls():
+    shares = {"share": 0.567, "chance": 0.1, "adjusted": 0.52}
+    unknown = dict.fromkeys(shares)
+    own = {"run": "slpd", "clustering": "prototypes", "tissue": shares, "colour": unknown, "rim": None}
+    own |= {"truth": 0.4, "truth_slides": 7, "truth_tissue_slides": 6}
+    control = own | {"clustering": "mean", "truth_slides": 8, "truth_tissue_slides": None}
+    section = explained_section([own, control])
+    assert section is not None
+    assert [row["name"] for row in section["rows"]] == ["prototypes", "k-means of mean"]
+    assert section["rows"][0]["shares"] == ["0.57 (0.10)", "–", "–"]
+    assert section["truth"] and (section["truth_slides"], section["truth_tissue_slides"]) == (8, 6)
+    told = explained_section([own | {"truth": None}])
+    assert told is not None and not told["truth"] and explained_section([]) is None

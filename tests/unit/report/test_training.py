@@ -8,6 +8,7 @@ from workflow_scripts.report.figures import known_any, rounds_figure, training_f
 from workflow_scripts.report.inputs import Results
 from workflow_scripts.report.palette import line_styles
 from workflow_scripts.report.training import join_parts, round_lines, run_line
+from workflow_scripts.slpd.explained import tissue_facts
 
 
 def _table(steps, loss=1.0):
@@ -66,9 +67,11 @@ def test_earlier_metrics_without_norms_have_no_panels_of_them():
 
 
 def test_rounds_tell_what_their_clusterings_tell_but_for_those_handed_on(tmp_path):
+    tissue = tissue_facts(np.array([0.1, 0.2, 0.8, 0.9]), np.zeros(4, dtype=np.int64), np.array([0, 0, 1, 1]))
     facts = [
         {"feature_rank": 5.0, "agreement": None, "mean_smallest_share": 0.1},
-        {"feature_rank": 4.0, "agreement": 0.7, "mean_smallest_share": 0.2, "tissue_explained": 0.9},
+        {"feature_rank": 4.0, "agreement": 0.7, "mean_smallest_share": 0.2} | tissue,
+        | tissue_facts(np.array([0.1, 0.2, 0.8, 0.9]), np.zeros(4, int), np.array([0, 0, 1, 1])),
         {"feature_rank": 4.0, "agreement": 1.0, "mean_smallest_share": 0.2, "handed_on": True},
     ]
     for number, one in zip((1, 3, 4), facts, strict=True):  # round 2 distils the prototypes of round 1
@@ -76,7 +79,7 @@ def test_rounds_tell_what_their_clusterings_tell_but_for_those_handed_on(tmp_pat
     found = round_lines(Results(tmp_path).clusterings("slpd", 4))
     assert found["round"].tolist() == [1, 3]
     np.testing.assert_array_equal(found["agreement"], [np.nan, 0.7])
-    np.testing.assert_array_equal(found["tissue_explained"], [np.nan, 0.9])
-    assert not known_any(found["tissue_explained_chance"])
+    np.testing.assert_allclose(found["tissue_explained"], [np.nan, 0.98])
+    np.testing.assert_allclose(found["tissue_explained_chance"], [np.nan, 1 / 3])
     assert rounds_figure({"slpd": found}, line_styles(["slpd"])) is not None
     assert rounds_figure({"dino": round_lines([])}, line_styles(["dino"])) is None

@@ -6,6 +6,7 @@ from scipy.stats import chisquare
 from workflow_scripts.slpd.crops import (
     allowed_windows,
     centre_window,
+    fuller_windows,
     gather_crops,
     sample_keep,
     sample_windows,
@@ -73,6 +74,24 @@ def test_padding_rule_allows_windows_with_half_of_the_best():
         assert reached == {place for place, count in held.items() if 2 * count >= best}
         seen_fewer |= len(reached) < n * n
     assert seen_fewer
+
+
+def test_windows_with_enough_tissue_or_else_the_fullest():
+    grid, size, least = 5, 2, 0.6
+    generator = torch.Generator().manual_seed(5)
+    tissue = torch.rand(6, grid, grid, generator=generator)
+    tissue[0] *= 0.2  # none has enough
+    tissue[1] = 0.6  # all have just enough
+    allowed = torch.rand(6, (grid - size + 1) ** 2, generator=generator) < 0.7
+    found = fuller_windows(allowed, tissue, size, least)
+    for region in range(6):
+        corners = [(r, c) for r in range(grid - size + 1) for c in range(grid - size + 1)]
+        held = np.array([tissue[region, r : r + size, c : c + size].double().mean() for r, c in corners])
+        may = allowed[region].numpy()
+        enough = min(least, held[may].max())
+        np.testing.assert_array_equal(found[region].numpy(), may & (held >= enough - 1e-6))
+    assert int(found[0].sum()) == 1 and torch.equal(found[1], allowed[1])
+    assert torch.equal(fuller_windows(allowed, tissue, size, 0.0), allowed)
 
 
 def test_same_generator_same_windows():

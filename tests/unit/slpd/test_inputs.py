@@ -8,6 +8,7 @@ import torch
 
 from workflow_scripts.slpd.inputs import Ahead, Draws, StepInputs
 from workflow_scripts.slpd.state import new_state, state_tensors
+from workflow_scripts.slpd.tokens import TokenData
 from workflow_scripts.slpd.trainer import Trainer
 
 from . import cohort, plain
@@ -46,6 +47,27 @@ def test_inputs_of_a_step_depend_on_the_step_alone():
     late = list(draws().steps(3, 6, None))  # from within an epoch
     assert all(torch.equal(a.batch, b.batch) for a, b in zip(whole[3:], late, strict=True))
     assert all(torch.equal(a.windows[1], b.windows[1]) for a, b in zip(whole[3:], late, strict=True))
+
+
+def test_crops_hold_tissue_where_that_is_asked_for_and_are_the_same_bits_where_not():
+    """Two of four rows of every region are glass: crops of 2 tokens then lie in the other two."""
+    data, held = cohort.tokens(), torch.zeros(cohort.REGIONS, 4, 4)
+    held[:, 2:] = 1
+    known = TokenData(data.source, data.valid, 4, cohort.CPU, held.flatten(1))
+    asked = plain.tiny_run(crops={"min_tissue": 1.0})
+    for one, other in zip(Draws(SETTINGS, data, 4).steps(0, 4, None), Draws(SETTINGS, known, 4).steps(0, 4, None),
+                          strict=True):  # fmt: skip
+        assert all(torch.equal(a, b) for a, b in zip(tensors_of(one), tensors_of(other), strict=True))
+    for inputs in Draws(asked, known, 4).steps(0, 4, None):
+        assert (inputs.windows[1] >= 8).all()  # of the rows of tissue alone
+        assert ((inputs.windows[0] // 4).flatten(2).amin(dim=2) == 1).all()  # the fullest that there are, of 3 rows
+    with pytest.raises(ValueError, match="tissue fraction"):
+        Draws(asked, data, 4)
+
+
+def tensors_of(inputs: StepInputs) -> list[torch.Tensor]:
+    assert inputs.keep is not None
+    return [inputs.batch, *inputs.windows, inputs.keep]
 
 
 def numbers(until: int) -> Iterator[int]:

@@ -80,7 +80,7 @@ def clustered(run: PretrainRun, made_in: int = ROUND):
     """The cohort's prototypes as `cluster_regions` makes them."""
     tokens, read_ok, tissue = cohort()
     visible = torch.from_numpy(read_ok)
-    if run.mask_glass:
+    if run.mask_glass or run.prototypes.mask_glass:
         visible = without_glass(visible, torch.from_numpy(tissue))
     window = window_indices(GRID, GRID)[0]
     if run.prototypes.view == "centre":
@@ -90,13 +90,17 @@ def clustered(run: PretrainRun, made_in: int = ROUND):
         features, projected = embed_regions(state(run, 5).teacher.eval(), data, window)
     chosen = features if run.prototypes.features == "backbone" else projected
     return cluster_slides(
-        chosen.numpy(), NAMES, COUNTS, run.prototypes, derive_seed(run.seed, "round", made_in)
+        chosen.numpy(), NAMES, COUNTS, run.prototypes, derive_seed(run.seed, "round", made_in),
+        tissue=(tissue * read_ok).mean(axis=(1, 2)),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "over",
-    [{}, {"mask_glass": True}, {"prototypes": {"view": "full"}}, {"prototypes": {"features": "backbone"}}],
+    [
+        *({}, {"mask_glass": True}, {"prototypes": {"view": "full"}}, {"prototypes": {"features": "backbone"}}),
+        {"prototypes": {"mask_glass": True, "min_tissue": 0.65, "weighting": "tissue"}},
+    ],
 )
 def test_a_slide_of_the_cohort_gets_what_the_last_round_gave_it(tmp_path, over):
     run = settings(**over)

@@ -126,6 +126,14 @@ def test_glass_is_hidden_but_never_a_whole_region(cohort):
     assert torch.equal(open_tokens(folder, list(COUNTS), CPU)[1].valid, torch.from_numpy(arrays["read_ok"]).flatten(1))
 
 
+def test_tissue_of_tokens_is_there_where_it_is_asked_for(cohort):
+    folder, arrays = cohort
+    _, data = open_tokens(folder, list(COUNTS), CPU, with_tissue=True)
+    expected = torch.from_numpy(arrays["tissue"] * arrays["read_ok"]).flatten(1)
+    assert data.tissue is not None and torch.equal(data.tissue, expected)
+    assert open_tokens(folder, list(COUNTS), CPU)[1].tissue is None
+
+
 def test_features_that_fit_are_in_memory_and_others_mapped(cohort, monkeypatch):
     assert choose_placement(1000, CPU) == "device"
     monkeypatch.setattr(module, "available_memory", lambda: 10_000)
