@@ -44,6 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.slpd.prototypes import owners
     from workflow_scripts.slpd.round_tables import read_neighbours, read_prototypes
     from workflow_scripts.slpd.session import open_session
+    from workflow_scripts.slpd.soft_shares import soft_shares
     from workflow_scripts.slpd.state import load_state, saved_progress
     from workflow_scripts.slpd.targets import PrototypeTargets
     from workflow_scripts.slpd.trainer import Trainer
@@ -59,7 +60,8 @@ def main(argv: list[str] | None = None) -> None:
         ids, owner = owners(cfg.prototypes.level, store.slide_ids, store.slide_index)
         prototypes = read_prototypes(prototype_rows, assignment_rows, ids, store.region_ids)
         neighbours = read_neighbours(neighbour_rows, ids, prototypes.vectors.shape[1])
-        targets = PrototypeTargets(prototypes, neighbours, owner, device)
+        shares = soft_shares(cfg, args.start, session.data, prototypes, owner)
+        targets = PrototypeTargets(prototypes, neighbours, owner, device, cfg.loss.neighbour_temp, shares)
     session.require_same_step(state.step, args.scratch)
     trainer = Trainer(cfg, session.data, session.workers, args.micro_batch or None, args.compile)
     rows = train(trainer, state, until, targets, scratch, rows, session.spent)

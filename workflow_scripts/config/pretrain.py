@@ -78,11 +78,16 @@ class Loss(Section):
     """Temperature of the student's softmax."""
     center_momentum: Fraction = 0.9
     """Momentum of the centres of the teacher's and the prototypes' logits."""
-    proto_center: Literal["joint", "shared", "separate", "dino", "none"] = "joint"
+    proto_center: Literal["joint", "shared", "separate", "dino", "none", "sinkhorn"] = "joint"
     """Centre of the prototypes' logits: `joint` (one, updated once a step from all targets), `shared` (one, updated by
-    L_intra and then again by L_inter: official code), `separate` (one each), `dino` (that of L_self), `none`."""
+    L_intra and then again by L_inter: official code), `separate` (one each), `dino` (that of L_self), `none` (a plain
+    softmax), `sinkhorn` (the targets of each step are balanced over the output units, as SwAV does)."""
     skip_same_index: bool = False
     """Leave crop i out of the loss of a region's i-th target, as the official code does by oversight."""
+    neighbour_temp: float = Field(0.0, ge=0)
+    """Nearer slides count more in L_inter: by exp(mean cosine of the matched prototypes / this); 0 counts all alike."""
+    soft_temp: float = Field(0.0, ge=0)
+    """A region distils a mixture of its slide's prototypes, shares by softmax(cosine / this); 0 takes its own alone."""
 
     def weight(self, term: LossTerm) -> float:
         """Weight of a term in a step with prototypes."""
@@ -112,6 +117,8 @@ class Prototypes(Section):
     """What is clustered: the head's unit bottleneck feature, or the backbone's (prototypes then pass the head)."""
     kmeans: Literal["euclidean", "spherical"] = "euclidean"
     """Centroids during k-means: plain means (published), or means brought back to unit length."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the matched prototypes of the clustering before in a moving average; 0 takes the new ones alone."""
 
     @model_validator(mode="after")
     def _enough_regions(self) -> "Prototypes":
@@ -127,6 +134,10 @@ class Neighbours(Section):
     """Prototype correspondence: the optimal matching, or each prototype's most similar one (official code)."""
     exclude_same_patient: bool = False
     """Never take another slide of the same patient as a neighbour."""
+
+
+# Keys that came later: at their defaults they are in no rule's settings, so that finished runs stay as they are.
+_LATER = {"loss": {"neighbour_temp", "soft_temp"}, "prototypes": {"momentum"}}
 
 
 class PretrainRun(Section):
@@ -213,7 +224,11 @@ class PretrainRun(Section):
     def _settings_of(self, *sections: str, **fixed: int) -> dict[str, Any]:
         """Settings of one step: what it depends on, all else at fixed values, still a valid PretrainRun."""
         neutral = {"warmup_epochs": 1, "rounds": 1, "epochs_per_round": 1}
-        return neutral | fixed | self.model_dump(mode="json", include={*sections, "precision", "mask_glass"})
+        dumped = self.model_dump(mode="json", include={*sections, "precision", "mask_glass"})
+        for section in _LATER.keys() & dumped.keys():
+            for key in (key for key in _LATER[section] if not dumped[section][key]):
+                del dumped[section][key]
+        return neutral | fixed | dumped
 
     def warm_up_settings(self) -> dict[str, Any]:
         """Settings on which the warm-up depends; runs in which they are equal share one."""
@@ -221,7 +236,7 @@ class PretrainRun(Section):
         settings = self._settings_of(*sections)
         # there are no prototypes yet, and without them L_self counts fully
         unused = {term.weight for term in TERMS if term.on_prototypes or term == SELF}
-        unused |= {"proto_center", "skip_same_index"}
+        unused |= {"proto_center", "skip_same_index", "neighbour_temp", "soft_temp"}
         settings["loss"] = {key: value for key, value in settings["loss"].items() if key not in unused}
         # of other slides; left out elsewhere, for the warm-ups of runs on all slides are named without them
         return settings | ({"train_only": self.train_only, "fold": self.fold} if self.train_only else {})
@@ -235,7 +250,9 @@ class PretrainRun(Section):
         """Settings on which the distillation of a round depends, besides state and prototypes."""
         sections = ("seed", "model", "head", "crops", "optimiser", "loss", "warmup_epochs", "epochs_per_round")
         settings = self._settings_of(*sections, "schedule_epochs")
-        kind = {"level": self.prototypes.level, "features": self.prototypes.features}
+        kind: dict[str, str] = {"level": self.prototypes.level, "features": self.prototypes.features}
+        if self.loss.soft_temp:
+            kind["view"] = self.prototypes.view
         return settings | {"prototypes": kind}
 
     def warm_up_key(self) -> str:

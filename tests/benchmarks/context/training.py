@@ -14,14 +14,16 @@ from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.slpd.agreement import adjusted_rand_indices, mean_agreement
 from workflow_scripts.slpd.centers import sharpen
-from workflow_scripts.slpd.crops import centre_window, window_indices
+from workflow_scripts.slpd.crops import centre_window
 from workflow_scripts.slpd.health import effective_rank, entropy
+from workflow_scripts.slpd.moving_prototypes import moving_prototypes
 from workflow_scripts.slpd.neighbours import SlideNeighbours, find_neighbours
 from workflow_scripts.slpd.prototypes import SlidePrototypes, cluster_cohort, cluster_slides, owners
+from workflow_scripts.slpd.soft_shares import prototype_shares
 from workflow_scripts.slpd.state import TrainState, load_state, new_state, save_state
 from workflow_scripts.slpd.targets import PrototypeTargets
 from workflow_scripts.slpd.tokens import TokenData
-from workflow_scripts.slpd.trainer import COLUMNS, Trainer, embed_regions
+from workflow_scripts.slpd.trainer import COLUMNS, Trainer, clustered_features, embed_regions
 
 _TOLD = ("loss_self", "loss_intra", "loss_inter", "entropy_intra", "entropy_inter", "teacher_entropy")
 
@@ -107,21 +109,22 @@ class _Run:
 
     def targets(self, state: TrainState, number: int) -> tuple[PrototypeTargets, dict[str, float | None]]:
         """Targets of a round, and what is told of them."""
-        cfg, grid = self.settings.prototypes, self.data.grid
-        centre = cfg.view == "centre"
-        window = centre_window(grid, self.settings.crops.global_size) if centre else window_indices(grid, grid)[0]
-        features, projected = embed_regions(state.teacher, self.data, window)
-        clustered = (features if cfg.features == "backbone" else projected).numpy()
+        cfg, loss = self.settings.prototypes, self.settings.loss
+        features, clustered = (part.numpy() for part in clustered_features(self.settings, state.teacher, self.data))
         cluster = cluster_cohort if cfg.level == "global" else cluster_slides
         found = cluster(
             clustered, self.ids, self.counts, cfg, derive_seed(self.settings.seed, "round", number), threads=1
         )
         _, owner = owners(cfg.level, self.ids, self.cohort.slide)
+        if self.before is not None and cfg.momentum:
+            bottleneck = cfg.features == "bottleneck"
+            found = moving_prototypes(found, self.before, clustered, owner, cfg.momentum, bottleneck)
         near = find_neighbours(found.vectors, found.valid, self.settings.neighbours)
         line = self._told(state, clustered, found, owner, near)
-        line["rank"] = effective_rank(features)
+        line["rank"] = effective_rank(torch.from_numpy(features))
         self.before = found
-        return PrototypeTargets(found, near, owner, self.device), line
+        shares = prototype_shares(clustered, found, owner, loss.soft_temp) if loss.soft_temp else None
+        return PrototypeTargets(found, near, owner, self.device, loss.neighbour_temp, shares), line
 
     def _told(
         self,
@@ -196,8 +199,7 @@ def train(
         if time_left() <= 0:
             raise OutOfTimeError
         run.round(state, number)
-    window = window_indices(run.data.grid, run.data.grid)[0]
-    features, _ = embed_regions(state.teacher, run.data, window)
+    features, _ = embed_regions(state.teacher, run.data, centre_window(run.data.grid, run.data.grid))
     return Trained(features.numpy(), run.curves, time.monotonic() - began)
 
 

@@ -28,6 +28,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no centre": {"loss": {"proto_center": "none"}},
     "centre of L_self": {"loss": {"proto_center": "dino"}},
     "centres apart": {"loss": {"proto_center": "separate"}},
+    "sinkhorn": {"loss": {"proto_center": "sinkhorn"}},
+    "moving average": {"prototypes": {"momentum": 0.9}},
+    "soft": {"loss": {"soft_temp": 0.1}},
+    "K 8 by likeness": {"neighbours": {"count": 8}, "loss": {"neighbour_temp": 0.05}},
 }
 
 
