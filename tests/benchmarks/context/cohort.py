@@ -38,12 +38,12 @@ class Planted:
     """
 
     slides: int = 48
-    regions: int = 40
-    grid: int = 8
-    dim: int = 24
+    regions: int = 30
+    grid: int = 6
+    dim: int = 16
     types: int = 2
-    strength: float = 2.0
-    disorder: float = 0.1
+    strength: float = 3.0
+    disorder: float = 0.0
     stain: float = 2.0
     tint: float = 1.0
     told: float = 0.0
@@ -146,7 +146,7 @@ _FIELDS: tuple[Callable[[int, int, np.random.Generator], np.ndarray], ...] = (_s
 def arranged(classes: np.ndarray, grid: int, types: int, disorder: float, rng: np.random.Generator) -> np.ndarray:
     """Type of each token of regions of these classes, int64 `[n, g, g]`; types have equal shares to one token.
 
-    Which type lies where, inside or outside, is drawn for each region.
+    The first type is that within clumps and cores, as tumour is within stroma.
 
     Args:
         classes: int64 `[n]`, places in `CLASSES`.
@@ -161,7 +161,7 @@ def arranged(classes: np.ndarray, grid: int, types: int, disorder: float, rng: n
         own = classes == number
         scores[own] = field(int(own.sum()), grid, rng)
     rank = (scores + 1e-6 * _noise(scores, rng)).reshape(n, cells).argsort(axis=1).argsort(axis=1)
-    found = rng.permuted(np.tile(np.arange(types), (n, 1)), axis=1)[np.arange(n)[:, None], rank * types // cells]
+    found = rank * types // cells
     moving = round(disorder * cells)
     if moving > 1:
         where = rng.permuted(np.tile(np.arange(cells), (n, 1)), axis=1)[:, :moving]

@@ -62,10 +62,10 @@ class Size:
 
 
 _SMALL_RUN: dict[str, Any] = {
-    "model": {"dim": 48, "depth": 3, "heads": 3, "mlp_ratio": 2.0, "drop_path": 0.0},
-    "head": {"hidden": 128, "bottleneck": 32, "out_dim": 512},
-    "crops": {"global_size": 7, "global_count": 2, "local_size": 4, "local_count": 4},
-    "optimiser": {"batch_size": 64, "lr": 0.004, "lr_warmup_epochs": 2, "teacher_momentum": 0.99},
+    "model": {"dim": 32, "depth": 2, "heads": 2, "mlp_ratio": 2.0, "drop_path": 0.0},
+    "head": {"hidden": 64, "bottleneck": 32, "out_dim": 256},
+    "crops": {"global_size": 5, "global_count": 2, "local_size": 3, "local_count": 4},
+    "optimiser": {"batch_size": 64, "lr": 0.008, "lr_warmup_epochs": 2, "teacher_momentum": 0.99},
     "prototypes": {"count": 4, "min_regions": 8},
     "precision": "float32",
 }
@@ -75,11 +75,10 @@ _FULL_RUN: dict[str, Any] = {
     "optimiser": {"batch_size": 256, "lr": 0.0005, "lr_warmup_epochs": 2, "teacher_momentum": 0.996},
     "prototypes": {"count": 4, "min_regions": 16},
 }
-_TINY_RUN = merge(_SMALL_RUN, {"model": {"dim": 24, "depth": 2, "heads": 2}, "head": {"hidden": 32, "out_dim": 64}})
 
 SIZES = {
-    "tiny": Size(Planted(slides=16, regions=16), _TINY_RUN, 2, 1, 1, 2, (64, 128)),
-    "small": Size(Planted(), _SMALL_RUN, 10, 5, 2, 40, (120, 240, 480, 960)),
+    "tiny": Size(Planted(slides=16, regions=16), _SMALL_RUN, 2, 1, 1, 2, (64, 128)),
+    "small": Size(Planted(), _SMALL_RUN, 10, 5, 2, 40, (240, 480)),
     "full": Size(
         Planted(slides=300, regions=60, grid=16, dim=64), _FULL_RUN, 6, 4, 1, 12, (480, 960, 1920, 3840, 7680)
     ),
