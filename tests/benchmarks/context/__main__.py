@@ -83,13 +83,11 @@ def made(todo: Todo, size: Size, cohort: Cohort, device: torch.device, warm_ups:
     if todo.variant == MEAN:
         done = Trained(cohort.tokens.astype(np.float32).mean(axis=(1, 2)))
     elif todo.variant == SUPERVISED:
-        epochs = size.supervised_epochs
-        done = Trained(told_by_others(settings, cohort, device, epochs, todo.seed))
+        taught = (size.supervised_epochs, size.supervised_lr, todo.seed)
+        done = Trained(told_by_others(settings, cohort, device, *taught))
         right = done.features.argmax(axis=1) == cohort.region_class
         more["accuracy"] = float(np.mean([right[cohort.region_class == c].mean() for c in range(5)]))
-        more["accuracy_by_regions"] = {
-            str(n): accuracy_of(settings, cohort, device, n, epochs, todo.seed) for n in size.curve
-        }
+        more["accuracy_by_regions"] = {str(n): accuracy_of(settings, cohort, device, n, *taught) for n in size.curve}
     else:
         done = train(settings, cohort, device, warm_ups, clock.left)
         more["settings"] = told_settings(settings)

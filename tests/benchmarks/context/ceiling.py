@@ -13,7 +13,6 @@ from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.slpd.tokens import TokenData
 from workflow_scripts.slpd.vit import RegionViT, linear
 
-_LR = 1e-3  # of AdamW; the same is good for the small and the full size
 _BATCH = 64
 
 
@@ -42,7 +41,7 @@ def _views(tokens: torch.Tensor, grid: int, generator: torch.Generator) -> torch
 
 
 def fit(
-    settings: PretrainRun, data: TokenData, rows: np.ndarray, classes: np.ndarray, steps: int, seed: int
+    settings: PretrainRun, data: TokenData, rows: np.ndarray, classes: np.ndarray, steps: int, lr: float, seed: int
 ) -> Supervised:
     """A network that was taught the classes of the regions `rows` in so many steps.
 
@@ -52,12 +51,13 @@ def fit(
         rows: int64 `[n]`.
         classes: int64 `[N]` of all regions.
         steps: of AdamW, with a linear warm-up over a tenth of them and a cosine after it.
+        lr: its learning rate.
         seed: of initialisation, order and flips.
     """
     torch.manual_seed(derive_seed(seed, "supervised"))
     generator = torch.Generator().manual_seed(derive_seed(seed, "supervised", "order"))
     network = Supervised(settings, data.dim, data.grid).to(data.device)
-    adam = torch.optim.AdamW(network.parameters(), lr=_LR, weight_decay=0.05, fused=True)
+    adam = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.05, fused=True)
     warm = max(1, steps // 10)
     rate = torch.optim.lr_scheduler.LambdaLR(
         adam, lambda s: min((s + 1) / warm, 0.5 + 0.5 * np.cos(np.pi * max(0, s - warm) / max(1, steps - warm)))
@@ -85,19 +85,21 @@ def probabilities(network: Supervised, data: TokenData, rows: np.ndarray) -> np.
     return torch.cat(found).cpu().numpy()
 
 
-def told_by_others(settings: PretrainRun, cohort: Cohort, device: torch.device, epochs: int, seed: int) -> np.ndarray:
+def told_by_others(
+    settings: PretrainRun, cohort: Cohort, device: torch.device, epochs: int, lr: float, seed: int
+) -> np.ndarray:
     """Each region's probabilities by a network taught on the slides of the other folds, float32 `[N, classes]`."""
     data, fold = token_data(cohort, device), slide_folds(cohort, 2)[cohort.slide]
     found = np.empty((len(fold), len(CLASSES)), dtype=np.float32)
     for number in np.unique(fold):
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         steps = epochs * max(1, len(train) // _BATCH)
-        found[test] = probabilities(fit(settings, data, train, cohort.region_class, steps, seed), data, test)
+        found[test] = probabilities(fit(settings, data, train, cohort.region_class, steps, lr, seed), data, test)
     return found
 
 
 def accuracy_of(
-    settings: PretrainRun, cohort: Cohort, device: torch.device, regions: int, epochs: int, seed: int
+    settings: PretrainRun, cohort: Cohort, device: torch.device, regions: int, epochs: int, lr: float, seed: int
 ) -> float:
     """Balanced accuracy on the slides of one fold of a network taught on so many regions of the others.
 
@@ -107,6 +109,6 @@ def accuracy_of(
     pool, test = np.flatnonzero(fold != 0), np.flatnonzero(fold == 0)
     rows = np.random.default_rng(derive_seed(seed, "curve", regions)).permutation(pool)[:regions]
     steps = epochs * max(1, len(pool) // _BATCH)
-    network = fit(settings, data, rows, cohort.region_class, steps, seed)
+    network = fit(settings, data, rows, cohort.region_class, steps, lr, seed)
     right = probabilities(network, data, test).argmax(axis=1) == cohort.region_class[test]
     return float(np.mean([right[cohort.region_class[test] == c].mean() for c in range(len(CLASSES))]))

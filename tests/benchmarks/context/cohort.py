@@ -37,17 +37,17 @@ class Planted:
         seed: of everything.
     """
 
-    slides: int = 48
-    regions: int = 30
+    slides: int = 32
+    regions: int = 24
     grid: int = 6
     dim: int = 16
     types: int = 2
-    strength: float = 3.0
+    strength: float = 12.0
     disorder: float = 0.0
-    stain: float = 2.0
-    tint: float = 1.0
+    stain: float = 0.5
+    tint: float = 0.2
     told: float = 0.0
-    sign: float = 8.0
+    sign: float = 24.0
     signed: float = 0.25
     seed: int = 0
 

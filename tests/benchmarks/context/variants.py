@@ -43,8 +43,9 @@ class Size:
         planted: the cohort.
         run: settings of all runs.
         warm_up, rounds: epochs of the warm-up, and rounds; the epochs of both make up the budget.
-        supervised_epochs: of the ceiling, each of one view a region.
-        curve: regions that the supervised network learns from, for the curve.
+        supervised_epochs: of the ceiling, each of one view a region; points of its curve take as many steps.
+        supervised_lr: its learning rate.
+        curve: regions that it learns from, for the curve.
     """
 
     planted: Planted
@@ -53,6 +54,7 @@ class Size:
     rounds: int
     epochs_per_round: int
     supervised_epochs: int
+    supervised_lr: float
     curve: tuple[int, ...]
 
     @property
@@ -64,8 +66,16 @@ class Size:
 _SMALL_RUN: dict[str, Any] = {
     "model": {"dim": 32, "depth": 2, "heads": 2, "mlp_ratio": 2.0, "drop_path": 0.0},
     "head": {"hidden": 64, "bottleneck": 32, "out_dim": 256},
-    "crops": {"global_size": 5, "global_count": 2, "local_size": 3, "local_count": 4},
-    "optimiser": {"batch_size": 64, "lr": 0.008, "lr_warmup_epochs": 2, "teacher_momentum": 0.99},
+    "crops": {"global_size": 5, "global_count": 2, "local_size": 4, "local_count": 2},
+    "optimiser": {
+        "batch_size": 32,
+        "lr": 0.008,
+        "lr_warmup_epochs": 2,
+        "weight_decay": 0.01,
+        "weight_decay_end": 0.04,
+        "teacher_momentum": 0.98,
+    },
+    "loss": {"teacher_temp": 0.02},
     "prototypes": {"count": 4, "min_regions": 8},
     "precision": "float32",
 }
@@ -77,10 +87,10 @@ _FULL_RUN: dict[str, Any] = {
 }
 
 SIZES = {
-    "tiny": Size(Planted(slides=16, regions=16), _SMALL_RUN, 2, 1, 1, 2, (64, 128)),
-    "small": Size(Planted(), _SMALL_RUN, 10, 5, 2, 40, (240, 480)),
+    "tiny": Size(Planted(slides=24, regions=24), _SMALL_RUN, 2, 1, 1, 60, 3e-3, (72,)),
+    "small": Size(Planted(), _SMALL_RUN, 12, 4, 2, 40, 3e-3, (96, 192)),
     "full": Size(
-        Planted(slides=300, regions=60, grid=16, dim=64), _FULL_RUN, 6, 4, 1, 12, (480, 960, 1920, 3840, 7680)
+        Planted(slides=300, regions=60, grid=16, dim=64), _FULL_RUN, 6, 4, 1, 12, 1e-3, (480, 960, 1920, 3840, 7680)
     ),
 }
 COHORTS: dict[str, dict[str, Any]] = {"context": {}, "halfway": {"told": 0.5}}
