@@ -65,15 +65,15 @@ class Size:
 
 _SMALL_RUN: dict[str, Any] = {
     "model": {"dim": 32, "depth": 2, "heads": 2, "mlp_ratio": 2.0, "drop_path": 0.0},
-    "head": {"hidden": 64, "bottleneck": 32, "out_dim": 256},
-    "crops": {"global_size": 5, "global_count": 2, "local_size": 4, "local_count": 2},
+    "head": {"hidden": 64, "bottleneck": 16, "out_dim": 256},
+    "crops": {"global_size": 5, "global_count": 2, "local_size": 3, "local_count": 4},
     "optimiser": {
         "batch_size": 32,
-        "lr": 0.008,
+        "lr": 0.004,
         "lr_warmup_epochs": 2,
         "weight_decay": 0.01,
         "weight_decay_end": 0.04,
-        "teacher_momentum": 0.98,
+        "teacher_momentum": 0.99,
     },
     "loss": {"teacher_temp": 0.02},
     "prototypes": {"count": 4, "min_regions": 8},
