@@ -104,12 +104,12 @@ def of_differences(found: Found) -> list[str]:
 
 
 def of_curves(found: Found) -> list[str]:
-    """First and last round of every variant, means over seeds."""
+    """First and last round of every variant, means over seeds; without prototypes there is less to tell."""
     lines = _header(["variant", "round", *CURVES])
     for variant, seeds in found.items():
         for place in (0, -1):
             rows = [_with_divergence(one["curves"][place]) for one in seeds.values() if one["curves"]]
-            if rows and "index" in rows[0]:
+            if rows:
                 values = [[row[name] for row in rows if row.get(name) is not None] for name in CURVES]
                 cells = [f"{np.mean(value):.3f}" if value else "" for value in values]
                 lines.append(_line([variant, str(rows[0]["round"]), *cells]))
