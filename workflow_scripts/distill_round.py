@@ -51,17 +51,15 @@ def main(argv: list[str] | None = None) -> None:
 
     make_deterministic(args.deterministic == "true")
     cfg, session = args.config, open_session(args, args.config.mask_glass)
-    store, device = session.store, session.device
-    until = saved_progress(args.start)[0] + cfg.epochs_per_round
+    store, device, until = session.store, session.device, saved_progress(args.start)[0] + cfg.epochs_per_round
     scratch, targets = ScratchState(args.scratch, kept.made_of), None
     state, rows = scratch.load(cfg, store.dim, device) or (load_state(args.start, cfg, store.dim, device)[0], [])
     if args.tables:
-        prototype_rows, assignment_rows, neighbour_rows = map(read_table, args.tables)
+        prototype_rows, assignment_rows, near = map(read_table, args.tables)
         ids, owner = owners(cfg.prototypes.level, store.slide_ids, store.slide_index)
-        prototypes = read_prototypes(prototype_rows, assignment_rows, ids, store.region_ids)
-        neighbours = read_neighbours(neighbour_rows, ids, prototypes.vectors.shape[1])
-        shares = soft_shares(cfg, args.start, session.data, prototypes, owner)
-        targets = PrototypeTargets(prototypes, neighbours, owner, device, cfg.loss.neighbour_temp, shares)
+        found = read_prototypes(prototype_rows, assignment_rows, ids, store.region_ids)
+        options = cfg.loss.neighbour_temp, soft_shares(cfg, args.start, session.data, found, owner)
+        targets = PrototypeTargets(found, read_neighbours(near, ids, found.vectors.shape[1]), owner, device, *options)
     session.require_same_step(state.step, args.scratch)
     trainer = Trainer(cfg, session.data, session.workers, args.micro_batch or None, args.compile)
     rows = train(trainer, state, until, targets, scratch, rows, session.spent)
