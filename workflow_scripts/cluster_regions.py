@@ -45,14 +45,14 @@ def main(argv: list[str] | None = None) -> None:
         return
     lease_devices(args.gpu)
     from workflow_scripts.slpd.agreement import clustering_facts, tell_facts
-    from workflow_scripts.slpd.crops import centre_window, window_indices
     from workflow_scripts.slpd.explained import region_tissue, tell_tissue, tissue_facts
     from workflow_scripts.slpd.health import check_features, effective_rank
+    from workflow_scripts.slpd.moving_prototypes import moving_prototypes
     from workflow_scripts.slpd.prototypes import cluster_cohort, cluster_slides, owners
     from workflow_scripts.slpd.round_tables import assignment_table, prototype_table, read_prototypes
     from workflow_scripts.slpd.session import open_session
     from workflow_scripts.slpd.state import load_teacher
-    from workflow_scripts.slpd.trainer import embed_regions
+    from workflow_scripts.slpd.trainer import clustered_features
 
     session = open_session(args, cfg.mask_glass or settings.mask_glass)
     store, slides, counts = session.store, session.store.slide_ids, session.store.counts
@@ -63,10 +63,7 @@ def main(argv: list[str] | None = None) -> None:
             "prototypes; lower prototypes.min_regions of the run, or leave the run out"
         )
     teacher = load_teacher(args.state, cfg, store.dim, session.device)
-    grid, centre = store.grid, settings.view == "centre"
-    window = centre_window(grid, cfg.crops.global_size) if centre else window_indices(grid, grid)[0]
-    features, projected = embed_regions(teacher, session.data, window)
-    clustered = features if settings.features == "backbone" else projected
+    features, clustered = clustered_features(cfg, teacher, session.data)
     check_features(clustered, f"round {args.round}", args.state)
     began = time.perf_counter()
     tissue, seed = region_tissue(store.tissue, store.read_ok), derive_seed(cfg.seed, "round", args.round)
@@ -79,6 +76,9 @@ def main(argv: list[str] | None = None) -> None:
     ids, owner = owners(settings.level, slides, store.slide_index)
     previous = [read_table(path) for path in args.previous]
     before = read_prototypes(previous[0], previous[1], ids, store.region_ids) if previous else None
+    if before is not None and settings.momentum:
+        bottleneck = settings.features == "bottleneck"
+        found = moving_prototypes(found, before, clustered.numpy(), owner, settings.momentum, bottleneck)
     facts = {"round": args.round, "handed_on": False, "feature_rank": effective_rank(features)}
     facts |= clustering_facts(owner, found, before, cfg.stop_agreement)
     tell_facts(facts)

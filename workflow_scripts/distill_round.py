@@ -44,22 +44,22 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.slpd.prototypes import owners
     from workflow_scripts.slpd.round_tables import read_neighbours, read_prototypes
     from workflow_scripts.slpd.session import open_session
+    from workflow_scripts.slpd.soft_shares import soft_shares
     from workflow_scripts.slpd.state import load_state, saved_progress
     from workflow_scripts.slpd.targets import PrototypeTargets
     from workflow_scripts.slpd.trainer import Trainer
 
     make_deterministic(args.deterministic == "true")
     cfg, session = args.config, open_session(args, args.config.mask_glass, args.config.crops.min_tissue > 0)
-    store, device = session.store, session.device
-    until = saved_progress(args.start)[0] + cfg.epochs_per_round
+    store, device, until = session.store, session.device, saved_progress(args.start)[0] + cfg.epochs_per_round
     scratch, targets = ScratchState(args.scratch, kept.made_of), None
     state, rows = scratch.load(cfg, store.dim, device) or (load_state(args.start, cfg, store.dim, device)[0], [])
     if args.tables:
-        prototype_rows, assignment_rows, neighbour_rows = map(read_table, args.tables)
+        prototype_rows, assignment_rows, near = map(read_table, args.tables)
         ids, owner = owners(cfg.prototypes.level, store.slide_ids, store.slide_index)
-        prototypes = read_prototypes(prototype_rows, assignment_rows, ids, store.region_ids)
-        neighbours = read_neighbours(neighbour_rows, ids, prototypes.vectors.shape[1])
-        targets = PrototypeTargets(prototypes, neighbours, owner, device)
+        found = read_prototypes(prototype_rows, assignment_rows, ids, store.region_ids)
+        options = cfg.loss.neighbour_temp, soft_shares(cfg, args.start, session.data, found, owner)
+        targets = PrototypeTargets(found, read_neighbours(near, ids, found.vectors.shape[1]), owner, device, *options)
     session.require_same_step(state.step, args.scratch)
     trainer = Trainer(cfg, session.data, session.workers, args.micro_batch or None, args.compile)
     rows = train(trainer, state, until, targets, scratch, rows, session.spent)

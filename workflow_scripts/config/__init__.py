@@ -16,17 +16,9 @@ from workflow_scripts.config.cohort import Cohort, Demo
 from workflow_scripts.config.embed import BASELINES, PATCHES, Embed, EmbedTable, prototypes_of
 from workflow_scripts.config.fit import misfit
 from workflow_scripts.config.heads import HeadSettings, head_on_sets
-from workflow_scripts.config.pretrain import (
-    Crops,
-    Head,
-    Loss,
-    Model,
-    Neighbours,
-    Optimiser,
-    PretrainRun,
-    Prototypes,
-)
+from workflow_scripts.config.pretrain import PretrainRun
 from workflow_scripts.config.problems import first_problem
+from workflow_scripts.config.run_sections import Crops, Head, Loss, Model, Neighbours, Optimiser, Prototypes
 from workflow_scripts.config.runs import Pretrain
 from workflow_scripts.config.sets import set_sources, taken_names
 from workflow_scripts.config.slides import Export, Features, Regions, Slides, Source, Tissue

@@ -11,11 +11,12 @@ from workflow_scripts.core.loss_terms import SELF, TERMS
 
 # What `preset: official` replaces: the published code's arithmetic where the defaults correct it (docs/method.md).
 OFFICIAL: dict[str, Any] = {
-    "loss": {"skip_same_index": True, "proto_center": "shared"},
+    "loss": {"skip_same_index": True, "proto_center": "shared", "neighbour_temp": 0.0, "soft_temp": 0.0},
     "crops": {"min_tissue": 0.0},
     "prototypes": {
         **{"level": "slide", "features": "bottleneck", "kmeans": "euclidean", "view": "centre"},
         **{"mask_glass": False, "min_tissue": 0.0, "others": "assign", "weighting": "none", "adjust": "none"},
+        "momentum": 0.0,
     },
     "neighbours": {"matching": "argmax", "exclude_same_patient": False},
     "mask_glass": False,

@@ -286,20 +286,16 @@ TEXTURES = pa.schema(
     ]
 )
 _EXPLAINED = pa.struct([pa.field(name, pa.float64()) for name in ("share", "chance", "adjusted")])
-# What the prototypes of each run follow within slides, and plain k-means of other features as controls.
+# What the prototypes of each run follow within slides, and plain k-means of other features as controls: of the variance
+# of tissue fraction, mean colour and share of places around without a region; the mean adjusted Rand index with the
+# run's prototypes, and with true classes over the slides of two or more, the same among regions of 80 % tissue.
 EXPLAINED = pa.schema(
     [
         pa.field("run", pa.string(), nullable=False),
         pa.field("clustering", pa.string(), nullable=False),  # prototypes, a representation, or true classes
-        pa.field("n_slides", pa.int64()),
-        pa.field("n_regions", pa.int64()),
-        pa.field("tissue", _EXPLAINED),  # of the variance of the regions' tissue fraction
-        pa.field("colour", _EXPLAINED),  # of their mean colour
-        pa.field("rim", _EXPLAINED),  # of the share of places around that hold no region
-        pa.field("agreement", pa.float64()),  # with the run's prototypes, mean adjusted Rand index over slides
-        pa.field("truth", pa.float64()),  # with the true classes, over slides of two classes or more
-        pa.field("truth_slides", pa.int64()),  # which are so many
-        pa.field("truth_tissue", pa.float64()),  # the same among regions of at least 80 % tissue
-        pa.field("truth_tissue_slides", pa.int64()),
+        *[pa.field(name, pa.int64()) for name in ("n_slides", "n_regions")],
+        *[pa.field(name, _EXPLAINED) for name in ("tissue", "colour", "rim")],
+        *[pa.field(name, pa.float64()) for name in ("agreement", "truth", "truth_tissue")],
+        *[pa.field(name, pa.int64()) for name in ("truth_slides", "truth_tissue_slides")],
     ]
 )

@@ -4,13 +4,16 @@ A state keeps two. The centre of L_self, `[C]`, follows the teacher's logits of 
 follows the logits of the prototypes that are distilled: `[C]`, or `[2, C]` with one each for L_intra and L_inter;
 `pretrain.defaults.loss.proto_center` chooses the kind. Both start at 0, are subtracted by `sharpen` and moved once a
 step from the whole batch, by `moved_self_center` and `prototype_centers`. Logits are linear in the unit feature z, so
-the mean of logits is the last layer applied to the mean z.
+the mean of logits is the last layer applied to the mean z. With `sinkhorn` the prototypes have no running centre: what
+is subtracted is found anew in each batch.
 """
 
 import torch
 from torch import Tensor
 
 from workflow_scripts.config import Loss
+
+_SINKHORN = 3  # iterations, as published by SwAV
 
 
 def fitted(center: Tensor, kind: str) -> Tensor:
@@ -54,6 +57,28 @@ def _mean(z: Tensor, present: Tensor) -> Tensor:
     return torch.einsum("tb,tbd->d", weights, z) / weights.sum().clamp(min=1)
 
 
+def balancing_center(z: Tensor, present: Tensor, directions: Tensor, temperature: float) -> Tensor:
+    """What to subtract from the logits of a batch's targets, `[C]`, so that `sharpen` uses all output units alike.
+
+    The Sinkhorn-Knopp iteration of SwAV (arXiv 2006.09882): probabilities of units and of targets are normalised in
+    turn. Normalising a unit is subtracting from its logits, so the result is a centre. Takes `[T * B, C]` at once.
+
+    Args:
+        z: `[T, B, d]` unit features of the step's targets.
+        present: bool `[T, B]`.
+        directions: `[C, d]` unit rows of the teacher's last layer.
+        temperature: of the teacher's softmax.
+    """
+    scores = z.flatten(0, 1) @ directions.T / temperature
+    counted = present.flatten()
+    absent = torch.zeros_like(scores[:, :1]).masked_fill(~counted[:, None], float("-inf"))
+    offset = (scores + absent).logsumexp(dim=0)
+    for _ in range(_SINKHORN - 1):
+        total = (scores - offset).logsumexp(dim=1, keepdim=True)
+        offset = (scores - total + absent).logsumexp(dim=0)
+    return torch.where(counted.any(), offset * temperature, torch.zeros_like(offset))
+
+
 def prototype_centers(
     z: Tensor,
     present: Tensor,
@@ -83,6 +108,9 @@ def prototype_centers(
         return zero, zero, center
     if kind == "dino":
         return self_center, self_center, center
+    if kind == "sinkhorn":
+        balancing = balancing_center(z, present, directions, loss.teacher_temp)
+        return balancing, balancing, center
     n_intra, n_inter = regions
     if kind == "joint":
         mean = directions @ _mean(z, present)

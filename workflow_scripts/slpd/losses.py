@@ -22,11 +22,13 @@ class TargetPairs:
         present: bool `[T, B]`, False where a region has no such target; its cross-entropies may be anything.
         regions: regions of the whole step that have a target; an int64 scalar on the device, for the host does not
             wait for it: write `pairs.regions.clamp(min=1)` and no `max`.
+        weights: `[T, B]`, what each target of a region counts beside its others; None where all count alike.
     """
 
     cross: Tensor
     present: Tensor
     regions: Tensor
+    weights: Tensor | None = None
 
 
 def self_loss(pairs: TargetPairs, loss: Loss) -> Tensor:
@@ -54,15 +56,16 @@ def prototype_loss(pairs: TargetPairs, loss: Loss) -> Tensor:
         loss: settings, `skip_same_index` among them.
 
     Returns:
-        Scalar: sum over regions of the mean over crops and a region's targets, over the step's regions that have one;
-        0 where none has.
+        Scalar: sum over regions of the mean over crops and a region's targets, by the targets' weights, over the
+        step's regions that have one; 0 where none has.
     """
     cross, (t, v, _) = pairs.cross, pairs.cross.shape
     counted = pairs.present[:, None, :].expand(t, v, -1)
     if loss.skip_same_index:
         other = torch.arange(t, device=cross.device)[:, None] != torch.arange(v, device=cross.device)
         counted = counted & other[:, :, None]
-    count = counted.sum(dim=(0, 1)).clamp(min=1)
+    weights = counted if pairs.weights is None else counted * pairs.weights[:, None, :]
+    total = weights.sum(dim=(0, 1))
     # where, not a product: an absent target's entry may be anything
-    per_region = torch.where(counted, cross, 0.0).sum(dim=(0, 1)) / count
+    per_region = (torch.where(counted, cross, 0.0) * weights).sum(dim=(0, 1)) / torch.where(total > 0, total, 1)
     return per_region.sum() / pairs.regions.clamp(min=1)

@@ -119,9 +119,9 @@ class StepLosses:
         regions = torch.full((), self.batch, device=cross.device)
         pairs: dict[Targets, TargetPairs] = {"crops": TargetPairs(cross[:crops], present, regions)}
         if found is not None:
-            present = found.present[:, rows]
-            pairs["own"] = TargetPairs(cross[crops : crops + 1], present[:1], found.n_own)
-            pairs["neighbours"] = TargetPairs(cross[crops + 1 :], present[1:], found.n_neighbours)
+            present, weights = found.present[:, rows], found.weights[:, rows]
+            pairs["own"] = TargetPairs(cross[crops : crops + 1], present[:1], found.n_own, weights[:1])
+            pairs["neighbours"] = TargetPairs(cross[crops + 1 :], present[1:], found.n_neighbours, weights[1:])
         return pairs
 
     def _total(self, terms: Iterable[Tensor]) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.slpd.captured import Captured
+from workflow_scripts.slpd.crops import centre_window
 from workflow_scripts.slpd.engine import RECORDED_PART, Compile, choose_engine, to_compile, to_record
 from workflow_scripts.slpd.gradients import Gradients
 from workflow_scripts.slpd.inputs import Ahead, Draws, StepInputs
@@ -165,3 +166,17 @@ def embed_regions(network: Network, data: TokenData, window: Tensor, batch: int 
         features.append(feature.cpu())
         projected.append(z.cpu())
     return torch.cat(features), torch.cat(projected)
+
+
+def clustered_features(settings: PretrainRun, network: Network, data: TokenData) -> tuple[Tensor, Tensor]:
+    """Backbone features `[N, dim]` of the view that is clustered, and what is clustered of it `[N, d]`.
+
+    Args:
+        settings: of the run; `prototypes.view` and `prototypes.features` say what that is.
+        network: the teacher, in eval mode.
+        data: tokens of all regions.
+    """
+    centre = settings.prototypes.view == "centre"
+    size = settings.crops.global_size if centre else data.grid
+    features, projected = embed_regions(network, data, centre_window(data.grid, size))
+    return features, features if settings.prototypes.features == "backbone" else projected

@@ -429,6 +429,36 @@ def test_what_a_step_is_named_by_is_as_before_keys_were_added_that_ask_for_nothi
     assert younger & set(run(prototypes={"min_tissue": 0.2}).cluster_settings()["prototypes"]) == {"min_tissue"}
 
 
+LATER = {
+    "loss": ({"neighbour_temp": 0.05, "soft_temp": 0.1}, "distill_settings"),
+    "prototypes": ({"momentum": 0.9}, "cluster_settings"),
+}
+
+
+@pytest.mark.parametrize("section", LATER)
+def test_keys_that_came_later_change_no_settings_until_they_are_used(section):
+    keys, step = LATER[section]
+    for key, value in keys.items():
+        base, used = run(), run(**{section: {key: value}})
+        assert key not in getattr(base, step)()[section]
+        assert getattr(used, step)()[section][key] == value
+        assert used.warm_up_settings() == base.warm_up_settings()
+        others = {"cluster_settings", "distill_settings"} - {step}
+        assert all(getattr(used, other)() == getattr(base, other)() for other in others)
+
+
+def test_a_mixture_sees_glass_where_the_clustering_does():
+    with pytest.raises(ValueError, match="loss.soft_temp looks at regions as training does"):
+        run(loss={"soft_temp": 0.1}, prototypes={"mask_glass": True})
+    run(loss={"soft_temp": 0.1}, prototypes={"mask_glass": True}, mask_glass=True)
+
+
+def test_a_mixture_depends_on_the_view_that_is_clustered():
+    one, other = (run(loss={"soft_temp": 0.1}, prototypes={"view": view}) for view in ("centre", "full"))
+    assert one.distill_settings() != other.distill_settings()
+    assert run(prototypes={"view": "full"}).distill_settings() == run().distill_settings()
+
+
 def test_clustering_ignores_the_optimiser_and_distillation_the_prototypes():
     base = run()
     assert run(optimiser={"lr": 0.1}, loss={"inter_weight": 3}).cluster_settings() == base.cluster_settings()

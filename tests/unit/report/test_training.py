@@ -71,7 +71,6 @@ def test_rounds_tell_what_their_clusterings_tell_but_for_those_handed_on(tmp_pat
     facts = [
         {"feature_rank": 5.0, "agreement": None, "mean_smallest_share": 0.1},
         {"feature_rank": 4.0, "agreement": 0.7, "mean_smallest_share": 0.2} | tissue,
-        | tissue_facts(np.array([0.1, 0.2, 0.8, 0.9]), np.zeros(4, int), np.array([0, 0, 1, 1])),
         {"feature_rank": 4.0, "agreement": 1.0, "mean_smallest_share": 0.2, "handed_on": True},
     ]
     for number, one in zip((1, 3, 4), facts, strict=True):  # round 2 distils the prototypes of round 1

@@ -57,15 +57,19 @@ def run_both(
     padded: bool = False,
     width: int = cohort.DIM,
     micro_batch: int | None = None,
+    shares: np.ndarray | None = None,
 ) -> tuple[PlainTraining, list[list[float]], TrainState, list[list[float]]]:
     """Both engines from one state through the warm-up and on to `epochs`; compared on the way out."""
     arrays, state = cohort.arrays(padded, width=width), cohort.double_state(settings, width)
     prototypes = prototypes or prototypes_of(settings)
     fast_neighbours = fast_neighbours or cohort.neighbours()
-    slow = PlainTraining(settings, state, arrays, prototypes, slow_neighbours or fast_neighbours)
+    slow = PlainTraining(
+        settings, state, arrays, prototypes, slow_neighbours or fast_neighbours, cohort.SLIDE_INDEX, shares
+    )
     trainer = Trainer(settings, cohort.token_data(arrays, torch.float64), micro_batch=micro_batch)
     rows = cohort.run_epochs(trainer, state, settings.warmup_epochs, None)
-    targets = PrototypeTargets(prototypes, fast_neighbours, cohort.SLIDE_INDEX, cohort.CPU)
+    run = (cohort.SLIDE_INDEX, cohort.CPU, settings.loss.neighbour_temp, shares)
+    targets = PrototypeTargets(prototypes, fast_neighbours, *run)
     rows += cohort.run_epochs(trainer, state, epochs, targets)
     want = slow.run(epochs, warm_epoch=settings.warmup_epochs - 1)
     compare(slow, want, state, rows)

@@ -148,22 +148,36 @@ def self_loss(targets: Tensor, student: Tensor) -> Tensor:
     return sum(terms) / len(terms)
 
 
-def prototype_loss(targets: Tensor, present: Tensor, student: Tensor, skip_same_index: bool = False) -> Tensor:
-    """Mean over crops and a region's targets, then over the regions that have a target.
+def sinkhorn(logits: list[Tensor], temperature: float) -> list[Tensor]:
+    """Targets of a batch's logits by the three iterations that SwAV published (its listing, row by row)."""
+    q = torch.exp(torch.stack(logits, 1) / temperature)  # [C, n]
+    q = q / q.sum()
+    for _ in range(3):
+        for c in range(q.shape[0]):
+            q[c] = q[c] / q[c].sum() / q.shape[0]
+        for n in range(q.shape[1]):
+            q[:, n] = q[:, n] / q[:, n].sum() / q.shape[1]
+    return [q[:, n] * q.shape[1] for n in range(q.shape[1])]
+
+
+def prototype_loss(
+    targets: Tensor, present: Tensor, student: Tensor, skip_same_index: bool = False, weights: Tensor | None = None
+) -> Tensor:
+    """Mean over crops and a region's targets by their weights, then over the regions that have a target.
 
     With `skip_same_index` the pair of target t and crop v = t is left out (docs/method.md, row 5).
     """
     regions = []
     for b in range(student.shape[1]):
-        terms = [
-            cross_entropy(targets[t, b], student[v, b])
-            for t in range(targets.shape[0])
-            if present[t, b]
-            for v in range(student.shape[0])
-            if not (skip_same_index and v == t)
-        ]
+        terms, total = [], 0.0
+        for t in range(targets.shape[0]):
+            for v in range(student.shape[0]):
+                if present[t, b] and not (skip_same_index and v == t):
+                    weight = 1.0 if weights is None else float(weights[t, b])
+                    terms.append(weight * cross_entropy(targets[t, b], student[v, b]))
+                    total += weight
         if terms:
-            regions.append(sum(terms) / len(terms))
+            regions.append(sum(terms) / total)
     return sum(regions) / len(regions) if regions else student.sum() * 0.0
 
 

@@ -27,6 +27,7 @@ class PlainPrototypeLosses:
         self.settings = settings
         self.centers = {name: torch.zeros(units, dtype=torch.float64) for name in ("one", "intra", "inter")}
         self.entropies: dict[str, list[float]] = {"intra": [], "inter": []}  # of the targets of each step, nats
+        self.balanced: dict[int, Tensor] = {}  # with `sinkhorn`: the target of each logits of the step
 
     def center_name(self, kind: str) -> str:
         return kind if self.settings.proto_center == "separate" else "one"
@@ -37,12 +38,19 @@ class PlainPrototypeLosses:
             return self_center
         return self.centers[self.center_name(kind)]  # "none" is never moved from 0
 
+    def target_of(self, logits: Tensor, center: Tensor) -> Tensor:
+        if self.settings.proto_center == "sinkhorn":
+            return self.balanced[id(logits)]
+        return plain.softmax((logits - center) / self.settings.teacher_temp)
+
     def move_center(self, name: str, logits: list[Tensor]) -> None:
         momentum = self.settings.center_momentum
         if logits:
             self.centers[name] = momentum * self.centers[name] + (1 - momentum) * sum(logits) / len(logits)
 
-    def one_kind(self, kind: str, rows: list[list[Tensor | None]], student: Tensor, self_center: Tensor) -> Tensor:
+    def one_kind(
+        self, kind: str, rows: list[list[Tensor | None]], student: Tensor, self_center: Tensor, weights: Tensor | None
+    ) -> Tensor:
         center = self.center_of(kind, self_center)
         slots = len(rows[0])
         targets = torch.zeros(slots, len(rows), student.shape[2], dtype=torch.float64)
@@ -50,28 +58,41 @@ class PlainPrototypeLosses:
         for b, row in enumerate(rows):
             for t, logits in enumerate(row):
                 if logits is not None:
-                    targets[t, b] = plain.softmax((logits - center) / self.settings.teacher_temp)
+                    targets[t, b] = self.target_of(logits, center)
                     present[t, b] = True
-        mine = [[entropy(targets[t, b]) for t in range(slots) if present[t, b]] for b in range(len(rows))]
-        self.entropies[kind].append(float(np.mean([np.mean(found) for found in mine if found] or [0.0])))
-        return plain.prototype_loss(targets, present, student, self.settings.skip_same_index)
+        counts = torch.ones(slots, len(rows)) if weights is None else weights
+        mine = []
+        for b in range(len(rows)):
+            there = [t for t in range(slots) if present[t, b]]
+            if there:
+                parts = [counts[t, b].item() * entropy(targets[t, b]) for t in there]
+                mine.append(sum(parts) / sum(counts[t, b].item() for t in there))
+        self.entropies[kind].append(float(np.mean(mine or [0.0])))
+        return plain.prototype_loss(targets, present, student, self.settings.skip_same_index, weights)
 
-    def losses(self, rows: list[list[Tensor | None]], student: Tensor, self_center: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(
+        self, rows: list[list[Tensor | None]], student: Tensor, self_center: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Of a batch: `rows[b][0]` are the logits of region b's own prototype, `rows[b][1:]` of the neighbours'.
 
         Args:
             rows: None where a region has no such target.
             student: `[V, B, C]` logits over temperature.
             self_center: the centre that L_self uses in this step.
+            weights: `[R, B]` of the neighbours; None where all count alike.
         """
         mode, values, used = self.settings.proto_center, {}, []
         parts = {"intra": [row[:1] for row in rows], "inter": [row[1:] for row in rows]}
-        weights = {"intra": self.settings.intra_weight, "inter": self.settings.inter_weight}
+        of_kind = {"intra": self.settings.intra_weight, "inter": self.settings.inter_weight}
+        if mode == "sinkhorn":
+            whole = [x for kind, part in parts.items() if of_kind[kind] for row in part for x in row if x is not None]
+            found = plain.sinkhorn(whole, self.settings.teacher_temp) if whole else []
+            self.balanced = {id(x): target for x, target in zip(whole, found, strict=True)}
         for kind, part in parts.items():
-            if weights[kind] == 0:
+            if of_kind[kind] == 0:
                 values[kind] = torch.zeros((), dtype=torch.float64)
                 continue
-            values[kind] = self.one_kind(kind, part, student, self_center)
+            values[kind] = self.one_kind(kind, part, student, self_center, weights if kind == "inter" else None)
             logits = [x for row in part for x in row if x is not None]
             used += logits
             # after each call: L_inter meets a moved shared centre (docs/method.md, row 6)
@@ -98,11 +119,14 @@ class PlainTraining:
         prototypes: vectors `[S, M, d]`, assignment `[N]`.
         neighbours: index `[S, R]`, matching `[S, R, M]`.
         slide_index: `[N]` slide of each region.
+        shares: `[N, M]` mixture of its slide's prototypes that a region distils; None where it has its own alone.
     """
 
-    def __init__(self, settings: PretrainRun, state, data, prototypes, neighbours, slide_index=cohort.SLIDE_INDEX):
+    def __init__(
+        self, settings: PretrainRun, state, data, prototypes, neighbours, slide_index=cohort.SLIDE_INDEX, shares=None
+    ):
         self.settings, self.data, self.prototypes, self.neighbours = settings, data, prototypes, neighbours
-        self.slide_index = slide_index
+        self.slide_index, self.shares = slide_index, shares
         named = {n.removeprefix("backbone."): p.detach().double() for n, p in state.student.named_parameters()}
         self.student = {name: p.clone().requires_grad_() for name, p in named.items()}
         self.teacher = {n.removeprefix("backbone."): p.double().clone() for n, p in state.teacher.named_parameters()}
@@ -152,10 +176,20 @@ class PlainTraining:
         slide, own = self.slide_index[n], self.prototypes.assignment[n]
         if own < 0:
             return [None] * (1 + self.neighbours.index.shape[1])
-        found = [self.prototypes.vectors[slide, own]]
+        share = np.eye(self.prototypes.vectors.shape[1])[own] if self.shares is None else self.shares[n]
+        found = [sum(w * self.prototypes.vectors[slide, m] for m, w in enumerate(share))]
         for other, matching in zip(self.neighbours.index[slide], self.neighbours.matching[slide], strict=True):
-            found.append(None if other < 0 else self.prototypes.vectors[other, matching[own]])
+            mixed = sum(w * self.prototypes.vectors[other, matching[m]] for m, w in enumerate(share))
+            found.append(None if other < 0 else mixed)
         return [None if v is None else torch.from_numpy(v).double() for v in found]
+
+    def neighbour_weights(self, regions):
+        """Weights `[R, B]` by the mean cosine of the matched prototypes; None where all neighbours count alike."""
+        temp, count = self.settings.loss.neighbour_temp, self.settings.prototypes.count
+        if not temp:
+            return None
+        likeness = torch.from_numpy(np.stack([self.neighbours.similarity[self.slide_index[n]] for n in regions]))
+        return torch.exp(likeness.double() / count / temp).T
 
     def target_logits(self, vector):
         """The current teacher's logits of a prototype: of the bottleneck, or of the backbone through the whole head."""
@@ -178,7 +212,7 @@ class PlainTraining:
         intra = inter = torch.zeros((), dtype=torch.float64)
         loss = own
         if rounds:
-            intra, inter = self.proto.losses(rows, student, self.center)
+            intra, inter = self.proto.losses(rows, student, self.center, self.neighbour_weights(regions))
             loss = cfg.self_weight * own + cfg.intra_weight * intra + cfg.inter_weight * inter
         views = [logits for row in teacher for logits in row]
         mean = sum(views) / len(views)

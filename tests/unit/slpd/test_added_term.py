@@ -64,7 +64,7 @@ def add_term(package: Path, targets: str) -> None:
     last = '    LossTerm("inter", "L inter", "prototype_loss", "neighbours"),\n'
     for name, after, new in (
         ("core/loss_terms.py", last, last + entry),
-        ("config/pretrain.py", "    teacher_temp:", WEIGHT + "    teacher_temp:"),
+        ("config/run_sections.py", "    teacher_temp:", WEIGHT + "    teacher_temp:"),
     ):
         text = (package / name).read_text()
         assert text.count(after) == 1

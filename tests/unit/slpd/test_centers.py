@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.slpd.centers import fitted, moved, moved_self_center, prototype_centers, sharpen
+from workflow_scripts.slpd.centers import (
+    balancing_center,
+    fitted,
+    moved,
+    moved_self_center,
+    prototype_centers,
+    sharpen,
+)
 from workflow_scripts.slpd.state import new_state
 from workflow_scripts.slpd.targets import batch_targets, target_rows
 
@@ -55,6 +62,22 @@ def test_centres_equal_means_over_present_logits(kind):
     }[kind]
     for got, expected in zip((intra, inter, new), want, strict=True):
         np.testing.assert_allclose(got.numpy(), np.asarray(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_balanced_targets_are_those_of_the_published_iteration():
+    generator = torch.Generator().manual_seed(7)
+    z = torch.nn.functional.normalize(torch.randn(2, 6, 4, dtype=torch.float64, generator=generator), dim=-1)
+    directions = torch.nn.functional.normalize(torch.randn(5, 4, dtype=torch.float64, generator=generator), dim=-1)
+    present = torch.tensor([[True] * 6, [True, False, True, True, False, True]])
+    z[~present] = 100.0  # what is absent may be anything
+    logits = z @ directions.T
+    got = sharpen(logits, balancing_center(z, present, directions, 0.3), 0.3)[present]
+    want = torch.stack(plain.sinkhorn(list(logits[present]), 0.3))
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)
+    shares, plainly = got.mean(dim=0), sharpen(logits, torch.zeros(5), 0.3)[present].mean(dim=0)
+    assert (shares - 1 / 5).abs().max() < (plainly - 1 / 5).abs().max() / 3
+    none = balancing_center(z, torch.zeros_like(present), directions, 0.3)
+    assert torch.equal(none, torch.zeros(5, dtype=torch.float64))
 
 
 def test_a_centre_without_anything_to_average_stays():

@@ -85,17 +85,21 @@ def trainer_of(way: str, settings: PretrainRun, data: Any, part: int | None = No
 
 
 def settings_of(center: str = "joint", **more: Any) -> PretrainRun:
-    return plain.tiny_run(model={"drop_path": 0.3}, optimiser={"lr": 1.0}, loss={"proto_center": center}, **more)
+    loss = {"proto_center": center, "neighbour_temp": 0.5 if center == "sinkhorn" else 0}
+    return plain.tiny_run(model={"drop_path": 0.3}, optimiser={"lr": 1.0}, loss=loss, **more)
 
 
 WAYS = ("compiled", "replayed", pytest.param("compiled and replayed", marks=pytest.mark.slow))
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("center", "padded", "part"), [("joint", False, None), ("shared", True, 3)])
+@pytest.mark.parametrize(
+    ("center", "padded", "part"), [("joint", False, None), ("shared", True, 3), ("sinkhorn", False, 3)]
+)
 def test_training_is_that_of_steps_as_written(way, center, padded, part):
     settings = settings_of(center)
     data, targets = cohort.tokens(padded=padded), cohort.targets(settings)
+    targets.weights[2] = 0.3 if settings.loss.neighbour_temp else 1
     want, state = (new_state(settings, cohort.DIM, cohort.CPU) for _ in range(2))
     rows = cohort.run_epochs(Trainer(settings, data, micro_batch=part), want, 1, None)
     rows += cohort.run_epochs(Trainer(settings, data, micro_batch=part), want, 4, targets)

@@ -47,6 +47,23 @@ def test_prototype_loss_is_the_mean_over_regions_of_means_over_pairs(t, share, s
     assert got.item() == pytest.approx(sum(regions) / len(regions))
 
 
+@pytest.mark.parametrize("skip", [False, True])
+def test_targets_of_a_region_count_by_their_weights(skip):
+    cross, weights = table(3, 4, 5), table(3, 5, 1, seed=1)[..., 0].detach()
+    present = torch.rand(3, 5, generator=torch.Generator().manual_seed(4)) < 0.7
+    regions = []
+    for r in range(5):
+        terms = [(i, j) for i in range(3) for j in range(4) if present[i, r] and not (skip and i == j)]
+        if terms:
+            total = sum(weights[i, r].item() for i, _ in terms)
+            regions.append(sum(weights[i, r].item() * cross[i, j, r].item() for i, j in terms) / total)
+    pairs = TargetPairs(cross, present, torch.tensor(len(regions)), weights)
+    got = prototype_loss(pairs, Loss(skip_same_index=skip))
+    assert got.item() == pytest.approx(sum(regions) / len(regions))
+    alike = pairs.__class__(cross, present, pairs.regions, torch.full_like(weights, 3.0))
+    assert prototype_loss(alike, Loss()).item() == pytest.approx(of_prototypes(cross, present, len(regions)).item())
+
+
 def test_parts_of_a_batch_add_up():
     cross, present = table(3, 5, 8), torch.rand(3, 8, generator=torch.Generator().manual_seed(2)) < 0.6
     count = int(present.any(dim=0).sum())

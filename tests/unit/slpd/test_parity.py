@@ -6,6 +6,7 @@ against numbers worked by hand in test_plain_engine.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from .plain_engine import PlainTraining
 
 OPTIMISER = {"lr": 1.0, "clip_grad": 0.5, "teacher_momentum": 0.8}
 WEIGHTS = {"self_weight": 0.7, "intra_weight": 1.3, "inter_weight": 0.6, "center_momentum": 0.8}
-MODES = ("joint", "shared", "separate", "dino", "none")
+MODES = ("joint", "shared", "separate", "dino", "none", "sinkhorn")
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -71,7 +72,7 @@ def test_centre_of_prototypes(mode):
     settings = plain.tiny_run(loss=WEIGHTS | {"proto_center": mode}, optimiser=OPTIMISER)
     slow, _, state, _ = run_both(settings)
     assert state.proto_center.shape == ((2, 6) if mode == "separate" else (6,))
-    assert bool(state.proto_center.any()) == (mode not in ("dino", "none"))
+    assert bool(state.proto_center.any()) == (mode not in ("dino", "none", "sinkhorn"))
     assert slow.center.any()
 
 
@@ -108,6 +109,36 @@ def test_any_mix_of_losses(weights, official):
 def test_a_step_in_parts(micro_batch, official):
     settings = (plain.official_run if official else plain.tiny_run)(loss=WEIGHTS, optimiser=OPTIMISER)
     run_both(settings, epochs=2, padded=True, micro_batch=micro_batch)
+
+
+def alike(settings: PretrainRun) -> SlideNeighbours:
+    """The cohort's neighbours, with similarities that differ much."""
+    return replace(cohort.neighbours(), similarity=np.array([[1.9, 0.4], [1.2, 0.0], [0.0, 0.0], [0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("over", [{}, {"proto_center": "separate", "skip_same_index": True}])
+def test_nearer_slides_count_more(over):
+    settings = plain.tiny_run(loss=WEIGHTS | over | {"neighbour_temp": 0.5}, optimiser=OPTIMISER)
+    _, want, _, rows = run_both(settings, fast_neighbours=alike(settings), micro_batch=3)
+    equal = plain.tiny_run(loss=WEIGHTS | over, optimiser=OPTIMISER)
+    assert abs(run_both(equal, fast_neighbours=alike(equal))[1][-1][3] - want[-1][3]) > 1e-4
+    assert column(rows, "entropy_inter")[-1] > 0
+
+
+@pytest.mark.parametrize("features", ["bottleneck", "backbone"])
+def test_a_region_distils_a_mixture_of_its_slides_prototypes(features):
+    settings = plain.tiny_run(loss=WEIGHTS, optimiser=OPTIMISER, prototypes={"features": features})
+    shares = np.random.default_rng(8).dirichlet([1, 1], cohort.REGIONS)
+    run_both(settings, shares=shares, epochs=2, padded=True)
+    hard = np.eye(2)[np.maximum(prototypes_of(settings).assignment, 0)]
+    alone, _, _, rows = run_both(settings, epochs=2)
+    assert run_both(settings, shares=hard, epochs=2)[3] == pytest.approx(np.array(rows), rel=1e-9)
+    assert alone.step == 4
+
+
+def test_balanced_targets_in_parts_and_without_neighbours():
+    settings = plain.tiny_run(loss=WEIGHTS | {"proto_center": "sinkhorn", "inter_weight": 0}, optimiser=OPTIMISER)
+    run_both(settings, micro_batch=3, epochs=2, padded=True)
 
 
 @pytest.mark.parametrize("official", [False, True])

@@ -1,10 +1,16 @@
 """Targets of a batch, against loops."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cosine
+from scipy.special import softmax
 
+from workflow_scripts.slpd.soft_shares import prototype_shares
 from workflow_scripts.slpd.state import new_state
-from workflow_scripts.slpd.targets import batch_targets, target_rows
+from workflow_scripts.slpd.targets import PrototypeTargets, batch_targets, target_rows
 
 from . import cohort, plain
 
@@ -41,3 +47,38 @@ def test_backbone_prototypes_pass_the_head():
     own = cohort.targets(settings)
     for b, n in enumerate([0, 4, 9]):
         torch.testing.assert_close(found.z[0, b], head.project(own.vectors[own.index[0, n]][None])[0])
+
+
+def test_weights_of_neighbours_are_by_the_mean_cosine_of_matched_prototypes():
+    settings = plain.tiny_run()
+    near = replace(cohort.neighbours(), similarity=np.array([[1.8, 0.6], [1.2, 0], [0, 0], [0, 0]], dtype=np.float32))
+    found = PrototypeTargets(cohort.prototypes(settings), near, cohort.SLIDE_INDEX, cohort.CPU, neighbour_temp=0.25)
+    assert found.weights[:, 0].tolist() == pytest.approx([1, 1, np.exp((0.3 - 0.9) / 0.25)])  # of two prototypes each
+    rows = target_rows(found, torch.tensor([4, 0]), settings.loss)
+    assert torch.equal(rows.weights, found.weights[:, [4, 0]])
+    assert torch.equal(cohort.targets(settings).weights, torch.ones(3, cohort.REGIONS))
+
+
+@pytest.mark.parametrize("features", ["bottleneck", "backbone"])
+def test_shares_are_a_softmax_of_cosines(features):
+    settings = plain.tiny_run(prototypes={"features": features})
+    own, rng = cohort.prototypes(settings), np.random.default_rng(1)
+    x = rng.standard_normal((cohort.REGIONS, own.vectors.shape[2])).astype(np.float32) * 3
+    found = prototype_shares(x, own, cohort.SLIDE_INDEX, 0.2)
+    for n, slide in enumerate(cohort.SLIDE_INDEX):
+        if own.valid[slide]:
+            cosines = [1 - cosine(x[n], vector) for vector in own.vectors[slide]]
+            np.testing.assert_allclose(found[n], softmax(np.array(cosines) / 0.2), rtol=1e-4)
+    np.testing.assert_allclose(found[cohort.SLIDE_INDEX == 2], 0.5)
+
+
+def test_a_sharp_share_is_the_assignment():
+    settings = plain.tiny_run()
+    own = cohort.prototypes(settings)
+    x = own.vectors[cohort.SLIDE_INDEX, np.maximum(own.assignment, 0)]
+    shares = prototype_shares(x, own, cohort.SLIDE_INDEX, 1e-4)
+    soft = PrototypeTargets(own, cohort.neighbours(), cohort.SLIDE_INDEX, cohort.CPU, shares=shares)
+    hard, batch = cohort.targets(settings), torch.arange(cohort.REGIONS)
+    one, other = (target_rows(targets, batch, settings.loss) for targets in (soft, hard))
+    assert torch.equal(one.present, other.present)
+    torch.testing.assert_close(soft.vectors[one.places][one.present], hard.vectors[other.places][other.present])
