@@ -60,11 +60,11 @@ def plan_pictures(inputs: Results, settings: ReportSettings) -> Planned:
 
 
 def _training(inputs: Results, settings: ReportSettings, styles: figures.Styles) -> Row:
-    curves, lines = {}, []
+    curves, lines, jobs = {}, [], inputs.speeds(settings.warm_ups, settings.run_rounds)
     for name, run in settings.runs.items():
         rounds = settings.run_rounds.get(name, 0)
         curve = training.join_parts(inputs.metrics(settings.warm_ups.get(name), name, rounds))
-        lines.append(training.run_line(name, run, rounds, curve))
+        lines.append(training.run_line(name, run, rounds, curve, training.told_batch(name, jobs)))
         if len(curve["step"]):
             curves[name] = curve
     shared: dict[str | None, list[str]] = {}
@@ -103,9 +103,13 @@ def _prototypes(inputs: Results, settings: ReportSettings, planned: Planned, pic
 
 
 def _cost(inputs: Results, settings: ReportSettings) -> Row:
+    jobs = read_jobs(inputs.root)
+    taken_back = {rule: sum(job.taken_back for job in of_rule) for rule, of_rule in jobs.items()}
+    told = [f"{count} of {rule}" for rule, count in taken_back.items() if count]
     return {
         "encoding": encoding_speed(inputs.encoding(settings.encoder)),
-        "lines": cost_lines(read_jobs(inputs.root)),
+        "lines": cost_lines(jobs),
+        "taken_back": told,
         "untimed": untimed_jobs(inputs.root),
         "trainings": inputs.speeds(settings.warm_ups, settings.run_rounds),
     }

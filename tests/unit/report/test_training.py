@@ -5,7 +5,7 @@ from workflow_scripts.config import PretrainRun
 from workflow_scripts.core import schemas
 from workflow_scripts.core.tables import write_table
 from workflow_scripts.report.inputs import Results
-from workflow_scripts.report.training import join_parts, run_line
+from workflow_scripts.report.training import join_parts, run_line, told_batch
 
 
 def _table(steps, loss=1.0):
@@ -52,3 +52,15 @@ def test_metrics_without_the_entropy_of_prototype_targets_have_no_divergence_of_
     curve = join_parts([("round 1", old)])
     assert np.isnan(curve["divergence_intra"]).all() and curve["divergence_self"].tolist() == [0, 0]
     assert run_line("slpd", PretrainRun(), 1, curve)["divergences"][1:] == [None, None]
+
+
+def test_minutes_are_of_the_regions_that_a_step_had_and_not_of_the_batch_asked_for():
+    curve = join_parts([("warm-up", _table([0, 1, 2])), ("round 1", _table([3]))])
+    curve["regions_per_s"] = np.array([161.0, 80.5, 161.0, 161.0])
+    jobs = [{"run": "dino, slpd", "part": "warm-up", "batch": 161}, {"run": "other", "part": "round 1", "batch": 512}]
+    found = [told_batch(run, jobs) for run in ("slpd", "other", "unheard-of")]
+    assert found == [161, 512, None]
+    line = run_line("slpd", PretrainRun(), 1, curve, found[0])
+    assert (line["batch"], line["speed"]) == (161, 161.0)
+    np.testing.assert_allclose(line["minutes"], (1 + 2 + 1 + 1) / 60)
+    assert run_line("slpd", PretrainRun(), 1, curve)["minutes"] is None  # where no job tells its batch
