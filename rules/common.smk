@@ -14,6 +14,7 @@ include: "package.smk"
 from workflow_scripts.config import load_config, stages
 from workflow_scripts.config.apply import NO_TRAINING, require_no_training
 from workflow_scripts.config.files import require_config_file
+from workflow_scripts.config.notes import training_notes
 from workflow_scripts.config.refusals import refuse
 from workflow_scripts.core.answered import answer_in_thread
 from workflow_scripts.core.chunks import chunk_count, chunk_of
@@ -76,7 +77,10 @@ try:
     SLIDES = {row.slide_id: row for row in [*ROWS, *TEST_ROWS]}
     SOURCE_NAMES = names_of_slides((row.slide_id, row.path) for row in SLIDES.values()) if CFG.source.kind else {}
     if workflow.is_main_process and "--unlock" not in sys.argv:  # its jobs need not be checked again
-        for NOTE in refuse(CFG, ROWS, source_files, require_cached, without_vectors, TEST_ROWS):
+        for NOTE in [
+            *refuse(CFG, ROWS, source_files, require_cached, without_vectors, TEST_ROWS),
+            *training_notes(CFG),
+        ]:
             logger.warning(NOTE)
     if CFG.apply.model and workflow.is_main_process:
         require_no_training(sys.argv[1:], COHORT)

@@ -20,6 +20,7 @@ from tests.unit.report.results_folder import (
 )
 from workflow_scripts.core import schemas
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.kept import TAKEN_BACK
 from workflow_scripts.core.tables import read_meta, read_table, write_table
 from workflow_scripts.mil.predictions import PREDICTIONS
 from workflow_scripts.write_report import main
@@ -490,16 +491,31 @@ def test_cost_of_jobs_and_speed_of_trainings_stand_in_tables(altered, tmp_path):
         (altered / name).parent.mkdir(parents=True)
         (altered / name).write_text(text)
     (altered / "logs/pretrain/slpd/distill_02.log").touch()
+    (altered / "cost/warm_up/pretrain").mkdir(parents=True)
+    (altered / "cost/warm_up/pretrain/w.tsv").write_text(f"{head}2.2\t0:00:02\tNA\t-\t-\t-\t0\t0\tNA\t-\n")
+    (altered / "logs/pretrain/w.log").write_text(f"12:00:00 all inputs {TAKEN_BACK}; more\n")
     facts = {"steps": 78, "regions_per_s": 5159.2, "tflop_per_s": 84.0, "peak_share": 0.085, "peak_memory": 2**34}
-    facts |= {"loading_s": 5.0, "steps_s": 7.74, "waiting_s": 0.2, "saving_s": 0.31, "processes": 1, "batch": 512}
+    facts |= {
+        "loading_s": 5.0,
+        "preparing_s": 21.32,
+        "steps_s": 7.74,
+        "waiting_s": 0.2,
+        "saving_s": 0.31,
+        "processes": 1,
+        "batch": 512,
+    }
     facts |= {"device": "NVIDIA H100 80GB HBM3", "arithmetic": "bfloat16"}
     (altered / "pretrain/slpd/round_02/speed.json").write_text(json.dumps(facts))
     (altered / "pretrain/slpd/round_03/speed.json").write_text("{cut off")
     page = Page(_write(altered, tmp_path / "r.html"))
     rows = [" ".join(row.split()) for row in page.rows]
-    assert any("pretrain distill_round 1 90.5 181.0 2048 180" in row for row in rows)
-    assert "Of 1 job there is a log and no time" in page.text and "(pretrain/slpd/distill_02)" in page.text
-    assert any("slpd round 2 78 5159 84.000 8.5 16.00 5.0 7.7 0.2 0.3 1 × NVIDIA" in row for row in rows)
+    assert any("pretrain distill_round 1 90.5 181.0 2.00 180" in row for row in rows)
+    assert any("pretrain all of pretrain 2 92.7 181.0 2.00 180" in row for row in rows)
+    assert "Jobs that took their last result back (1 of warm_up) count what that took" in page.text
+    assert (
+        "Of 1 job there is a log and no time: it ran before" in page.text and "(pretrain/slpd/distill_02)" in page.text
+    )
+    assert any("slpd round 2 78 5159 84.0 8.5 16.00 5.0 21.3 7.7 0.2 0.3 1 × NVIDIA" in row for row in rows)
     assert not any("round 3 78" in row for row in rows)
 
 

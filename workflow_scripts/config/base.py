@@ -1,9 +1,10 @@
 """What the sections of the configuration are built from: field types, free fields, merging."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -17,6 +18,20 @@ def free(default: Any, **options: Any) -> Any:
     return Field(default, json_schema_extra={"free": True}, **options)
 
 
+def leaves(annotation: Any) -> list[Any]:
+    """Types without arguments, and values of literals, that an annotation is made of."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    inner = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
+    return [leaf for one in inner for leaf in leaves(one)] if inner else [annotation]
+
+
+def _values(value: Any) -> list[Any]:
+    """A value, or those that a list or mapping holds."""
+    inner = list(value.values()) if isinstance(value, dict) else value
+    return [leaf for one in inner for leaf in _values(one)] if isinstance(inner, list | tuple) else [value]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
 
@@ -25,6 +40,20 @@ class Section(BaseModel):
     def _of_commented_lines(cls, values: Any) -> Any:
         """A section whose lines are all commented out is null in YAML; it names no key."""
         return {} if values is None else values
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truths_are_no_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic takes true for 1 and 1.0 for true, which nobody means in a configuration."""
+        kinds = leaves(cls.model_fields[info.field_name or ""].annotation)
+        numbers = {int: "a whole number", float: "a number"}
+        found = {bool if isinstance(one, bool) else float for one in _values(value) if isinstance(one, int | float)}
+        takes_numbers = any(kind in kinds for kind in numbers)
+        if found and takes_numbers != (bool in kinds) and (bool in found) != (bool in kinds):
+            words = [leaf for leaf in kinds if isinstance(leaf, str)]
+            words += [text for kind, text in (numbers | {bool: "true or false"}).items() if kind in kinds]
+            raise PydanticCustomError("truth_or_number", "{words} expected", {"words": " or ".join(words)})
+        return value
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,8 @@ class PretrainRun(Section):
     """Training through torch.compile and as a CUDA graph, which gives the same to rounding; `auto` does so on a GPU,
     and compiles in jobs of a million regions times epochs and more alone, for it takes a while."""
     deterministic: bool = free(False)
-    """The same bits from every training on the same GPU, by slower kernels and no compiling; a CPU has them anyway."""
+    """The same bits from every training on the same GPU, by slower kernels and without compiling or recording; on a CPU
+    the same machine with as many threads gives them anyway."""
     mask_glass: bool = False
     """Hide tokens without any tissue from the network; the paper keeps them."""
     model: Model = Model()

@@ -4,11 +4,11 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from workflow_scripts.config.base import NAME_PATTERN, Section
+from workflow_scripts.config.base import NAME_PATTERN, Section, leaves
 
 _SHOWN = 60
 _PATTERNS = {
@@ -29,6 +29,7 @@ _EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "int_": lambda found: "a whole number",
     "float_": lambda found: "a number",
     "finite_number": lambda found: "a finite number",
+    "truth_or_number": lambda found: found["words"],
     "bool_": lambda found: "true or false",
     "string_type": lambda found: "text",
     "string_pattern_mismatch": lambda found: _PATTERNS.get(found["pattern"], f"text of the form {found['pattern']}"),
@@ -54,8 +55,7 @@ def first_problem(error: ValidationError, mend: bool = True) -> str:
     first = problems[0]
     kind, loc, value = first["type"], first["loc"], first["input"]
     if kind == "extra_forbidden":
-        near = get_close_matches(str(loc[-1]), _all_keys(Section), n=1)
-        return f"unknown key {_key(loc)}" + (f", did you mean {near[0]}?" if near else "")
+        return f"unknown key {_key(loc)}{_instead(loc)}"
     if kind == "invalid_key":
         return f"the key {'.'.join(map(str, loc))} is no text" + (
             "; put it in quotes, or correct the name" if mend else ""
@@ -119,7 +119,7 @@ def _how(problem: Any, expected: str) -> str:
     if kind.startswith(("int_", "float_")) and not isinstance(value, float) and " or " not in expected:
         return "write it in digits, without brackets or a unit"
     if kind == "literal_error" and isinstance(value, str):
-        near = get_close_matches(value, re.split(r", | or ", expected), n=1)
+        near = get_close_matches(value, re.split(r", | or ", expected), n=1, cutoff=0.7)
         return f"did you mean {near[0]}?" if near else "write one of them"
     if kind == "string_type":
         return "write one text"
@@ -150,6 +150,29 @@ def _sections(section: type[BaseModel]) -> list[type[BaseModel]]:
 def _all_keys(section: type[BaseModel]) -> list[str]:
     """Names of the keys of all sections below one."""
     return [key for part in _sections(section) for key in part.model_fields]
+
+
+def _instead(loc: Sequence[str | int]) -> str:
+    """What is to be written in place of an unknown key: the place that one of that name has, or a name like it."""
+    name = str(loc[-1])
+    whole = [part for part in _sections(Section) if part.__name__ == "Config"]
+    places = [place for part in whole for place in _places(part, name)]
+    same = [place for place in places if len(loc) > 1 and place.split(".")[0] == str(loc[0])]
+    if places:
+        return f"; {name} belongs to {' or '.join((same or places)[:3])}"
+    near = get_close_matches(name, _all_keys(Section), n=1)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def _places(section: type[BaseModel], name: str, path: str = "") -> list[str]:
+    """Where in the configuration a key of the name stands, as paths of sections; of named entries `<name>` is one."""
+    found = [path or "the first level"] if name in section.model_fields else []
+    for key, field in section.model_fields.items():
+        for inner in leaves(field.annotation):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                entry = ".<name>" if get_origin(field.annotation) is dict else ""
+                found += _places(inner, name, f"{path}.{key}{entry}".lstrip("."))
+    return found
 
 
 def _keys_of(name: str) -> str:

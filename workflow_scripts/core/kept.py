@@ -21,6 +21,8 @@ from workflow_scripts.core.launch import is_worker
 
 # whose release may move the last bits of a result; an upgrade reruns nothing, but with it nothing is taken back
 _PACKAGES = ("torch", "numpy", "faiss-cpu")
+TAKEN_BACK = "are those of the last result, so that is taken back"
+"""What the log of a job says that took its result back."""
 
 
 def _file_digest(path: Path) -> str:
@@ -92,9 +94,8 @@ class KeptResult:
         except (OSError, ValueError):  # none is kept, or it cannot be read
             return False
         log.info(
-            "settings, code and content of all inputs are those of the last result, so that is taken back; to have it "
-            "made anew, delete %s",
-            self.folder,
+            "settings, code and content of all inputs %s; to have it made anew, delete %s",
+            *(TAKEN_BACK, self.folder),
         )
         return True
 

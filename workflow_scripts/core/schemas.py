@@ -286,16 +286,14 @@ TEXTURES = pa.schema(
     ]
 )
 _EXPLAINED = pa.struct([pa.field(name, pa.float64()) for name in ("share", "chance", "adjusted")])
-# What the prototypes of each run follow within slides, and plain k-means of other features as controls: of the variance
+# What the prototypes of each run follow within slides, plain k-means of other features and true classes: of the variance
 # of tissue fraction, mean colour and share of places around without a region; the mean adjusted Rand index with the
 # run's prototypes, and with true classes over the slides of two or more, the same among regions of 80 % tissue.
 EXPLAINED = pa.schema(
     [
-        pa.field("run", pa.string(), nullable=False),
-        pa.field("clustering", pa.string(), nullable=False),  # prototypes, a representation, or true classes
-        *[pa.field(name, pa.int64()) for name in ("n_slides", "n_regions")],
+        *[pa.field(name, pa.string(), nullable=False) for name in ("run", "clustering")],
+        *[pa.field(name, pa.int64()) for name in ("n_slides", "n_regions", "truth_slides", "truth_tissue_slides")],
         *[pa.field(name, _EXPLAINED) for name in ("tissue", "colour", "rim")],
         *[pa.field(name, pa.float64()) for name in ("agreement", "truth", "truth_tissue")],
-        *[pa.field(name, pa.int64()) for name in ("truth_slides", "truth_tissue_slides")],
     ]
 )

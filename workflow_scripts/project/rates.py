@@ -12,7 +12,7 @@ VITS16_FLOP = 12.28e9  # of a ViT-S/16 on a patch of 256 px: 2 x parameters x to
 VITS16_PARAMETERS, VITS16_TOKENS = 21_688_704, 257
 LITE0, LITE0_FLOP = "efficientnet_lite0", 1.003e9  # torch.utils.flop_counter, 256 px
 LITE0_GPU_SHARE = 0.1  # of what a transformer reaches: its layers are too thin for matrix units; assumed
-SPREAD = 3.0  # other processors, and machines that others use too, take up to so many times as long
+SPREAD = 3.0  # other processors take up to so many times as long; what else works on a machine comes on top
 
 
 class Rates(NamedTuple):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from workflow_scripts.core.gpu import GPUS_TOLD
+from workflow_scripts.core.kept import TAKEN_BACK
 
 RULES = {
     "demo": ("make_demo_slide",),
@@ -54,14 +55,17 @@ class Job(NamedTuple):
     Attributes:
         seconds: from its start to its end.
         gpus: that it leased; None where its log is gone.
-        peak_mb: greatest resident memory of all its processes, MB; None of a job too short to be looked at.
+        peak_mib: greatest resident memory of all its processes, MiB, which Snakemake calls MB; None of a job too short
+            to be looked at.
         load: mean load of the processors, per cent of one core; None likewise.
+        taken_back: whether it took its last result back in place of making it, as its log tells.
     """
 
     seconds: float
     gpus: int | None
-    peak_mb: float | None
+    peak_mib: float | None
     load: float | None
+    taken_back: bool = False
 
 
 class Line(NamedTuple):
@@ -71,7 +75,7 @@ class Line(NamedTuple):
         stage, rule: empty where the line is of all.
         jobs: their number.
         seconds, gpu_seconds: sums; a job's GPU seconds are its seconds times the GPUs that it leased.
-        peak_mb: greatest of any job, MB.
+        peak_mib: greatest of any job, MiB.
         load: mean over the seconds of the jobs that tell it, per cent of one core.
     """
 
@@ -80,7 +84,7 @@ class Line(NamedTuple):
     jobs: int
     seconds: float
     gpu_seconds: float | None
-    peak_mb: float | None
+    peak_mib: float | None
     load: float | None
 
 
@@ -91,12 +95,16 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _gpus(log: Path) -> int | None:
-    """GPUs that a job has leased, as its log tells; 0 where it says nothing of any, None where there is no log."""
+def _text(log: Path | None) -> str | None:
+    """What a log says; None where there is none."""
     try:
-        text = log.read_text(encoding="utf-8", errors="replace")
+        return log.read_text(encoding="utf-8", errors="replace") if log else ""
     except OSError:
         return None
+
+
+def _gpus(text: str) -> int:
+    """GPUs that a job has leased, as its log tells; 0 where it says nothing of any."""
     told = re.search(GPUS_TOLD.replace("%d", r"(\d+)"), text)
     return int(told[1]) if told else 0
 
@@ -108,8 +116,9 @@ def _read_job(file: Path, log: Path | None) -> Job | None:
     seconds = _number(row.get("s"))
     if seconds is None:
         return None
-    gpus = 0 if log is None else _gpus(log)
-    return Job(seconds, gpus, _number(row.get("max_rss")), _number(row.get("mean_load")))
+    text = _text(log)
+    gpus = None if text is None else _gpus(text)
+    return Job(seconds, gpus, _number(row.get("max_rss")), _number(row.get("mean_load")), TAKEN_BACK in (text or ""))
 
 
 def read_jobs(root: Path) -> dict[str, list[Job]]:
@@ -139,7 +148,7 @@ def untimed_jobs(root: Path) -> list[str]:
 def _line(stage: str, rule: str, jobs: list[Job]) -> Line:
     on_gpu = [None if job.gpus is None else job.gpus * job.seconds for job in jobs]
     known = [value for value in on_gpu if value is not None]
-    peaks = [job.peak_mb for job in jobs if job.peak_mb is not None]
+    peaks = [job.peak_mib for job in jobs if job.peak_mib is not None]
     loads = [(job.load, job.seconds) for job in jobs if job.load is not None and job.seconds > 0]
     told = sum(seconds for _, seconds in loads)
     return Line(

@@ -62,10 +62,12 @@ def plan_pictures(inputs: Results, settings: ReportSettings) -> Planned:
 
 def _training(inputs: Results, settings: ReportSettings, styles: figures.Styles) -> Row:
     curves, lines, by_round = {}, [], {}
+    jobs = inputs.speeds(settings.warm_ups, settings.run_rounds)
     for name, run in settings.runs.items():
         rounds = settings.run_rounds.get(name, 0)
         curve = training.join_parts(inputs.metrics(settings.warm_ups.get(name), name, rounds))
-        lines.append(training.run_line(name, run, rounds, curve) | {"preset": settings.preset(name)})
+        line = training.run_line(name, run, rounds, curve, training.told_batch(name, jobs))
+        lines.append(line | {"preset": settings.preset(name)})
         by_round[name] = training.round_lines(inputs.clusterings(name, rounds) if run.uses_prototypes else [])
         if len(curve["step"]):
             curves[name] = curve
@@ -110,9 +112,13 @@ def _prototypes(inputs: Results, settings: ReportSettings, planned: Planned, pic
 
 
 def _cost(inputs: Results, settings: ReportSettings) -> Row:
+    jobs = read_jobs(inputs.root)
+    taken_back = {rule: sum(job.taken_back for job in of_rule) for rule, of_rule in jobs.items()}
+    told = [f"{count} of {rule}" for rule, count in taken_back.items() if count]
     return {
         "encoding": encoding_speed(inputs.encoding(settings.encoder)),
-        "lines": cost_lines(read_jobs(inputs.root)),
+        "lines": cost_lines(jobs),
+        "taken_back": told,
         "untimed": untimed_jobs(inputs.root),
         "trainings": inputs.speeds(settings.warm_ups, settings.run_rounds),
     }

@@ -27,6 +27,7 @@ def environment() -> Environment:
     found.filters.update(
         number=wording.number,
         signed=lambda value: wording.number(value, sign=True),
+        significant=wording.significant,
         percent=lambda value: wording.number(None if value is None else 100 * value, 1),
         metric=wording.metric_name,
         p_value=wording.p_value,

@@ -88,8 +88,21 @@ def round_lines(clusterings: list[tuple[int, dict[str, Any]]]) -> dict[str, np.n
     return {"round": np.array([number for number, _ in own]), **found}
 
 
-def run_line(name: str, settings: PretrainRun, rounds: int, curve: dict[str, Any]) -> dict[str, Any]:
-    """What the table of runs says of one run."""
+def told_batch(run: str, jobs: list[dict[str, Any]]) -> int | None:
+    """Regions a step, as the last of a run's training jobs tells; fewer than its batch_size in a small cohort.
+
+    Args:
+        run: its name.
+        jobs: from `Results.speeds`.
+    """
+    told = [job["batch"] for job in jobs if run in job["run"].split(", ") and job.get("batch")]
+    return told[-1] if told else None
+
+
+def run_line(
+    name: str, settings: PretrainRun, rounds: int, curve: dict[str, Any], batch: int | None = None
+) -> dict[str, Any]:
+    """What the table of runs says of one run; `batch` is regions a step, None where no job tells them."""
     loss, entropy = curve["loss"], curve["teacher_entropy"]
     return {
         "name": name,
@@ -105,7 +118,7 @@ def run_line(name: str, settings: PretrainRun, rounds: int, curve: dict[str, Any
         "divergences": [_ends(curve[divergence(term)], curve, term) for term in TERMS],
         "entropy_most": math.log(settings.head.out_dim),
         "broken": int((~np.isfinite(loss)).sum()),
-        **_cost(settings, curve["regions_per_s"]),
+        **_cost(batch, curve["regions_per_s"]),
     }
 
 
@@ -117,16 +130,16 @@ def _prototypes(settings: PretrainRun) -> str:
     return f"{counts.count} a slide" if settings.has_slide_sets else f"{counts.global_count} of the cohort"
 
 
-def _cost(settings: PretrainRun, speed: np.ndarray) -> dict[str, Any]:
+def _cost(batch: int | None, speed: np.ndarray) -> dict[str, Any]:
     """Regions a step, median speed in regions/s `[n]`, and the minutes that all steps took."""
-    batch, told = settings.optimiser.batch_size, speed[np.isfinite(speed) & (speed > 0)]
+    told = speed[np.isfinite(speed) & (speed > 0)]
     if not len(told):
         return {"batch": batch, "speed": None, "minutes": None}
     whole = len(told) == len(speed)
     return {
         "batch": batch,
         "speed": float(np.median(told)),
-        "minutes": float((batch / told).sum() / 60) if whole else None,
+        "minutes": float((batch / told).sum() / 60) if batch is not None and whole else None,
     }
 
 

@@ -32,6 +32,13 @@ def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
     return text.replace("-", _MINUS)
 
 
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number to so many digits that count, so that small ones keep theirs: 84.0, 0.00213."""
+    if value is None or not known(value) or value == 0:
+        return number(value)
+    return number(value, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+
+
 def interval(low: float | None, high: float | None, sign: bool = False, digits: int = 3) -> str:
     """A 95 % interval in brackets; empty where there is none."""
     if not (known(low) and known(high)):

@@ -106,12 +106,12 @@ class _Progress:
     def tell(self) -> None:
         self.told = time.monotonic()
         done, line = self.state.step - self.first, dict(zip(COLUMNS, self.rows[-1], strict=True))
-        left = (self.told - self.began) / max(1, done - 1) * (self.total - self.state.step)
         parts = " ".join(f"{key} {line[key]:.3f}" for key in ("loss", *(term.column for term in TERMS)))
-        log.info(
-            "epoch %d, step %d of %d: %s, %.0f regions/s, %s left",
-            *(line["epoch"], self.state.step, self.total, parts, line["regions_per_s"], duration(left)),
-        )
+        pace = ""
+        if done > 1:  # the first step is timed with what came before it
+            left = (self.told - self.began) / (done - 1) * (self.total - self.state.step)
+            pace = f", {line['regions_per_s']:.0f} regions/s, {duration(left)} left"
+        log.info("epoch %d, step %d of %d: %s%s", line["epoch"], self.state.step, self.total, parts, pace)
 
     def save(self, caught: Caught) -> None:
         began = time.monotonic()
@@ -168,9 +168,9 @@ def train(
     if trainer.dtype(state) == torch.bfloat16:
         torch.set_float32_matmul_precision("high")  # on a GPU: products left in float32 may round to TF32
     log.info(
-        "training epochs %d to %d: %d steps of %d regions in %s, %d process(es)",
+        "training epochs %d to %d: %d steps of %d regions in %s, %d process(es) of %d thread(s)",
         *(state.epoch, until - 1, until * trainer.steps_per_epoch - state.step, trainer.batch),
-        *(str(trainer.dtype(state)).removeprefix("torch."), workers.world),
+        *(str(trainer.dtype(state)).removeprefix("torch."), workers.world, torch.get_num_threads()),
     )
     progress = _Progress(trainer, state, until, scratch, rows, spent)
     # a bar on a terminal, none in a log (disable=None)

@@ -26,13 +26,16 @@ class Spent:
 
     Attributes:
         loading: features from their files to where they are kept, and the checks before.
-        steps: training, with what its steps wait, without saving.
-        waiting: of the steps, bringing the tokens of a batch together, on a GPU as far as the host does it.
+        preparing: what computes the steps: compiling, recording a CUDA graph, comparing them with the step as written.
+        steps: training, with what its steps wait, without preparing and saving.
+        waiting: of the steps, drawing what they are given, on a GPU as far as they wait for it, and bringing the tokens
+            of a batch together, on a GPU as far as the host does it.
         saving: states, on the way and at the end.
         count: steps done.
     """
 
     loading: float = 0.0
+    preparing: float = 0.0
     steps: float = 0.0
     waiting: float = 0.0
     saving: float = 0.0
@@ -40,13 +43,16 @@ class Spent:
 
     @contextmanager
     def in_steps(self, trainer: Trainer) -> Iterator[None]:
-        """Count what is done within as steps, but for the saving."""
-        began, saved, waited = time.monotonic(), self.saving, trainer.data.waited_s
+        """Count what is done within as steps, but for the saving and what the trainer prepares."""
+        began, saved = time.monotonic(), self.saving
+        prepared, waited = trainer.preparing_s, trainer.waiting_s + trainer.data.waited_s
         try:
             yield
         finally:
-            self.steps += time.monotonic() - began - (self.saving - saved)
-            self.waiting += trainer.data.waited_s - waited
+            preparing = trainer.preparing_s - prepared
+            self.preparing += preparing
+            self.steps += time.monotonic() - began - (self.saving - saved) - preparing
+            self.waiting += trainer.waiting_s + trainer.data.waited_s - waited
 
     @contextmanager
     def in_saving(self) -> Iterator[None]:
@@ -71,7 +77,8 @@ def speed(spent: Spent, trainer: Trainer, state: TrainState, targets: PrototypeT
     Returns:
         `steps`, `batch`, `processes`; `regions_per_s` and `tflop_per_s` of all processes together, null without a step;
         `peak_share` of what their cards can do at best, null where that is not known; `device`, `arithmetic`;
-        `peak_memory` in bytes, of this process; seconds by `loading_s`, `waiting_s`, `steps_s` and `saving_s`.
+        `peak_memory` in bytes, of this process; seconds by `loading_s`, `preparing_s`,
+        `waiting_s`, `steps_s` and `saving_s`. Rates are of the steps, without the preparing.
     """
     device, world, data = trainer.data.device, trainer.workers.world, trainer.data
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
@@ -91,6 +98,7 @@ def speed(spent: Spent, trainer: Trainer, state: TrainState, targets: PrototypeT
         "arithmetic": arithmetic,
         "peak_memory": peak_memory(device),
         "loading_s": spent.loading,
+        "preparing_s": spent.preparing,
         "waiting_s": spent.waiting,
         "steps_s": spent.steps,
         "saving_s": spent.saving,
@@ -106,8 +114,8 @@ def sentence(facts: dict[str, Any]) -> str:
     return (
         f"{facts['steps']} steps of {facts['batch']} regions in {facts['arithmetic']} on {facts['processes']} x "
         f"{facts['device']}: {rate}at most {facts['peak_memory'] / 2**30:.2f} GiB; loading {facts['loading_s']:.1f} s, "
-        f"steps {facts['steps_s']:.1f} s, of which waiting for data {facts['waiting_s']:.1f} s, saving "
-        f"{facts['saving_s']:.1f} s"
+        f"compiling and recording {facts['preparing_s']:.1f} s, steps {facts['steps_s']:.1f} s, of which waiting for "
+        f"data {facts['waiting_s']:.1f} s, saving {facts['saving_s']:.1f} s"
     )
 
 

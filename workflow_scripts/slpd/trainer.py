@@ -5,6 +5,7 @@ memory; gradients and sums add up, so neither the number of devices nor the size
 Nothing within a step waits for the device.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
@@ -54,6 +55,10 @@ class Trainer:
         micro_batch: regions that this process holds at once; None is what fits the caches of a CPU, and the whole
             share on a GPU.
         compile: whether steps are compiled and recorded, see slpd/engine.py.
+
+    Attributes:
+        preparing_s: seconds that went into choosing what computes the steps: compiling, recording, comparing.
+        waiting_s: seconds for which steps waited for their inputs to be drawn.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Trainer:
         self.data = data
         self.workers = workers or Workers()
         self.compile = compile
+        self.preparing_s = self.waiting_s = 0.0
         self.batch = min(settings.optimiser.batch_size, len(data))
         if self.batch == 0:
             raise UserError("there is no region to train on; look at slides.parquet for why the slides were excluded")
@@ -95,9 +101,11 @@ class Trainer:
         first, last = state.step, until * self.steps_per_epoch
         if state.epoch >= until:
             return
+        began = time.monotonic()
         engine = self._engine(state, targets, last - first)
+        self.preparing_s += time.monotonic() - began
         with self._inputs(first, last, targets) as drawn:
-            for inputs in drawn:
+            while (inputs := self._next(drawn)) is not None:
                 epoch, number, values = state.epoch, state.step, self.values(state.step)
                 measures = self._step(state, engine, inputs, values)
                 state.step += 1
@@ -126,6 +134,13 @@ class Trainer:
         if self.data.device.type != "cuda":
             return nullcontext(drawn)
         return Ahead(inputs.pinned() for inputs in drawn)
+
+    def _next(self, drawn: Iterator[StepInputs]) -> StepInputs | None:
+        """Inputs of the next step; None after the last."""
+        began = time.monotonic()
+        inputs = next(drawn, None)
+        self.waiting_s += time.monotonic() - began
+        return inputs
 
     def rows(self, steps: list[Step], regions_per_s: float = 0.0) -> list[list[float]]:
         """Metric rows (COLUMNS) of steps; the only place where the host waits for the device."""

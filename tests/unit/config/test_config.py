@@ -448,7 +448,7 @@ def test_keys_that_came_later_change_no_settings_until_they_are_used(section):
 
 
 def test_a_mixture_sees_glass_where_the_clustering_does():
-    with pytest.raises(ValueError, match="loss.soft_temp looks at regions as training does"):
+    with pytest.raises(ValueError, match=r"loss\.soft_temp looks at regions as training does"):
         run(loss={"soft_temp": 0.1}, prototypes={"mask_glass": True})
     run(loss={"soft_temp": 0.1}, prototypes={"mask_glass": True}, mask_glass=True)
 

@@ -94,6 +94,33 @@ def task(**keys: Any) -> dict[str, Any]:
             "features.weights_sha256 is abc, where 64 hexadecimal digits in lower case are expected; correct it",
         ),
         ({"cohort": {"max_failed_fraction": 2}}, "cohort.max_failed_fraction is 2, where a number of at most 1 is"),
+        (
+            {"pretrain": {"micro_batch": True}},
+            "pretrain.micro_batch is true, where a whole number is expected; correct it",
+        ),
+        ({"report": {"groups": True}}, "report.groups is true, where a whole number is expected; correct it"),
+        (
+            {"benchmark": {"head_settings": {"ridge": {"alpha": True}}}},
+            "benchmark.head_settings.ridge.alpha is true, where auto or a number is expected; correct it",
+        ),
+        (
+            {"pretrain": {"defaults": {"compile": 1.0}}},
+            "pretrain.defaults.compile is 1.0, where auto or true or false is expected; correct it",
+        ),
+        (
+            {"pretrain": {"defaults": {"compile": "fast"}}},
+            "pretrain.defaults.compile is fast, where auto or true or false is expected; write one of them",
+        ),
+        ({"pretrain": {"compile": True}}, "unknown key pretrain.compile; compile belongs to pretrain.defaults"),
+        (
+            {"pretrain": {"runs": {"slpd": {"micro_batch": 8}}}},
+            "pretrain: run slpd: unknown key micro_batch; micro_batch belongs to pretrain",
+        ),
+        (
+            {"benchmark": {"tasks": {"t": {"kind": "classification", "label": "x", "folds": 3}}}},
+            "unknown key benchmark.tasks.t.folds; folds belongs to benchmark",
+        ),
+        ({"pretrain": {"folds": 3}}, "unknown key pretrain.folds; folds belongs to benchmark"),
         ({"benchmark": {1: 2}}, "the key benchmark.1 is no text; put it in quotes, or correct the name"),
         ({"benchmark": {"folds": None}}, "benchmark.folds is empty, where a whole number is expected"),
         ({"pretrain": {"defaults": {"seeds": "a"}}}, "pretrain.defaults.seeds is a, where a whole number or a list is"),

@@ -1,11 +1,13 @@
 """Cost by stage and rule, from files as Snakemake writes them."""
 
+import logging
 import re
 from pathlib import Path
 
 import pytest
 
 from workflow_scripts.core.gpu import GPUS_TOLD
+from workflow_scripts.core.kept import KeptResult
 from workflow_scripts.report.cost import ON_GPU, RULES, Line, cost_lines, read_jobs, untimed_jobs
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -72,6 +74,19 @@ def test_lines_by_rule_stage_and_of_all(tmp_path):
         Line("", "", 5, 166.25, 300.0, 2000.0, pytest.approx((150 * 100 + 80 * 16) / 116)),
     ]
     assert untimed_jobs(tmp_path) == []
+
+
+def test_a_job_whose_log_says_that_it_took_its_result_back_is_known(tmp_path, caplog):
+    output = tmp_path / "state.safetensors"
+    output.write_text("state")
+    kept = KeptResult("the same", [str(output)])
+    kept.keep()
+    caplog.set_level(logging.INFO, "workflow_scripts")
+    logging.getLogger("workflow_scripts").addHandler(caplog.handler)
+    assert kept.take_back()
+    write(tmp_path, "warm_up", "pretrain/warm_up_0", 2.0, log=caplog.text)
+    write(tmp_path, "warm_up", "pretrain/warm_up_1", 22.0, log="12:00:00 epoch 0\n")
+    assert [job.taken_back for job in read_jobs(tmp_path)["warm_up"]] == [True, False]
 
 
 def test_gpu_seconds_are_not_known_without_the_log(tmp_path):

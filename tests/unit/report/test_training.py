@@ -7,7 +7,7 @@ from workflow_scripts.core.tables import write_table
 from workflow_scripts.report.figures import known_any, rounds_figure, training_figure
 from workflow_scripts.report.inputs import Results
 from workflow_scripts.report.palette import line_styles
-from workflow_scripts.report.training import join_parts, round_lines, run_line
+from workflow_scripts.report.training import join_parts, round_lines, run_line, told_batch
 from workflow_scripts.slpd.explained import tissue_facts
 
 
@@ -82,3 +82,15 @@ def test_rounds_tell_what_their_clusterings_tell_but_for_those_handed_on(tmp_pat
     np.testing.assert_allclose(found["tissue_explained_chance"], [np.nan, 1 / 3])
     assert rounds_figure({"slpd": found}, line_styles(["slpd"])) is not None
     assert rounds_figure({"dino": round_lines([])}, line_styles(["dino"])) is None
+
+
+def test_minutes_are_of_the_regions_that_a_step_had_and_not_of_the_batch_asked_for():
+    curve = join_parts([("warm-up", _table([0, 1, 2])), ("round 1", _table([3]))])
+    curve["regions_per_s"] = np.array([161.0, 80.5, 161.0, 161.0])
+    jobs = [{"run": "dino, slpd", "part": "warm-up", "batch": 161}, {"run": "other", "part": "round 1", "batch": 512}]
+    found = [told_batch(run, jobs) for run in ("slpd", "other", "unheard-of")]
+    assert found == [161, 512, None]
+    line = run_line("slpd", PretrainRun(), 1, curve, found[0])
+    assert (line["batch"], line["speed"]) == (161, 161.0)
+    np.testing.assert_allclose(line["minutes"], (1 + 2 + 1 + 1) / 60)
+    assert run_line("slpd", PretrainRun(), 1, curve)["minutes"] is None  # where no job tells its batch

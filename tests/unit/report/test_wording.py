@@ -1,7 +1,7 @@
 import math
 
 from workflow_scripts.core.tasks import METRICS
-from workflow_scripts.report.wording import counted, interval, listed, metric_name, number, p_value
+from workflow_scripts.report.wording import counted, interval, listed, metric_name, number, p_value, significant
 
 
 def test_numbers_have_true_minus_signs_and_dashes_where_there_is_none():
@@ -10,6 +10,13 @@ def test_numbers_have_true_minus_signs_and_dashes_where_there_is_none():
     ]
     assert number(0.5, sign=True) == "+0.500" and number(-0.0, sign=True) == "0.000"
     assert interval(-0.1, 0.25, sign=True) == "[−0.100,\u00a0+0.250]" and interval(None, 0.25) == ""
+
+
+def test_digits_that_count():
+    values = (84.0, 179.04, 1234.5, 0.002134, 0.0999, -0.5, 0.0, None)
+    assert [significant(value) for value in values] == [
+        *("84.0", "179", "1234", "0.00213", "0.0999", "−0.500", "0.000", "–")
+    ]
 
 
 def test_p_values_are_never_nought():

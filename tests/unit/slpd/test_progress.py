@@ -1,3 +1,4 @@
+import logging
 import math
 import signal
 
@@ -132,3 +133,16 @@ def test_durations():
     assert [duration(s) for s in (0, 89.6, 90, 600, 5399, 5400, 36000)] == [
         "0 s", "90 s", "2 min", "10 min", "90 min", "1.5 h", "10.0 h",
     ]  # fmt: skip
+
+
+def test_the_first_step_is_timed_with_what_came_before_and_tells_no_rate(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "_TELL_EVERY_S", -1.0)  # every step
+    monkeypatch.setattr(progress.log, "propagate", True)
+    caplog.set_level(logging.INFO, "workflow_scripts")
+    trainer, state = Trainer(SETTINGS, cohort.tokens()), new_state(SETTINGS, cohort.DIM, cohort.CPU)
+    train(trainer, state, 2, None, ScratchState(str(tmp_path / "s"), "x"), [])
+    lines = [record.getMessage() for record in caplog.records]
+    told = [line for line in lines if line.startswith("epoch ")]
+    assert len(told) == 4
+    assert [" regions/s, " in line and line.endswith(" left") for line in told] == [False, True, True, True]
+    assert f"1 process(es) of {torch.get_num_threads()} thread(s)" in lines[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from workflow_scripts.config.flop import step_flop
+from workflow_scripts.slpd.inputs import Ahead
 from workflow_scripts.slpd.progress import ScratchState, finish, train
 from workflow_scripts.slpd.speed import Spent, peak_memory, sentence, speed
 from workflow_scripts.slpd.state import new_state
@@ -18,7 +19,7 @@ SETTINGS = plain.tiny_run()
 FACTS = {
     **{"steps": 78, "batch": 512, "processes": 2, "regions_per_s": 11000.4, "tflop_per_s": 179.04},
     **{"peak_share": 0.0906, "device": "NVIDIA H100 80GB HBM3", "arithmetic": "bfloat16", "peak_memory": 3 * 2**32},
-    **{"loading_s": 4.04, "waiting_s": 0.1, "steps_s": 3.63, "saving_s": 0.26},
+    **{"loading_s": 4.04, "preparing_s": 21.3, "waiting_s": 0.1, "steps_s": 3.63, "saving_s": 0.26},
 }
 
 
@@ -57,6 +58,39 @@ def test_saving_is_no_part_of_the_steps(run):
     assert spent.saving >= 0.2 > spent.steps
 
 
+def test_what_chooses_the_engine_is_no_part_of_the_steps(tmp_path):
+    trainer, state = Trainer(SETTINGS, cohort.tokens()), new_state(SETTINGS, cohort.DIM, cohort.CPU)
+    chosen, spent, began = trainer._engine, Spent(), time.monotonic()
+
+    def engine(*args):
+        time.sleep(0.2)
+        return chosen(*args)
+
+    trainer._engine = engine
+    train(trainer, state, 1, None, ScratchState(str(tmp_path / "s"), "x"), [], spent)
+    assert spent.preparing >= 0.2
+    assert spent.steps + spent.preparing <= time.monotonic() - began
+    assert speed(spent, trainer, state, None)["regions_per_s"] == pytest.approx(2 * 4 / spent.steps)
+
+
+@pytest.mark.parametrize(("drawn_by", "least"), [(iter, 0.3), (Ahead, 0.05)])  # the first at least is waited for
+def test_steps_that_wait_for_their_draws_say_so(drawn_by, least, tmp_path):
+    trainer, state = Trainer(SETTINGS, cohort.tokens()), new_state(SETTINGS, cohort.DIM, cohort.CPU)
+    inputs, draw, spent = trainer._inputs, trainer.draws.draw, Spent()
+
+    def slowly(*args):
+        time.sleep(0.05)
+        return draw(*args)
+
+    def ahead(*args):
+        return Ahead(trainer.draws.steps(*args))
+
+    trainer.draws.draw = slowly
+    trainer._inputs = ahead if drawn_by is Ahead else inputs
+    train(trainer, state, 3, None, ScratchState(str(tmp_path / "s"), "x"), [], spent)
+    assert least <= spent.waiting < spent.steps
+
+
 def test_time_counts_when_training_is_cut_off(run):
     spent, trainer = Spent(), run[0]
     with pytest.raises(KeyboardInterrupt), spent.in_steps(trainer):
@@ -68,7 +102,8 @@ def test_time_counts_when_training_is_cut_off(run):
 def test_the_sentence_of_the_log():
     assert sentence(FACTS) == (
         "78 steps of 512 regions in bfloat16 on 2 x NVIDIA H100 80GB HBM3: 11,000 regions/s, 179 TFLOP/s (9.1% of the "
-        "peak), at most 12.00 GiB; loading 4.0 s, steps 3.6 s, of which waiting for data 0.1 s, saving 0.3 s"
+        "peak), at most 12.00 GiB; loading 4.0 s, compiling and recording 21.3 s, steps 3.6 s, of which waiting for "
+        "data 0.1 s, saving 0.3 s"
     )
 
 
