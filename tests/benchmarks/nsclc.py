@@ -3,8 +3,8 @@
 Writes features as the workflow reads them (62,853 regions of 1,041 slides, 12.4 GB; tokens of eight kinds), runs the
 warm-up for some epochs and one round (cluster_regions, assign_neighbours, distill_round) as the rules start them, each
 a process of its own, and prints where each took its time and the projection to the preset's 26 rounds. Steps are
-computed as `compile: auto` would in the whole: the warm-up is compiled where the whole one is long enough, and its first
-steps hold the seconds of that. Not in it: Snakemake's own time between jobs, and regions that are partly outside of
+computed as `compile: auto` would in the whole: the warm-up is compiled where the whole one is long enough: the
+first steps hold those seconds. Not in it: Snakemake's own time between jobs, and regions that are partly outside of
 their slide, whose attention needs a mask.
 
     python -m tests.benchmarks.nsclc --folder /dev/shm          # beside a GPU: some minutes, 13 GB in the folder
