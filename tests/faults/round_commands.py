@@ -129,6 +129,7 @@ def command(
     code: str = "c0",
     gpus: int = 0,
     threads: int = 2,
+    compile: str = "auto",
 ) -> Command:
     """The command of a rule as rules/pretrain.smk has it, with inputs from `given` and outputs in `folder`."""
     state, tables = "state.safetensors", ["prototypes.parquet", "assignments.parquet", "neighbours.parquet"]
@@ -138,7 +139,7 @@ def command(
     trained = [own / state, own / "metrics.parquet"]
     named = ["--code", code]
     saved = ["--state", str(trained[0]), "--metrics", str(trained[1]), "--scratch", str(scratch), *named]
-    saved += ["--micro-batch", "0", "--compile", "auto", "--deterministic", "false"]
+    saved += ["--micro-batch", "0", "--compile", compile, "--deterministic", "false"]
     found = [f"{given}/cluster_regions/{tables[0]}", f"{given}/cluster_regions/{tables[1]}"]
     made = ["--prototypes", f"{own}/{tables[0]}", "--assignments", f"{own}/{tables[1]}"]
     matched = f"{given}/assign_neighbours/{tables[2]}"

@@ -18,10 +18,12 @@ def measure(options: Options) -> Iterator[Measured]:
     run = whole.model_copy(update=epochs)
     threads = min(8, len(os.sched_getaffinity(0)))  # as the rules ask for
     gpus = int(options.device == "cuda")
-    jobs = nsclc.run_jobs(place(options), Path(options.folder) / "run", run, gpus, threads)
+    compile = nsclc.compile_by_rule(whole, scale.regions, gpus)
+    jobs = nsclc.run_jobs(place(options), Path(options.folder) / "run", run, gpus, threads, compile)
     found = nsclc.project(jobs, whole, scale.regions)
     figures: dict[str, Any] = {f"{job.rule}_s": job.seconds for job in jobs}
     figures |= {f"{job.rule}_beyond_s": job.beyond for job in jobs if job.steps}
     figures |= {f"{job.rule}_regions_per_s": job.rate for job in jobs if job.steps}
+    figures |= {f"{job.rule}_way": job.way for job in jobs if job.steps}
     figures |= {"beyond_s": found.round_beyond, "whole_min": found.whole / 60}
     yield figures, [*nsclc.table(jobs), *nsclc.told(found, scale.regions)]

@@ -4,18 +4,20 @@ As written is the reference. The other two give the same to rounding, and where 
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
 import torch
-from torch import Tensor
 
 from workflow_scripts.core.entry import log
 from workflow_scripts.slpd.captured import Captured
 from workflow_scripts.slpd.gradients import Gradients
 from workflow_scripts.slpd.inputs import StepInputs
+from workflow_scripts.slpd.mishaps import free_cached
+from workflow_scripts.slpd.parallel import Workers
+from workflow_scripts.slpd.same_step import expected, own_share, require_same, whole_step
 
+T = TypeVar("T")
 Compile = Literal["auto", "true", "false"]
 # By estimate, from a step of 512 regions on an H100: compiled blocks saved 20 us a region, and compiling takes 20 s.
 _REGIONS_TO_COMPILE = 1_000_000
@@ -45,41 +47,22 @@ def to_record(wanted: Compile, device: torch.device, steps: int, processes: int)
     return wanted != "false" and device.type == "cuda" and steps >= _STEPS_TO_RECORD and processes == 1
 
 
-@contextmanager
-def _or_without(what: str) -> Iterator[None]:
-    """Tell how long it took, or that it failed, which is no reason to end a run."""
-    began = time.monotonic()
+def _tried(what: str, workers: Workers, device: torch.device, attempt: Callable[[], T]) -> T | None:
+    """What an attempt gives; None where it failed in any process, which is told and no reason to end a run."""
+    began, found, reason = time.monotonic(), None, ""
     try:
-        yield
+        found = attempt()
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        log.warning("%s did not work here, so training goes on without: %s", what, reason)
-    else:
-        log.info("%s took %.1f s", what, time.monotonic() - began)
-
-
-def _result(engine: Gradients | Captured, inputs: StepInputs) -> tuple[Tensor, Tensor]:
-    """MEASURES and all gradients of a step in one row."""
-    measures = engine.compute(inputs).measures
-    gradients = [p.grad.flatten() for p in engine.state.student.parameters() if p.grad is not None]
-    return measures, torch.cat(gradients)
-
-
-def _require_same(wanted: tuple[Tensor, Tensor], found: tuple[Tensor, Tensor]) -> None:
-    """Refuse a way of computing steps that gives another result than steps as written; bfloat16 rounds them apart.
-
-    Raises:
-        ValueError: losses differ by more than a hundredth, or gradients by more than a tenth of their length.
-    """
-    apart = (found[1] - wanted[1]).norm() / wanted[1].norm()
-    if not torch.allclose(found[0], wanted[0], rtol=0.01, atol=0.01) or not apart < 0.1:
-        raise ValueError(f"it gives other losses, or gradients {apart:.2g} of their length apart")
-
-
-def _free_memory() -> None:
-    """Give back what torch keeps for the next step: a recording holds memory of its own."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    failed = torch.tensor([float(bool(reason))], device=device)
+    workers.sum([failed])  # all decide alike
+    if failed.item():
+        log.warning(
+            "%s did not work here, so training goes on without: %s", what, reason or "it failed in another process"
+        )
+        return None
+    log.info("%s took %.1f s", what, time.monotonic() - began)
+    return found
 
 
 def choose_engine(
@@ -94,27 +77,35 @@ def choose_engine(
         backend: of torch.compile; None where nothing is to be compiled.
         record: record a CUDA graph.
     """
-    found: Gradients | Captured
-    found = plain = make(None, record)
+    plain = make(None, record)
     if backend is None and not record:
         return plain
-    alone = plain.workers.world == 1  # several would have to fail together
-    wanted = _result(plain, steps[-1]) if alone else None
-    works = None
-    if backend is not None:
-        with _or_without("compiling the training step"):
-            compiled = make(backend, record)
-            compiled.of_process(steps[-1], compiled.taken(steps[-1]))
-            if wanted:
-                _require_same(wanted, _result(compiled, steps[-1]))
-            found, works = compiled, backend
+    workers, device = plain.workers, plain.data.device
+    # of one process alone, so that none waits in an exchange for another whose try has failed
+    share = expected(plain, steps[-1], own_share) if backend is not None else None
+
+    def compile(recorded: bool) -> Gradients:
+        compiled = make(backend, recorded)
+        if share is not None:
+            require_same(share, own_share(compiled, steps[-1]))
+        return compiled
+
+    def capture(found: Gradients) -> Captured:
+        wanted = expected(plain, steps[-1], whole_step)
+        free_cached()
+        captured = Captured(found, steps[0])
+        require_same(wanted, whole_step(captured, steps[-1]))
+        return captured
+
+    compiled = share and _tried("compiling the training step", workers, device, lambda: compile(record))
+    found = compiled or plain
+    captured = None
+    if record:
+        what = "recording the training step as a CUDA graph"
+        captured = _tried(what, workers, device, lambda: capture(found))
+    if record and captured is None and compiled and compiled.parts() != make(None, False).parts():
+        # parts of another size are other code
+        compiled = _tried("compiling the training step for whole parts", workers, device, lambda: compile(False))
     plain.state.student.zero_grad(set_to_none=True)
-    if record and wanted:
-        with _or_without("recording the training step as a CUDA graph"):
-            _free_memory()
-            captured = Captured(found, steps[0])
-            _require_same(wanted, _result(captured, steps[-1]))
-            found = captured
-        plain.state.student.zero_grad(set_to_none=True)
-    _free_memory()
-    return make(works, False) if record and isinstance(found, Gradients) else found
+    free_cached()
+    return captured or compiled or (make(None, False) if record else plain)

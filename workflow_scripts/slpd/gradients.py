@@ -94,13 +94,23 @@ class Gradients:
         Args:
             inputs: of the step, on the device.
         """
+        return self._summed(*self.own(inputs))
+
+    def own(self, inputs: StepInputs) -> tuple[StepLosses, list[Tensor]]:
+        """As `of_process`, of all regions of this process, in smaller parts where memory runs out."""
 
         def with_part(part: int) -> tuple[StepLosses, list[Tensor]]:
             self.part = part
             return self.of_process(inputs, self.taken(inputs))
 
         largest = max(1, len(self.workers.share(self.batch)))
-        return self._summed(*in_smaller_parts(self.state.step, min(self.part, largest), with_part))
+        return in_smaller_parts(self.state.step, min(self.part, largest), with_part)
+
+    def in_float32(self) -> "Gradients":
+        """The same as written, with all products in float32; in smaller parts, so that it takes no more memory."""
+        settings = self.settings.model_copy(update={"precision": "float32"})
+        rest = (self.data, self.targets, self.workers, self.batch, max(1, self.part // 4))
+        return Gradients(settings, self.state, *rest)
 
     def taken(self, inputs: StepInputs) -> Iterator[Part]:
         """Tokens of the parts, each read when it is its turn."""

@@ -20,6 +20,13 @@ T = TypeVar("T")
 _OF_A_CARD = ("CUDA error", "CUDA driver error", "CUBLAS_STATUS", "CUDNN_STATUS")
 
 
+def free_cached() -> None:
+    """Give back what torch keeps of a GPU's memory for the next step."""
+    if torch.cuda.is_available():
+        with suppress(RuntimeError):  # its books are not in order once a CUDA graph could not be recorded
+            torch.cuda.empty_cache()
+
+
 def too_small(part: int) -> str:
     """What to do where the GPU's memory does not hold `part` regions at once."""
     if part <= 1:
@@ -56,9 +63,7 @@ def in_smaller_parts(step: int, part: int, compute: Callable[[int], T]) -> T:
             if part <= 1:
                 raise UserError(too_small(part)) from error
         # here, since the error held on to the tensors of the failed try
-        if torch.cuda.is_available():
-            with suppress(RuntimeError):  # its books are not in order once a CUDA graph could not be recorded
-                torch.cuda.empty_cache()
+        free_cached()
         part //= 2
         log.log(
             logging.ERROR if int(os.environ.get("RANK", "0")) else logging.WARNING,  # other processes tell errors alone

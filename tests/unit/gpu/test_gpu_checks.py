@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.gpu import machine
-from tests.gpu.__main__ import PARTS, run_parts
-from tests.gpu.child import finite, run_part
+from tests.gpu.__main__ import PARTS, arguments, keep_figures, run_parts
+from tests.gpu.child import Result, finite, run_part
 from tests.gpu.goals import GOALS, NSCLC_REGIONS, Goal, judge, judge_all, verdict_table
 from tests.gpu.machine import ROOT, missing
 from tests.gpu.options import Options
@@ -68,6 +68,54 @@ def test_the_small_form_measures_every_part_on_a_bare_machine(tmp_path: Path) ->
     assert verdicts == {goal.text: "not measured" if goal.speed else "met" for goal in GOALS}
     assert "## Verdict" in done.stdout and "| not measured |" in done.stdout
     assert {path.name for path in tmp_path.iterdir()} == {"bare", "gpu.json"}  # it was gigabytes at full size
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        arguments(list(words))
+    assert end.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_arguments_are_checked_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--batch", "0"], ["--regions", "-3"], ["--limit", "0"], ["--limit=-5"], ["--limit", "nan"]):
+        assert f"argument {words[0].split('=')[0]}: " in refused(capsys, *words)
+    assert "unrecognized arguments: --smal" in refused(capsys, "--smal")
+    missing = tmp_path / "none"
+    assert f"argument --json: {missing} is no folder" in refused(capsys, "--json", str(missing / "gpu.json"))
+    assert f"argument --json: {tmp_path} is a folder" in refused(capsys, "--json", str(tmp_path))
+    assert f"argument --folder: {missing} is no folder" in refused(capsys, "--folder", str(missing))
+    assert "leave out --regions" in refused(capsys, "--small", "--regions", "5")
+
+
+def test_small_sizes_have_small_batches() -> None:
+    assert arguments([]).batch == (512, 128) and arguments([]).regions == NSCLC_REGIONS
+    assert arguments(["--small"]).batch == (8, 4) and arguments(["--small"]).regions == 270
+    assert arguments(["--small", "--batch", "2"]).batch == (2,)
+
+
+def test_full_sizes_without_a_gpu_end_in_a_sentence() -> None:
+    bare = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    end = subprocess.run([sys.executable, "-m", "tests.gpu"], cwd=ROOT, env=bare, capture_output=True, text=True)
+    assert end.returncode == 1
+    assert end.stderr.splitlines()[-1].startswith("torch sees no GPU here; python -m tests.gpu --small --device cpu")
+
+
+def test_figures_are_kept_whole_after_each_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A machine that is cut off costs the parts that have not ended."""
+    file, seen = tmp_path / "gpu.json", []
+
+    def keep(results: dict[str, Result]) -> None:
+        keep_figures(file, {}, SMALL, results)
+        seen.append(list(json.loads(file.read_text())["parts"]))
+
+    nowhere = SMALL._replace(folder="/proc/no/such/folder")
+    run_parts(["cohort", "loading"], nowhere, 60.0, tmp_path, keep)
+    assert seen == [["cohort"], ["cohort", "loading"]]
+    assert "[1/2] cohort, " in capsys.readouterr().out
+    assert not list(tmp_path.glob("gpu.json.*"))
 
 
 @pytest.mark.parametrize(

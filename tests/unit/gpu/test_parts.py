@@ -54,10 +54,10 @@ def test_the_published_cohort_has_its_size() -> None:
 
 JOBS = [
     Job("warm_up", 30.0, {"imports": 4.0, "exit": 0.5, "open_session": 5.0, "train": 20.0, "main itself": 0.5},
-        steps=10, rate=100.0, batch=100),
+        steps=10, rate=100.0, batch=100, way="compiled and recorded"),
     Job("cluster_regions", 8.0, {"embed_regions": 3.0, "imports": 5.0}),
     Job("assign_neighbours", 2.0, {"find_neighbours": 2.0}),
-    Job("distill_round", 26.0, {"train": 22.0, "imports": 4.0}, steps=10, rate=50.0, batch=100),
+    Job("distill_round", 26.0, {"train": 22.0, "imports": 4.0}, steps=10, rate=50.0, batch=100, way="recorded"),
 ]  # fmt: skip
 
 
@@ -75,6 +75,48 @@ def test_the_projection_by_hand() -> None:
     assert found.steps == 21 * 10 * 1.0 + 78 * 10 * 2.0
     assert (found.warm_up_beyond, found.round_beyond) == (20.0, 8.0 + 2.0 + 6.0)
     assert found.whole == found.steps + 20.0 + 26 * 16.0
+    assert "steps of the warm-up are compiled and recorded, of rounds recorded;" in nsclc.told(found, 1050)[1]
+    assert nsclc.table(JOBS)[2].endswith("| 100 | compiled and recorded |")
+
+
+def test_jobs_are_compiled_where_those_of_the_whole_are() -> None:
+    """By `auto`, 21 epochs of the cohort are beyond a million regions, and the three of a round are not."""
+    whole = nsclc.nsclc_run()
+    assert nsclc.compile_by_rule(whole, nsclc.REGIONS, 1) == {"warm_up": "true", "distill_round": "auto"}
+    assert nsclc.compile_by_rule(whole, 40_000, 1) == nsclc.compile_by_rule(whole, nsclc.REGIONS, 0)
+    assert set(nsclc.compile_by_rule(whole, nsclc.REGIONS, 0).values()) == {"auto"}
+
+
+def test_the_way_of_a_job_is_what_its_log_tells() -> None:
+    took = [f"{what} took 2.0 s\n" for what in ("compiling the training step", "recording the step as a CUDA graph")]
+    assert nsclc.way_of("") == "as written"
+    assert nsclc.way_of("compiling the training step did not work here") == "as written"
+    assert nsclc.way_of("".join(took)) == "compiled and recorded"
+    assert nsclc.way_of(took[1]) == "recorded"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--small", "--epochs", "3", "--slides", "9"], "leave out --slides and --epochs"),
+        (["--gpus", "0", "--epochs", "0"], "argument --epochs: 0 is no whole number from 1 on"),
+        (["--gpus", "-1"], "argument --gpus"),
+        (["--small", "--folder", "/no/such"], "argument --folder: /no/such is no folder"),
+        (["--small", "--json", "/no/such/file"], "argument --json: /no/such is no folder"),
+        (["--smal"], "unrecognized arguments: --smal"),
+    ],
+)
+def test_arguments_are_checked_before_anything_runs(words: list[str], told: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        nsclc.arguments(words)
+    assert told in capsys.readouterr().err
+
+
+def test_the_whole_size_without_a_gpu_ends_in_a_sentence(monkeypatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    with pytest.raises(SystemExit, match=r"no GPU here; python -m tests\.benchmarks\.nsclc --small"):
+        nsclc.arguments([])
+    assert nsclc.arguments(["--small"]).gpus == 0 and nsclc.arguments(["--gpus", "0"]).gpus == 0
 
 
 def test_the_rate_is_that_of_the_later_steps() -> None:

@@ -56,6 +56,41 @@ if workers.rank == 0:
     open(sys.argv[1], "w").write(json.dumps(found))
 """
 
+DECIDE = """
+import json, sys
+import torch
+from tests.unit.slpd import cohort, plain
+from workflow_scripts.slpd.engine import choose_engine
+from workflow_scripts.slpd.gradients import Gradients
+from workflow_scripts.slpd.parallel import join_workers
+from workflow_scripts.slpd.state import new_state
+from workflow_scripts.slpd.step_losses import soften
+from workflow_scripts.slpd.trainer import Trainer
+
+torch.set_num_threads(1)
+workers = join_workers(60)
+settings = plain.tiny_run(optimiser={"batch_size": 5})
+state, data, targets = new_state(settings, cohort.DIM, cohort.CPU), cohort.tokens(), cohort.targets(settings)
+trainer = Trainer(settings, data, workers)
+inputs = next(trainer.draws.steps(0, 1, targets))
+
+def wrong(graph, inputs):
+    return lambda *args: tuple(out * 1.2 if out.is_floating_point() else out for out in graph(*args))
+
+def broken(graph, inputs):
+    raise ValueError("no compiler")
+
+def compiles(backend):
+    def make(backend, _):
+        return Gradients(settings, state, data, targets, workers, 5, trainer.part, backend)
+    return choose_engine(make, [inputs], backend, False)._soften is not soften
+
+here = workers.rank == 1
+ways = ["aot_eager", wrong if here else "aot_eager", broken if here else "aot_eager"]
+found = [compiles(backend) for backend in ways]
+open(f"{sys.argv[1]}.{workers.rank}", "w").write(json.dumps(found))
+"""
+
 
 def run(folder: Path, processes: int, fails: int = -1, micro_batch: int = 32, way: str = "written"):
     """Train in so many processes, once with each kind of centre; the results of the first, and the command's end."""
@@ -96,6 +131,19 @@ def test_several_processes_give_the_training_of_one(alone, tmp_path, processes, 
     for center in CENTERS:
         same_rows(several[center], alone[center])
         assert several[center]["sums"] == pytest.approx(alone[center]["sums"], rel=1e-4)
+
+
+def test_code_that_is_wrong_in_one_process_is_used_by_none(tmp_path):
+    """Each compares its own gradients, and the second alone gets wrong code, or no compiler."""
+    script, output = tmp_path / "decide.py", tmp_path / "found"
+    script.write_text(DECIDE)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    call = [sys.executable, *launcher, str(script), str(output)]
+    end = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=120)
+    assert end.returncode == 0, end.stderr
+    found = [json.loads(Path(f"{output}.{rank}").read_text()) for rank in range(2)]
+    assert found == [[True, False, False]] * 2
 
 
 def test_parts_of_a_batch_give_the_same_training(alone, tmp_path):
