@@ -286,9 +286,9 @@ TEXTURES = pa.schema(
     ]
 )
 _EXPLAINED = pa.struct([pa.field(name, pa.float64()) for name in ("share", "chance", "adjusted")])
-# What the prototypes of each run follow within slides, plain k-means of other features and true classes: of the variance
-# of tissue fraction, mean colour and share of places around without a region; the mean adjusted Rand index with the
-# run's prototypes, and with true classes over the slides of two or more, the same among regions of 80 % tissue.
+# What the prototypes of each run follow within slides, plain k-means of other features and true classes: of the
+# variance of tissue fraction, mean colour and share of places around without a region; the mean adjusted Rand index
+# with the prototypes, and with true classes over the slides of two or more, then among regions of 80 % tissue.
 EXPLAINED = pa.schema(
     [
         *[pa.field(name, pa.string(), nullable=False) for name in ("run", "clustering")],
