@@ -74,6 +74,10 @@ class PretrainRun(Section):
 
     @model_validator(mode="after")
     def _seeds_agree(self) -> "PretrainRun":
+        if self.loss.soft_temp and self.prototypes.mask_glass and not self.mask_glass:
+            raise ValueError(
+                "loss.soft_temp looks at regions as training does; with prototypes.mask_glass set mask_glass: true too"
+            )
         if self.train_only is not None and len(self.seed_list) > 1:
             raise ValueError("train_only and seeds above 1 are not offered together; drop one of the two")
         if len(set(self.seed_list)) < len(self.seed_list):

@@ -41,7 +41,7 @@ def components(bags, n_components):
 
 
 def test_registry_refuses_unknown_and_unfit_heads():
-    with pytest.raises(UserError, match=r"head tree is unknown.*knn, logistic, abmil"):
+    with pytest.raises(UserError, match=r"head tree is unknown.*use one of knn,.*logistic, abmil"):
         make_head("tree", "classification", {})
     with pytest.raises(UserError, match="head cox is not made for ordinal tasks"):
         make_head("cox", "ordinal", {})
