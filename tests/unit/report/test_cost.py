@@ -82,7 +82,6 @@ def test_a_job_whose_log_says_that_it_took_its_result_back_is_known(tmp_path, ca
     kept = KeptResult("the same", [str(output)])
     kept.keep()
     caplog.set_level(logging.INFO, "workflow_scripts")
-    logging.getLogger("workflow_scripts").addHandler(caplog.handler)
     assert kept.take_back()
     write(tmp_path, "warm_up", "pretrain/warm_up_0", 2.0, log=caplog.text)
     write(tmp_path, "warm_up", "pretrain/warm_up_1", 22.0, log="12:00:00 epoch 0\n")

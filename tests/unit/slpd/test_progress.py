@@ -137,7 +137,6 @@ def test_durations():
 
 def test_the_first_step_is_timed_with_what_came_before_and_tells_no_rate(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(progress, "_TELL_EVERY_S", -1.0)  # every step
-    monkeypatch.setattr(progress.log, "propagate", True)
     caplog.set_level(logging.INFO, "workflow_scripts")
     trainer, state = Trainer(SETTINGS, cohort.tokens()), new_state(SETTINGS, cohort.DIM, cohort.CPU)
     train(trainer, state, 2, None, ScratchState(str(tmp_path / "s"), "x"), [])
