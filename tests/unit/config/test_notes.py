@@ -15,7 +15,7 @@ from workflow_scripts.config.notes import training_notes
         ({"runs": {"dino": None, "slpd": {"deterministic": True, "compile": True}}}, ["nothing is compiled"]),
         (
             {"runs": {"slpd": {"compile": True}}},
-            ["slpd and dino share a warm-up, which is trained with compile of slpd"],
+            ["dino and slpd share a warm-up, which is trained with compile of dino"],
         ),
         ({"runs": {"slpd": {"compile": True, "seed": 5}}}, []),
     ],
