@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-# One process a core, each on one thread; a file's tests stay together, for they share what they prepare.
-PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+# One process a core, each on one thread, and workflows in them with more, which must not spin while they wait for one
+# another; a file's tests stay together, for they share what they prepare.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
 .PHONY: demo test unit lint format clean
 

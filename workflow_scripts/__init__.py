@@ -7,11 +7,6 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Threads of OpenMP spin for milliseconds while they wait for one another. On processors that others use too, that takes
-# the time of those they wait for (docs/performance.md). The libraries read these once, as torch or faiss loads them.
-if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-
 _interrupts: list[int] = []
 
 
