@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from workflow_scripts.core.directions import unit_vectors
+
 _ROUNDS = 50
 
 
@@ -36,10 +38,6 @@ def prototype_means(
     return np.where(there[..., None], sets, whole[:, None]), there
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-
-
 def _matched(sets: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """int64 `[S, M]`: the prototype of each set that is matched to each of the reference, by the largest cosine sum."""
     cosines = np.round(np.einsum("md,snd->smn", reference, sets), 12)
@@ -63,7 +61,7 @@ def canonical_order(sets: np.ndarray, complete: np.ndarray, learnt: np.ndarray) 
     Returns:
         int64 `[S, M]`: the prototype of each slide that stands at each place.
     """
-    unit = _unit(sets - sets[learnt].mean(axis=(0, 1)))
+    unit = unit_vectors(sets - sets[learnt].mean(axis=(0, 1)))
     taught = unit[learnt & complete] if (learnt & complete).any() else unit[learnt]
     alike = np.einsum("smd,snd->s", taught, taught)  # sum over all pairs of the set's cosines
     reference, order = taught[np.round(alike, 10).argmin()], np.empty(0, dtype=np.int64)
@@ -72,5 +70,5 @@ def canonical_order(sets: np.ndarray, complete: np.ndarray, learnt: np.ndarray) 
         if np.array_equal(found, order):
             break
         order = found
-        reference = _unit(np.take_along_axis(taught, order[:, :, None], axis=1).mean(axis=0))
+        reference = unit_vectors(np.take_along_axis(taught, order[:, :, None], axis=1).mean(axis=0))
     return _matched(unit, reference)

@@ -12,6 +12,7 @@ import faiss
 import numpy as np
 
 from workflow_scripts.config import Prototypes
+from workflow_scripts.core.directions import unit_vectors
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.slpd.agreement import adjusted_rand_indices
 from workflow_scripts.slpd.prototypes import RegionKMeans
@@ -48,7 +49,7 @@ def group_prototypes(vectors: np.ndarray, n_regions: np.ndarray, count: int, see
         count: groups that are wanted; as many as there are different prototypes where these are fewer.
         seed: of the starts.
     """
-    unit = _unit(vectors.astype(np.float64))
+    unit = unit_vectors(vectors.astype(np.float64))
     count = _distinct(unit, count)
     starts = min(max(_STARTS_OF // len(unit), _STARTS[0]), _STARTS[1])
     faiss.omp_set_num_threads(1)  # of this thread: others wait busily for such small sums, and could change last bits
@@ -62,10 +63,6 @@ def group_prototypes(vectors: np.ndarray, n_regions: np.ndarray, count: int, see
     centres = _centres(unit, group)
     similarity = np.einsum("pd,pd->p", unit, centres[group])
     return Groups(group, similarity.astype(np.float32), centres.astype(np.float32))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
 def _settled(unit: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -119,7 +116,7 @@ def _centres(unit: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Directions of the means of all groups that have members, by number."""
     order = np.argsort(group, kind="stable")
     starts = np.unique(group[order], return_index=True)[1]
-    return _unit(np.add.reduceat(unit[order], starts, axis=0))
+    return unit_vectors(np.add.reduceat(unit[order], starts, axis=0))
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> tuple[float | None, int]:

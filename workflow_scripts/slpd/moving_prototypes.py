@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from workflow_scripts.core.directions import unit_vectors
 from workflow_scripts.core.matching import optimal_matchings
 from workflow_scripts.slpd.prototypes import SlidePrototypes
 
@@ -31,16 +32,12 @@ def moving_prototypes(
     """
     vectors, both = found.vectors.copy(), np.flatnonzero(found.valid & before.valid)
     new, old = (part.vectors[both].astype(np.float64) for part in (found, before))
-    cosines = np.einsum("smd,snd->smn", _unit(new), _unit(old))
+    cosines = np.einsum("smd,snd->smn", unit_vectors(new), unit_vectors(old))
     matched = np.take_along_axis(old, optimal_matchings(cosines)[1][:, :, None], axis=1)
     averages = momentum * matched + (1 - momentum) * new
-    vectors[both] = _unit(averages) if unit_length else averages
+    vectors[both] = unit_vectors(averages) if unit_length else averages
     own = found.assignment >= 0
     similarity = found.similarity.copy()
-    directions = _unit(vectors)[owner[own], found.assignment[own]]
-    similarity[own] = np.einsum("nd,nd->n", _unit(features[own]), directions)
+    directions = unit_vectors(vectors)[owner[own], found.assignment[own]]
+    similarity[own] = np.einsum("nd,nd->n", unit_vectors(features[own]), directions)
     return replace(found, vectors=vectors, similarity=similarity)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 
 from workflow_scripts.config import Prototypes
+from workflow_scripts.core.directions import unit_vectors
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.slpd.region_weights import region_weights, without_tissue
@@ -200,10 +201,6 @@ def _in_parallel(work: Callable[[Any], Any], parts: list[Any], threads: int) -> 
         return list(pool.map(work, parts))
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-
-
 class _Regions(NamedTuple):
     """Regions as they are clustered, n of them.
 
@@ -228,7 +225,7 @@ def _prepared(
     Raises:
         ValueError: the settings ask for the tissue fraction, and there is none.
     """
-    unit = _unit(features) if settings.features == "backbone" else features  # the bottleneck's have unit length
+    unit = unit_vectors(features) if settings.features == "backbone" else features  # the bottleneck's have unit length
     if not settings.uses_tissue:
         return _Regions(features, unit, np.ascontiguousarray(unit), None)
     if tissue is None:
@@ -245,10 +242,10 @@ def _prepared(
 
 def _prototypes(own: _Regions, found: Clustering, settings: Prototypes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Prototypes `[M, d]`, each region's own `[n]`, -1 for none, and its cosine with it, 0 for none."""
-    vectors = directions = _unit(found.centroids)
+    vectors = directions = unit_vectors(found.centroids)
     if settings.features == "backbone" or settings.adjust == "tissue":
         vectors = _means(own, found.assignment, directions)
-        directions = _unit(vectors)
+        directions = unit_vectors(vectors)
         vectors = vectors if settings.features == "backbone" else directions
     assignment = found.assignment
     similarity = np.einsum("nd,nd->n", own.unit, directions[assignment])

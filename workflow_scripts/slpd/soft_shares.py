@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from workflow_scripts.config import PretrainRun
+from workflow_scripts.core.directions import unit_vectors
 from workflow_scripts.slpd.prototypes import SlidePrototypes
 from workflow_scripts.slpd.state import load_teacher
 from workflow_scripts.slpd.tokens import TokenData
@@ -50,14 +51,10 @@ def prototype_shares(
         float32 `[N, M]`, rows of sum 1; equal shares where a slide has no prototypes.
     """
     shares = np.empty((len(features), prototypes.vectors.shape[1]), dtype=np.float32)
-    unit = _unit(prototypes.vectors)
+    unit = unit_vectors(prototypes.vectors)
     for start in range(0, len(features), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        cosines = np.einsum("nd,nmd->nm", _unit(features[rows]), unit[slide_index[rows]])
+        cosines = np.einsum("nd,nmd->nm", unit_vectors(features[rows]), unit[slide_index[rows]])
         exps = np.exp((cosines - cosines.max(axis=1, keepdims=True)) / temperature)
         shares[rows] = exps / exps.sum(axis=1, keepdims=True)
     return shares
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
