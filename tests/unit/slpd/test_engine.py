@@ -218,8 +218,8 @@ def test_a_trainer_that_records_holds_fewer_regions_at_once_and_gives_the_same(m
     np.testing.assert_allclose(rows, want, rtol=1e-5, atol=2e-6)
 
 
-def test_what_is_compiled_and_not_recorded_has_the_whole_part(caplog):
-    """There is no CUDA here, so recording fails as it stands."""
+def chosen_without_recording(backend):
+    """What is chosen where recording, one region at a time, fails as it stands for want of CUDA; and the maker."""
     if torch.cuda.is_available():
         pytest.skip("recording works here")
     settings = settings_of()
@@ -230,7 +230,11 @@ def test_what_is_compiled_and_not_recorded_has_the_whole_part(caplog):
         part = 1 if recorded else trainer.part
         return Gradients(settings, state, data, targets, trainer.workers, trainer.batch, part, backend)
 
-    found = choose_engine(make, list(trainer.draws.steps(0, 2, targets)), "aot_eager", record=True)
+    return choose_engine(make, list(trainer.draws.steps(0, 2, targets)), backend, record=True), make
+
+
+def test_what_is_compiled_and_not_recorded_has_the_whole_part(caplog):
+    found, make = chosen_without_recording("aot_eager")
     assert len(found.parts()) == 1 and found._soften is make("aot_eager", False)._soften
 
 
@@ -241,18 +245,8 @@ def wrong_in_large_parts(graph, inputs):
 
 
 def test_what_is_compiled_for_whole_parts_is_compared_there(caplog):
-    """Recording fails for want of CUDA; of one region at once the compiled code is right, of four it is not."""
-    if torch.cuda.is_available():
-        pytest.skip("recording works here")
-    settings = settings_of()
-    data, targets = cohort.tokens(), cohort.targets(settings)
-    state, trainer = new_state(settings, cohort.DIM, cohort.CPU), Trainer(settings, data)
-
-    def make(backend, recorded):
-        part = 1 if recorded else trainer.part
-        return Gradients(settings, state, data, targets, trainer.workers, trainer.batch, part, backend)
-
-    found = choose_engine(make, list(trainer.draws.steps(0, 2, targets)), wrong_in_large_parts, record=True)
+    """Of one region at once the compiled code is right, of four it is not."""
+    found, make = chosen_without_recording(wrong_in_large_parts)
     assert len(found.parts()) == 1 and found._soften is make(None, False)._soften
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert [line.split(" did not")[0] for line in told] == [
@@ -285,7 +279,6 @@ def broken(graph, inputs):
 
 
 def test_what_cannot_be_compiled_or_recorded_is_left_and_told_in_a_sentence(caplog):
-    """There is no CUDA here, so recording fails as it stands."""
     if torch.cuda.is_available():
         pytest.skip("recording works here")
     settings = settings_of()
