@@ -11,12 +11,10 @@ from workflow_scripts.config import (
     Cohort,
     Config,
     Features,
-    PretrainRun,
     Section,
     load_config,
     merge,
     result_settings,
-    stages,
 )
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.heads import default_heads
@@ -51,6 +49,9 @@ def refuse(raw: dict) -> str:
     assert message.startswith("configuration: ")
     assert message.endswith("; see config/README.md")
     return message
+
+
+SETS = {"embed": {"prototypes": ["mean"]}}
 
 
 @pytest.mark.parametrize("path", sections(Config), ids=lambda path: ".".join(path) or "top")
@@ -107,80 +108,6 @@ def test_unknown_key_inside_a_run_and_a_task():
     assert "run slpd: unknown key loss.nonsense" in refuse({"pretrain": {"runs": runs}})
     task = {"kind": "classification", "label": "x", "nonsense": 1}
     assert "unknown key benchmark.tasks.t.nonsense" in refuse({"benchmark": {"tasks": {"t": task}}})
-
-
-def test_seeds_are_a_number_or_a_list_and_name_trainings_alike():
-    listed, counted = (load_config({"pretrain": {"defaults": {"seeds": seeds}}}) for seeds in ([0, 1, 2], 3))
-    assert listed.trainings == counted.trainings and listed.trainings["dino"] == ["dino", "dino-seed1", "dino-seed2"]
-    for name in listed.pretrain.runs:
-        one, other = listed.pretrain.run(name), counted.pretrain.run(name)
-        assert one.warm_up_settings() == other.warm_up_settings() and one.distill_settings() == other.distill_settings()
-    defaults = {"seed": 4, "seeds": [4, 4000, 7]}
-    runs = {"slpd": {}, "dino": {"seeds": [9, 7]}, "third": {"seeds": 2}, "fourth": {"seed": 1, "seeds": 1}}
-    config = load_config({"pretrain": {"defaults": defaults, "runs": runs}}).pretrain
-    assert {name: config.run(name).seed for name in config.runs} == {
-        **{"slpd": 4, "slpd-seed1": 4000, "slpd-seed2": 7, "dino": 9, "dino-seed1": 7, "third": 4, "third-seed1": 5},
-        "fourth": 1,
-    }
-    assert config.run("slpd-seed2").warm_up_key() == config.run("dino-seed1").warm_up_key()  # one seed, one warm-up
-
-
-def test_prototypes_of_several_trainings_are_one_representation():
-    raw = {"pretrain": {"runs": {"slpd": {"seeds": 3}, "dino": {"seeds": 2}}}, "embed": {"prototypes": True}}
-    config = load_config(raw)
-    assert config.compared == ["mean", "colour", "slpd", "dino", "slpd-prototypes"]
-    assert config.trainings == stages.BY_CONFIG["collect_results"](config)["trainings"]
-    assert config.trainings == {
-        "slpd": ["slpd", "slpd-seed1", "slpd-seed2"],
-        "dino": ["dino", "dino-seed1"],
-        "slpd-prototypes": ["slpd-prototypes", "slpd-seed1-prototypes", "slpd-seed2-prototypes"],
-    }
-    means = {member for members in config.trainings.values() for member in members}
-    assert set(config.representations) == {*config.compared, *means}  # each is embedded and fitted, and is in a mean
-    assert "slpd-prototypes" not in load_config({**raw, "embed": {}}).trainings
-
-
-def test_sets_are_made_of_what_is_listed_and_all_trainings_of_it():
-    embed = {"baselines": ["mean", "std"], "prototypes": ["std", "dino", "slpd"]}
-    config = load_config({"pretrain": {"runs": {"dino": {"seeds": 2}}}, "embed": embed})
-    sets = {f"{name}-prototypes": name for name in ("std", "dino", "dino-seed1", "slpd")}
-    assert config.prototype_sets == sets and set(config.representations) >= set(sets)
-    assert config.trainings["dino-prototypes"] == ["dino-prototypes", "dino-seed1-prototypes"]
-    told = stages.BY_CONFIG["collect_results"](config)["sets"]
-    assert told == {name: of for name, of in sets.items() if name != "dino-seed1-prototypes"}
-    assert load_config({"embed": {"prototypes": []}}).prototype_sets == {}
-
-
-def test_only_what_brings_no_clustering_is_clustered_and_by_its_own_settings():
-    own = {"count": 3, "min_regions": 9, "iterations": 10, "restarts": 5, "kmeans": "euclidean"}
-    runs = {"dino": {"seed": 5, "prototypes": {"count": 3, "min_regions": 9}}}
-    config = load_config({"pretrain": {"runs": runs}, "embed": {"prototypes": ["mean", "slpd", "dino"]}})
-    defaults = config.pretrain.defaults.prototypes
-    assert stages.set_settings(config, "slpd") == {"count": defaults.count}
-    assert stages.set_settings(config, "dino") == {"count": 3, "cluster": own, "seed": 5}
-    mean = stages.set_settings(config, "mean")
-    assert (mean["cluster"]["count"], mean["cluster"]["min_regions"]) == (defaults.count, defaults.min_regions)
-
-
-SETS = {"embed": {"prototypes": ["mean"]}}
-
-
-def test_sets_have_heads_of_their_own_and_no_part_in_a_kind_without():
-    tasks = {"t": {"kind": "classification", "label": "a"}, "s": {"kind": "survival", "time": "b", "event": "c"}}
-    heads = {"classification": ["logistic", "matching_knn"]}
-    own = {"classification": ["matching_logistic", "knn", "matching_knn"], "survival": []}
-    config = load_config({**SETS, "benchmark": {"tasks": tasks, "heads": heads, "set_heads": own}})
-    assert stages.cells_of(config, "t", "mean") == ["vectors"]
-    assert stages.cells_of(config, "t", "mean-prototypes") == ["vectors", "sets"]
-    heads_of = {
-        (cell, name): list(stages.cell_settings(config, "t", cell, name)["heads"])
-        for cell, name in (("vectors", "mean"), ("vectors", "mean-prototypes"), ("sets", "mean-prototypes"))
-    }
-    assert list(heads_of.values()) == [["logistic"], ["knn"], ["matching_logistic", "matching_knn"]]
-    assert "mean-prototypes" in config.representations_of("t") and "mean-prototypes" in stages.retrieved(config, "t")
-    assert "mean-prototypes" not in config.representations_of("s")
-    without = load_config({**SETS, "benchmark": {"tasks": tasks, "heads": heads}})
-    assert stages.cells_of(without, "s", "mean-prototypes") == stages.cells_of(without, "s", "mean")
 
 
 @pytest.mark.parametrize(
@@ -333,138 +260,6 @@ def test_merge_is_deep_and_changes_neither():
     assert (base, over) == kept
     assert merge({"a": {"b": 1}}, {"a": None}) == {"a": None}
     assert merge({"a": 1}, {"a": {"b": 2}}) == {"a": {"b": 2}}
-
-
-def test_run_takes_its_overrides_and_the_defaults_for_the_rest():
-    raw = {"defaults": {"seed": 5, "loss": {"teacher_temp": 0.07}}, "runs": {"a": {"loss": {"intra_weight": 0.5}}}}
-    run = load_config({"pretrain": raw}).pretrain.run("a")
-    assert (run.seed, run.loss.teacher_temp, run.loss.intra_weight, run.loss.inter_weight) == (5, 0.07, 0.5, 1.0)
-
-
-def run(**over) -> PretrainRun:
-    return PretrainRun.model_validate(over)
-
-
-@pytest.mark.parametrize(
-    "over",
-    [
-        {"loss": {"intra_weight": 0}},
-        {"loss": {"intra_weight": 0, "inter_weight": 0}},
-        {"loss": {"inter_weight": 2.5}},
-        {"prototypes": {"count": 2, "min_regions": 16}},
-        {"prototypes": {"mask_glass": True, "min_tissue": 0.5, "others": "none", "adjust": "tissue"}},
-        {"neighbours": {"count": 3, "matching": "argmax"}},
-        {"rounds": 5},
-        {"rounds": 20, "epochs_per_round": 2},
-    ],
-)
-def test_runs_that_differ_after_the_warm_up_share_it(over):
-    assert run(**over).warm_up_key() == run().warm_up_key()
-
-
-@pytest.mark.parametrize(
-    "over",
-    [
-        {"optimiser": {"lr": 0.001}},
-        {"seed": 1},
-        {"model": {"depth": 3}},
-        {"head": {"out_dim": 1024}},
-        {"crops": {"flip": 0.0}},
-        {"crops": {"min_tissue": 0.5}},
-        {"loss": {"teacher_temp": 0.07}},
-        {"warmup_epochs": 20},
-        {"schedule_epochs": 200},
-    ],
-)
-def test_runs_that_differ_in_the_warm_up_have_their_own(over):
-    assert run(**over).warm_up_key() != run().warm_up_key()
-
-
-RUNS = [
-    {},
-    {"loss": {"intra_weight": 0, "inter_weight": 0}},
-    {"warmup_epochs": 100, "rounds": 3, "epochs_per_round": 7, "schedule_epochs": 121, "seed": 9},
-    {"prototypes": {"count": 16, "min_regions": 16, "view": "full"}, "neighbours": {"count": 4}},
-    {"prototypes": {"weighting": "tissue", "others": "none"}, "crops": {"min_tissue": 0.4}},
-    {"model": {"dim": 8, "heads": 2}, "crops": {"global_size": 3, "local_size": 2}, "optimiser": {"lr": 0.3}},
-]
-# what each step's code reads of its settings
-READS = {
-    "warm_up_settings": ["seed", "model", "head", "crops", "optimiser", "warmup_epochs", "schedule_epochs"],
-    "cluster_settings": ["seed", "model", "head", "crops", "prototypes"],
-    "distill_settings": [
-        "seed", "model", "head", "crops", "optimiser", "loss", "warmup_epochs", "epochs_per_round", "schedule_epochs",
-    ],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("over", RUNS)
-@pytest.mark.parametrize("step", READS)
-def test_settings_of_a_step_are_a_run_that_keeps_what_it_reads(step, over):
-    whole = run(**over)
-    part = PretrainRun.model_validate(json.loads(json.dumps(getattr(whole, step)())))
-    for key in READS[step]:
-        assert getattr(part, key) == getattr(whole, key), key
-    if step == "warm_up_settings":
-        for key in ("teacher_temp", "student_temp", "center_momentum"):
-            assert getattr(part.loss, key) == getattr(whole.loss, key)
-
-
-@pytest.mark.parametrize("step", READS)
-def test_settings_of_a_step_ignore_how_many_rounds_follow(step):
-    assert getattr(run(rounds=5), step)() == getattr(run(rounds=50), step)()
-
-
-def test_what_a_step_is_named_by_is_as_before_keys_were_added_that_ask_for_nothing():
-    """Warm-ups and results that users have stay: a key's default is not among the settings."""
-    assert set(run().warm_up_settings()["crops"]) == {
-        "global_size",
-        "global_count",
-        "local_size",
-        "local_count",
-        "flip",
-    }
-    younger = {"mask_glass", "min_tissue", "others", "weighting", "adjust"}
-    assert not younger & set(run().cluster_settings()["prototypes"])
-    assert younger & set(run(prototypes={"min_tissue": 0.2}).cluster_settings()["prototypes"]) == {"min_tissue"}
-
-
-LATER = {
-    "loss": ({"neighbour_temp": 0.05, "soft_temp": 0.1}, "distill_settings"),
-    "prototypes": ({"momentum": 0.9}, "cluster_settings"),
-}
-
-
-@pytest.mark.parametrize("section", LATER)
-def test_keys_that_came_later_change_no_settings_until_they_are_used(section):
-    keys, step = LATER[section]
-    for key, value in keys.items():
-        base, used = run(), run(**{section: {key: value}})
-        assert key not in getattr(base, step)()[section]
-        assert getattr(used, step)()[section][key] == value
-        assert used.warm_up_settings() == base.warm_up_settings()
-        others = {"cluster_settings", "distill_settings"} - {step}
-        assert all(getattr(used, other)() == getattr(base, other)() for other in others)
-
-
-def test_a_mixture_sees_glass_where_the_clustering_does():
-    with pytest.raises(ValueError, match=r"loss\.soft_temp looks at regions as training does"):
-        run(loss={"soft_temp": 0.1}, prototypes={"mask_glass": True})
-    run(loss={"soft_temp": 0.1}, prototypes={"mask_glass": True}, mask_glass=True)
-
-
-def test_a_mixture_depends_on_the_view_that_is_clustered():
-    one, other = (run(loss={"soft_temp": 0.1}, prototypes={"view": view}) for view in ("centre", "full"))
-    assert one.distill_settings() != other.distill_settings()
-    assert run(prototypes={"view": "full"}).distill_settings() == run().distill_settings()
-
-
-def test_clustering_ignores_the_optimiser_and_distillation_the_prototypes():
-    base = run()
-    assert run(optimiser={"lr": 0.1}, loss={"inter_weight": 3}).cluster_settings() == base.cluster_settings()
-    changed = run(prototypes={"count": 2}, neighbours={"count": 2})
-    assert changed.distill_settings() == base.distill_settings()
-    assert changed.cluster_settings() != base.cluster_settings()
 
 
 def test_free_fields_do_not_decide_a_rerun():
