@@ -1,6 +1,6 @@
 """Input functions of benchmark.smk."""
 
-from workflow_scripts.config import truth
+from workflow_scripts.core import truth_files
 from workflow_scripts.core.heads import HEADS
 from workflow_scripts.core.hipt_splits import hipt_files
 
@@ -106,8 +106,7 @@ def truth_maps(wildcards):
     """Maps that the workflow itself makes, or those that the user has of slides of the cohort."""
     if CFG.benchmark.region_truth != f"{CFG.demo.directory}/truth":
         slides = {row.slide_id for row in ROWS}
-        return as_inputs(
-            str(path) for path in truth.truth_maps(CFG.benchmark.region_truth) if slides & {*truth.names_of(path)}
-        )
+        maps = truth_files.truth_maps(CFG.benchmark.region_truth)
+        return as_inputs(str(path) for path in maps if truth_files.slide_of_map(path, slides))
     files = [os.path.basename(row.path) for row in ROWS if is_demo(row.path)]
     return [f"{CFG.benchmark.region_truth}/{name}.npz" for name in files]

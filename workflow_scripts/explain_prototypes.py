@@ -12,8 +12,9 @@ from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entr
 from workflow_scripts.core.region_groups import in_order
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.core.tables import read_table, write_table
+from workflow_scripts.core.truth_files import known_maps, slide_of_map
+from workflow_scripts.core.truth_map import region_classes
 from workflow_scripts.core.vectors import vectors_at
-from workflow_scripts.mil.region_truth import known_maps, region_classes, slide_of_map
 from workflow_scripts.slpd.explained_rows import explained_row, plain_prototypes, region_facts, told
 
 COLOUR = "colour"

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from workflow_scripts.config import Section
-from workflow_scripts.config.truth import truth_maps
 from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.region_groups import in_order, read_region_groups
 from workflow_scripts.core.seeds import derive_seed
 from workflow_scripts.core.tables import write_table
+from workflow_scripts.core.truth_files import known_maps, slide_of_map
+from workflow_scripts.core.truth_map import region_classes
 from workflow_scripts.mil.agreement import cohort_agreement, prototype_agreement
-from workflow_scripts.mil.region_truth import known_maps, region_classes, slide_of_map
 
 
 class Settings(Section):
@@ -51,7 +51,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="textures_{run}.parquet")
     args = parse_entry(parser, argv)
 
-    maps = truth_maps(args.config.region_truth)
     maps = known_maps(args.config.region_truth)
     assigned = read_region_groups(args.assignments, args.groups)
     known, rows, found = set(assigned["slide_id"].to_pylist()), [], []

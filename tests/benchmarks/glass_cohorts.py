@@ -10,7 +10,8 @@ from scipy.ndimage import gaussian_filter
 from workflow_scripts.core.feature_store import load_features, slide_file, usable_slides
 from workflow_scripts.core.tables import read_table
 from workflow_scripts.core.tensors import from_column
-from workflow_scripts.mil.region_truth import region_classes, slide_of_map, truth_maps
+from workflow_scripts.core.truth_files import slide_of_map, truth_maps
+from workflow_scripts.core.truth_map import region_classes
 from workflow_scripts.slpd.explained import region_tissue, rim_share
 from workflow_scripts.slpd.explained_rows import RegionFacts
 from workflow_scripts.slpd.glass import without_glass

@@ -1,21 +1,11 @@
 """Maps of true tissue classes that the configuration names, looked at before anything runs."""
 
 from os.path import isdir
-from pathlib import Path
 
 from workflow_scripts.config import Config
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import SlideRow
-
-
-def truth_maps(folder: str | Path) -> list[Path]:
-    """The maps of a folder, {slide_id}.npz each; none where there is no such folder."""
-    return sorted(Path(folder).glob("*.npz"))
-
-
-def names_of(path: Path) -> tuple[str, str]:
-    """What the slide of a map may be called: by slide_id, or by its file, whose suffix is left out."""
-    return path.stem, Path(path.stem).stem
+from workflow_scripts.core.truth_files import names_of, truth_maps
 
 
 def require_truth_maps(config: Config, rows: list[SlideRow]) -> None:

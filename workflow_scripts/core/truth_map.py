@@ -1,4 +1,4 @@
-"""Maps of the true tissue classes of slides, planted or annotated: `benchmark.region_truth`."""
+"""Maps of the true tissue classes of slides, planted or annotated (`benchmark.region_truth`), and those of regions."""
 
 import zipfile
 from pathlib import Path
@@ -7,10 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from workflow_scripts.core.errors import UserError
+from workflow_scripts.core.tables import read_table
 
 GLASS = 0
 MOST = 65535
 """Largest number of a class."""
+_BOX = ("x", "y", "size_x", "size_y")
 _MEND = "save it anew as docs/tables.md says, or take it out of the folder"
 
 
@@ -63,3 +65,50 @@ def read_truth_map(path: Path) -> TruthMap:
         raise UserError(f"{path}: um_per_px is no number above 0; {_MEND}")
     # as small as it may be, for maps of whole slides are large
     return TruthMap(classes.astype(np.uint8 if classes.dtype.itemsize == 1 else np.uint16), float(scale.reshape(-1)[0]))
+
+
+def majority_classes(
+    class_map: np.ndarray, boxes: np.ndarray, mpp: tuple[float, float], um_per_px: float
+) -> np.ndarray:
+    """Commonest class other than glass inside each region.
+
+    Args:
+        class_map: uint8 or uint16 `[h, w]`, class of each map px, 0 is glass; map and slide share their origin.
+        boxes: `[n, 4]`, x, y, size_x, size_y of each region in level-0 px; may reach over the slide's edge.
+        mpp: um/px of the slide at level 0, along x and along y.
+        um_per_px: scale of the map.
+
+    Returns:
+        int64 `[n]`; 0 where the region holds nothing but glass. Of equally common classes the lower one.
+    """
+    scale = np.array([mpp[0], mpp[1]]) / um_per_px
+    height, width = class_map.shape
+    majority = np.zeros(len(boxes), dtype=np.int64)
+    for row, (x, y, size_x, size_y) in enumerate(np.asarray(boxes, dtype=np.float64)):
+        left, right = (np.clip(round(edge * scale[0]), 0, width) for edge in (x, x + size_x))
+        top, bottom = (np.clip(round(edge * scale[1]), 0, height) for edge in (y, y + size_y))
+        counts = np.bincount(class_map[top:bottom, left:right].ravel(), minlength=2)
+        counts[GLASS] = 0
+        majority[row] = counts.argmax() if counts.any() else GLASS
+    return majority
+
+
+def region_classes(truth: Path, regions: Path, check: Path) -> tuple[list[str], np.ndarray]:
+    """Ids of a slide's regions and their majority classes int64 `[n]`, 0 for regions of glass alone.
+
+    Args:
+        truth: its map.
+        regions: its `regions/{slide}.parquet`.
+        check: its `check/{slide}.parquet`.
+
+    Raises:
+        UserError: the file is no map, or the slide has no known scale.
+    """
+    facts = read_table(check, ["mpp_x", "mpp_y"]).to_pylist()[0]
+    mpp = (facts["mpp_x"], facts["mpp_y"])
+    if None in mpp:
+        raise UserError(f"{truth} is of a slide whose scale is not known; take it out of the folder of region_truth")
+    rows = read_table(regions, ["region_id", *_BOX]).to_pylist()
+    known = read_truth_map(truth)
+    boxes = np.array([[row[key] for key in _BOX] for row in rows]).reshape(-1, 4)
+    return [row["region_id"] for row in rows], majority_classes(known.classes, boxes, mpp, known.um_per_px)

@@ -24,32 +24,6 @@ class Agreement(NamedTuple):
     ari_random: float
 
 
-def majority_classes(
-    class_map: np.ndarray, boxes: np.ndarray, mpp: tuple[float, float], um_per_px: float
-) -> np.ndarray:
-    """Commonest class other than glass inside each region.
-
-    Args:
-        class_map: uint8 or uint16 `[h, w]`, class of each map px, 0 is glass; map and slide share their origin.
-        boxes: `[n, 4]`, x, y, size_x, size_y of each region in level-0 px; may reach over the slide's edge.
-        mpp: um/px of the slide at level 0, along x and along y.
-        um_per_px: scale of the map.
-
-    Returns:
-        int64 `[n]`; 0 where the region holds nothing but glass. Of equally common classes the lower one.
-    """
-    scale = np.array([mpp[0], mpp[1]]) / um_per_px
-    height, width = class_map.shape
-    majority = np.zeros(len(boxes), dtype=np.int64)
-    for row, (x, y, size_x, size_y) in enumerate(np.asarray(boxes, dtype=np.float64)):
-        left, right = (np.clip(round(edge * scale[0]), 0, width) for edge in (x, x + size_x))
-        top, bottom = (np.clip(round(edge * scale[1]), 0, height) for edge in (y, y + size_y))
-        counts = np.bincount(class_map[top:bottom, left:right].ravel(), minlength=2)
-        counts[GLASS] = 0
-        majority[row] = counts.argmax() if counts.any() else GLASS
-    return majority
-
-
 def prototype_agreement(prototypes: np.ndarray, classes: np.ndarray, seed: int, permutations: int = 100) -> Agreement:
     """Adjusted Rand index (Hubert and Arabie 1985) of prototypes against classes, and its random baseline.
 

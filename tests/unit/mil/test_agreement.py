@@ -1,34 +1,11 @@
-"""Majority class of a region and the adjusted Rand index, against counting."""
+"""The adjusted Rand index, against counting."""
 
 from itertools import combinations
 
 import numpy as np
 import pytest
 
-from workflow_scripts.mil.agreement import cohort_agreement, majority_classes, prototype_agreement
-
-
-def test_majority_scales_boxes_and_ignores_glass():
-    class_map = np.zeros((20, 40), np.uint8)  # 8 um/px
-    class_map[0:10, 0:10] = 1
-    class_map[0:4, 10:20] = 2  # in the second box tissue is the smaller part
-    class_map[10:20, 0:4] = 3
-    class_map[10:20, 4:10] = 1
-    boxes = [[0, 0, 160, 160], [160, 0, 160, 160], [0, 160, 160, 160], [320, 160, 160, 160]]
-    assert majority_classes(class_map, np.array(boxes), (0.5, 0.5), 8.0).tolist() == [1, 2, 1, 0]
-
-
-def test_boxes_over_the_edge_are_clipped():
-    class_map = np.array([[1, 2], [2, 2]], np.uint8)
-    boxes = np.array([[-50, -50, 60, 60], [-50, -50, 200, 200], [500, 500, 10, 10]])
-    assert majority_classes(class_map, boxes, (1.0, 1.0), 10.0).tolist() == [1, 2, 0]
-
-
-def test_scale_may_differ_between_axes():
-    class_map = np.array([[1, 2, 3, 4]], np.uint8)
-    boxes = np.array([[20, 0, 20, 5]])
-    assert majority_classes(class_map, boxes, (0.5, 2.0), 10.0).tolist() == [2]
-    assert majority_classes(class_map, boxes, (1.0, 2.0), 10.0).tolist() == [3]  # px 2 to 4, a tie: the lower class
+from workflow_scripts.mil.agreement import cohort_agreement, prototype_agreement
 
 
 def _pair_ari(a, b):
