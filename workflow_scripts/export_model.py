@@ -41,7 +41,7 @@ Slides of a benchmark that belong to cohort `{cohort}` were seen, without labels
 
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
-    parser.add_argument("--config", type=PretrainRun.model_validate_json, required=True, help="settings, JSON")
+    parser.add_argument("--config", type=PretrainRun.of_step_json, required=True, help="settings, JSON")
     add_feature_arguments(parser)
     parser.add_argument("--state", required=True, help="state.safetensors of the last round")
     parser.add_argument("--run", required=True, help="name of the run")

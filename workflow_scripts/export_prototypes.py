@@ -16,7 +16,7 @@ _PATIENTS = ["slide_id", "patient_id"]
 
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
-    parser.add_argument("--config", type=PretrainRun.model_validate_json, required=True, help="settings, JSON")
+    parser.add_argument("--config", type=PretrainRun.of_step_json, required=True, help="settings, JSON")
     parser.add_argument("--prototypes", required=True, help="prototypes.parquet of the clustering last distilled")
     parser.add_argument("--states", nargs="+", required=True, help="states that rounds start from, the last one's last")
     parser.add_argument("--round", type=int, required=True, help="number of the round that starts from the last state")

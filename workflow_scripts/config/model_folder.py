@@ -30,7 +30,7 @@ def model_settings(folder: str | Path) -> PretrainRun:
     if not isinstance(settings, dict):
         raise UserError(f"{path} has no settings of the model's training; run the workflow of its cohort again")
     try:
-        return PretrainRun.model_validate(settings)
+        return PretrainRun.of_step(settings)
     except ValidationError as error:
         raise UserError(
             f"{path}: settings of another version of the workflow: {first_problem(error, mend=False)}; use that "

@@ -1,5 +1,6 @@
 """Settings of one pretraining run, and what each of its steps depends on."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -13,6 +14,7 @@ from workflow_scripts.config.run_sections import (
     Neighbours,
     Optimiser,
     Prototypes,
+    with_younger,
     without_younger,
 )
 from workflow_scripts.core.digest import value_digest
@@ -74,10 +76,6 @@ class PretrainRun(Section):
 
     @model_validator(mode="after")
     def _seeds_agree(self) -> "PretrainRun":
-        if self.loss.soft_temp and self.prototypes.mask_glass and not self.mask_glass:
-            raise ValueError(
-                "loss.soft_temp looks at regions as training does; with prototypes.mask_glass set mask_glass: true too"
-            )
         if self.train_only is not None and len(self.seed_list) > 1:
             raise ValueError("train_only and seeds above 1 are not offered together; drop one of the two")
         if len(set(self.seed_list)) < len(self.seed_list):
@@ -109,6 +107,20 @@ class PretrainRun(Section):
                 f"schedule_epochs ({self.schedule_epochs})"
             )
         return self
+
+    @classmethod
+    def of_step(cls, settings: dict[str, Any]) -> "PretrainRun":
+        """The run of settings that a step was given or a model tells, in which younger keys may be missing.
+
+        Raises:
+            ValidationError: keys or values that this version does not know.
+        """
+        return cls.model_validate(with_younger(settings))
+
+    @classmethod
+    def of_step_json(cls, text: str) -> "PretrainRun":
+        """The same of a command's `--config`."""
+        return cls.of_step(json.loads(text))
 
     @property
     def seed_list(self) -> list[int]:
@@ -165,9 +177,9 @@ class PretrainRun(Section):
         """Settings on which the distillation of a round depends, besides state and prototypes."""
         sections = ("seed", "model", "head", "crops", "optimiser", "loss", "warmup_epochs", "epochs_per_round")
         settings = self._settings_of(*sections, "schedule_epochs")
-        kind: dict[str, str] = {"level": self.prototypes.level, "features": self.prototypes.features}
-        if self.loss.soft_temp:
-            kind["view"] = self.prototypes.view
+        kind = self.prototypes.model_dump(mode="json", include={"level", "features"})
+        if self.loss.soft_temp:  # shares are of regions as they are clustered
+            kind |= self.prototypes.model_dump(mode="json", include={"view", "mask_glass"})
         return settings | {"prototypes": kind}
 
     def warm_up_key(self) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.config.base import Count, Fraction, Positive, Section
+from workflow_scripts.config.base import Count, Fraction, Positive, Section, merge
 from workflow_scripts.core.loss_terms import TERMS, LossTerm, Targets
 
 
@@ -118,8 +118,9 @@ class Prototypes(Section):
     """What is clustered: the head's unit bottleneck feature, or the backbone's (prototypes then pass the head)."""
     kmeans: Literal["euclidean", "spherical"] = "euclidean"
     """Centroids during k-means: plain means (published), or means brought back to unit length."""
-    mask_glass: bool = False
-    """Hide tokens without any tissue where regions are clustered, as `mask_glass` of the run does everywhere."""
+    mask_glass: bool = True
+    """Hide tokens without any tissue where regions are clustered, as `mask_glass` of the run does everywhere; false as
+    published."""
     min_tissue: Fraction = 0.0
     """Least tissue fraction of the regions that form prototypes; at least the `min_regions` fullest of a slide do."""
     others: Literal["assign", "none"] = "assign"
@@ -152,18 +153,26 @@ class Neighbours(Section):
     """Never take another slide of the same patient as a neighbour."""
 
 
-# Keys that are younger than results and warm-ups that users have: left out of what names these where they ask for
-# nothing.
-_YOUNGER: dict[str, tuple[Section, tuple[str, ...]]] = {
-    "loss": (Loss(), ("neighbour_temp", "soft_temp")),
-    "crops": (Crops(), ("min_tissue",)),
-    "prototypes": (Prototypes(), ("mask_glass", "min_tissue", "others", "weighting", "adjust", "momentum")),
+# Keys that are younger than results and warm-ups that users have, with the value that asks for what was done before
+# there was the key: left out of what names these where they have it.
+_YOUNGER: dict[str, dict[str, Any]] = {
+    "loss": {"neighbour_temp": 0.0, "soft_temp": 0.0},
+    "crops": {"min_tissue": 0.0},
+    "prototypes": {
+        **{"mask_glass": False, "min_tissue": 0.0, "others": "assign", "weighting": "none", "adjust": "none"},
+        "momentum": 0.0,
+    },
 }
 
 
+def with_younger(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a step or a model with the younger keys that they lack, as it was before there were these."""
+    return merge(_YOUNGER, settings)
+
+
 def without_younger(name: str, settings: Any) -> Any:
-    """A section's settings without its younger keys that have their defaults."""
-    if name not in _YOUNGER:
+    """A section's settings without its younger keys that ask for what was done before them."""
+    before = _YOUNGER.get(name)
+    if before is None:
         return settings
-    defaults, younger = _YOUNGER[name]
-    return {key: value for key, value in settings.items() if key not in younger or value != getattr(defaults, key)}
+    return {key: value for key, value in settings.items() if key not in before or value != before[key]}

@@ -8,7 +8,7 @@ from workflow_scripts.core.feature_store import add_feature_arguments
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Settings, features, and the outputs of a command that trains."""
-    parser.add_argument("--config", type=PretrainRun.model_validate_json, required=True, help="settings, JSON")
+    parser.add_argument("--config", type=PretrainRun.of_step_json, required=True, help="settings, JSON")
     add_feature_arguments(parser)
     parser.add_argument("--code", default="", help="digest of the code, for resuming")
     parser.add_argument("--state", required=True, help="output: state.safetensors")

@@ -123,14 +123,23 @@ def tissue_facts(tissue: np.ndarray, slide: np.ndarray, prototype: np.ndarray) -
     return {f"tissue_explained{key}": None if value != value else value for key, value in told.items()}
 
 
-def tell_tissue(facts: dict[str, Any]) -> None:
-    """Log what `tissue_facts` found, as a warning above `MOST_BY_TISSUE`."""
+def tell_tissue(facts: dict[str, Any], hidden: bool) -> None:
+    """Log what `tissue_facts` found, as a warning above `MOST_BY_TISSUE`.
+
+    Args:
+        facts: of `tissue_facts`.
+        hidden: tokens of glass were not seen where regions were clustered.
+    """
     if facts["tissue_explained_adjusted"] is None:
         return
     told = "prototypes explain %.0f %% of how the regions of a slide differ in tissue fraction, %.0f %% by chance"
     numbers = (100 * facts["tissue_explained"], 100 * facts["tissue_explained_chance"])
     if facts["tissue_explained_adjusted"] > MOST_BY_TISSUE:
-        told += ": they follow glass more than kinds of tissue; prototypes.mask_glass of the run hides it from them"
+        told += ": they follow glass more than kinds of tissue; " + (
+            "prototypes.adjust: tissue of the run takes that out of what is clustered"
+            if hidden
+            else "prototypes.mask_glass: true of the run hides it from them"
+        )
         log.warning(told, *numbers)
     else:
         log.info(told, *numbers)

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 import torch
 
+from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.entry import log
 from workflow_scripts.core.feature_store import FeatureStore, usable_slides
+from workflow_scripts.slpd.glass import without_glass
 from workflow_scripts.slpd.memory import keep_freed_memory
 from workflow_scripts.slpd.parallel import Workers, join_workers
 from workflow_scripts.slpd.speed import Spent
@@ -28,6 +30,13 @@ class Session:
     def region_slides(self) -> list[str]:
         """Slide id of each of the N regions."""
         return [self.store.slide_ids[i] for i in self.store.slide_index]
+
+    def as_clustered(self, settings: PretrainRun) -> TokenData:
+        """The tokens as the clustering of a run sees them; opened with the run's `mask_glass`."""
+        if settings.mask_glass or not settings.prototypes.mask_glass:
+            return self.data
+        tissue = torch.from_numpy(self.store.tissue)
+        return self.data.seen_through(without_glass(torch.from_numpy(self.store.read_ok), tissue))
 
     def require_same_step(self, step: int, scratch: str) -> None:
         """Refuse to go on when the processes have not resumed from the same step."""

@@ -25,7 +25,7 @@ def soft_shares(
     Args:
         settings: of the run.
         start: state that the round starts from.
-        data: tokens of all regions.
+        data: tokens of all regions, as they are clustered.
         prototypes: of all slides, or of the cohort.
         owner: int64 `[N]`, the row of `prototypes.vectors` that each region belongs to.
     """

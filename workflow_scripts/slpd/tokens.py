@@ -147,6 +147,10 @@ class TokenData:
         flat = torch.from_numpy(tokens).flatten(1, 2).to(device)
         return cls(InMemory(flat), torch.from_numpy(read_ok).flatten(1), tokens.shape[1], device)
 
+    def seen_through(self, visible: Tensor) -> "TokenData":
+        """The same tokens, of which those count that are True in `visible`, bool `[N, g, g]`."""
+        return TokenData(self.source, visible.flatten(1), self.grid, self.device, self.tissue)
+
     def __len__(self) -> int:
         return len(self.source)
 

@@ -58,6 +58,7 @@ RUNS = [
     {"warmup_epochs": 100, "rounds": 3, "epochs_per_round": 7, "schedule_epochs": 121, "seed": 9},
     {"prototypes": {"count": 16, "min_regions": 16, "view": "full"}, "neighbours": {"count": 4}},
     {"prototypes": {"weighting": "tissue", "others": "none"}, "crops": {"min_tissue": 0.4}},
+    {"prototypes": {"mask_glass": False}},
     {"model": {"dim": 8, "heads": 2}, "crops": {"global_size": 3, "local_size": 2}, "optimiser": {"lr": 0.3}},
 ]
 # what each step's code reads of its settings
@@ -74,7 +75,7 @@ READS = {
 @pytest.mark.parametrize("step", READS)
 def test_settings_of_a_step_are_a_run_that_keeps_what_it_reads(step, over):
     whole = run(**over)
-    part = PretrainRun.model_validate(json.loads(json.dumps(getattr(whole, step)())))
+    part = PretrainRun.of_step_json(json.dumps(getattr(whole, step)()))
     for key in READS[step]:
         assert getattr(part, key) == getattr(whole, key), key
     if step == "warm_up_settings":
@@ -88,7 +89,7 @@ def test_settings_of_a_step_ignore_how_many_rounds_follow(step):
 
 
 def test_what_a_step_is_named_by_is_as_before_keys_were_added_that_ask_for_nothing():
-    """Warm-ups and results that users have stay: a key's default is not among the settings."""
+    """Warm-ups and results that users have stay: a key that asks for what was done before is not among the settings."""
     assert set(run().warm_up_settings()["crops"]) == {
         "global_size",
         "global_count",
@@ -97,8 +98,20 @@ def test_what_a_step_is_named_by_is_as_before_keys_were_added_that_ask_for_nothi
         "flip",
     }
     younger = {"mask_glass", "min_tissue", "others", "weighting", "adjust"}
-    assert not younger & set(run().cluster_settings()["prototypes"])
-    assert younger & set(run(prototypes={"min_tissue": 0.2}).cluster_settings()["prototypes"]) == {"min_tissue"}
+    seen = {"mask_glass": False}
+    assert not younger & set(run(prototypes=seen).cluster_settings()["prototypes"])
+    named = run(prototypes=seen | {"min_tissue": 0.2}).cluster_settings()["prototypes"]
+    assert younger & set(named) == {"min_tissue"}
+    assert younger & set(run().cluster_settings()["prototypes"]) == {"mask_glass"}, "the default changed since"
+
+
+def test_settings_that_lack_younger_keys_mean_what_was_done_before_them():
+    """Those of a model that was exported before glass was hidden where regions are clustered, say."""
+    told = run(prototypes={"count": 3}).model_dump(mode="json")
+    del told["prototypes"]["mask_glass"], told["loss"]["soft_temp"]
+    read = PretrainRun.of_step(told)
+    assert read.prototypes.count == 3 and not read.prototypes.mask_glass and read.loss.soft_temp == 0
+    assert run().prototypes.mask_glass
 
 
 LATER = {
@@ -119,16 +132,11 @@ def test_keys_that_came_later_change_no_settings_until_they_are_used(section):
         assert all(getattr(used, other)() == getattr(base, other)() for other in others)
 
 
-def test_a_mixture_sees_glass_where_the_clustering_does():
-    with pytest.raises(ValueError, match=r"loss\.soft_temp looks at regions as training does"):
-        run(loss={"soft_temp": 0.1}, prototypes={"mask_glass": True})
-    run(loss={"soft_temp": 0.1}, prototypes={"mask_glass": True}, mask_glass=True)
-
-
-def test_a_mixture_depends_on_the_view_that_is_clustered():
-    one, other = (run(loss={"soft_temp": 0.1}, prototypes={"view": view}) for view in ("centre", "full"))
+@pytest.mark.parametrize("seen", [{"view": "full"}, {"mask_glass": False}])
+def test_a_mixture_depends_on_what_is_seen_of_regions_where_they_are_clustered(seen):
+    one, other = (run(loss={"soft_temp": 0.1}, prototypes=over) for over in ({}, seen))
     assert one.distill_settings() != other.distill_settings()
-    assert run(prototypes={"view": "full"}).distill_settings() == run().distill_settings()
+    assert run(prototypes=seen).distill_settings() == run().distill_settings()
 
 
 def test_clustering_ignores_the_optimiser_and_distillation_the_prototypes():

@@ -132,10 +132,19 @@ def test_prototypes_of_glass_are_warned_of(caplog):
         caplog.clear()
         with caplog.at_level(logging.INFO):
             facts = tissue_facts(tissue, slide, glassy)
-            tell_tissue(facts)
+            tell_tissue(facts, hidden=False)
         (record,) = caplog.records
         assert record.levelno == level and "differ in tissue fraction" in record.getMessage()
         assert (facts["tissue_explained_adjusted"] > MOST_BY_TISSUE) == (level == logging.WARNING)
     caplog.clear()
-    tell_tissue(tissue_facts(np.ones(40), slide, glassy))
+    tell_tissue(tissue_facts(np.ones(40), slide, glassy), hidden=True)
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("hidden", "cure"), [(False, "prototypes.mask_glass: true"), (True, "prototypes.adjust: tissue")]
+)
+def test_the_warning_names_a_cure_that_is_not_taken_yet(caplog, hidden, cure):
+    glassy = np.repeat([0, 1], 20)
+    tell_tissue(tissue_facts(glassy.astype(float), np.zeros(40, dtype=np.int64), glassy), hidden=hidden)
+    assert cure in caplog.text and "they follow glass" in caplog.text

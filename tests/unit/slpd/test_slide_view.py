@@ -99,7 +99,8 @@ def clustered(run: PretrainRun, made_in: int = ROUND):
     "over",
     [
         *({}, {"mask_glass": True}, {"prototypes": {"view": "full"}}, {"prototypes": {"features": "backbone"}}),
-        {"prototypes": {"mask_glass": True, "min_tissue": 0.65, "weighting": "tissue"}},
+        {"prototypes": {"mask_glass": False}},
+        {"prototypes": {"min_tissue": 0.65, "weighting": "tissue"}},
     ],
 )
 def test_a_slide_of_the_cohort_gets_what_the_last_round_gave_it(tmp_path, over):
