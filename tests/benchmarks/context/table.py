@@ -39,7 +39,7 @@ def difference(values: np.ndarray, other: np.ndarray) -> Difference:
     change = values - other
     mean, n = float(change.mean()), len(change)
     error = float(change.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    if not error > 0:
+    if not error > 1e-9:  # one seed, or differences that are equal but for rounding
         return Difference(mean, math.nan, math.nan, math.nan)
     width = float(student.ppf((1 + LEVEL) / 2, n - 1)) * error
     return Difference(mean, mean - width, mean + width, float(2 * student.sf(abs(mean) / error, n - 1)))
