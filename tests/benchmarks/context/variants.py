@@ -90,7 +90,7 @@ _FULL_RUN: dict[str, Any] = {
 
 SIZES = {
     "tiny": Size(Planted(slides=24, regions=24), _SMALL_RUN, 2, 1, 1, 60, 3e-3, (72,)),
-    "small": Size(Planted(), _SMALL_RUN, 16, 4, 4, 40, 3e-3, (100, 200, 400)),
+    "small": Size(Planted(), _SMALL_RUN, 16, 4, 4, 120, 3e-3, (100, 400)),
     "full": Size(
         Planted(slides=300, regions=60, grid=16, dim=64), _FULL_RUN, 8, 4, 1, 12, 1e-3, (480, 960, 1920, 3840, 7680)
     ),
