@@ -6,6 +6,8 @@ seed and variant, written whole; the same command goes on where it stopped, and 
     python -m tests.benchmarks.context --out context                    # on the CPU: the small size
     python -m tests.benchmarks.context --out context --size full --device cuda --minutes 8    # as often as it takes
     python -m tests.benchmarks.context --out context --print            # the tables of what is there
+
+The tables are of the seeds and variants that are named, which are one family of comparisons.
 """
 
 import argparse
@@ -147,7 +149,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parsed(argv)
     torch.set_num_threads(args.threads)
     left = [] if args.print else run(args)
-    print(tables(args.out))
+    print(tables(args.out, args.variants, args.seeds))
     if left:
         print(f"{len(left)} left, from {left[0].cohort}, seed {left[0].seed}, {left[0].variant}; run the same again")
 

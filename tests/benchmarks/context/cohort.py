@@ -37,15 +37,15 @@ class Planted:
         seed: of everything.
     """
 
-    slides: int = 32
-    regions: int = 24
-    grid: int = 6
+    slides: int = 40
+    regions: int = 40
+    grid: int = 8
     dim: int = 16
     types: int = 2
     strength: float = 12.0
     disorder: float = 0.0
-    stain: float = 0.5
-    tint: float = 0.2
+    stain: float = 0.1
+    tint: float = 0.1
     told: float = 0.0
     sign: float = 24.0
     signed: float = 0.25

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ def difference(values: np.ndarray, other: np.ndarray) -> Difference:
     change = values - other
     mean, n = float(change.mean()), len(change)
     error = float(change.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    if not error > 0:
+    if not error > 1e-9:  # one seed, or differences that are equal but for rounding
         return Difference(mean, math.nan, math.nan, math.nan)
     width = float(student.ppf((1 + LEVEL) / 2, n - 1)) * error
     return Difference(mean, mean - width, mean + width, float(2 * student.sf(abs(mean) / error, n - 1)))
@@ -48,12 +49,19 @@ Found = dict[str, dict[int, dict[str, Any]]]
 """What a file holds, by variant and seed."""
 
 
-def read(folder: Path) -> dict[str, Found]:
-    """All results in a folder by size and cohort."""
-    found: dict[str, Found] = defaultdict(lambda: defaultdict(dict))
+def read(folder: Path, variants: Collection[str], seeds: Collection[int]) -> dict[str, Found]:
+    """Results in a folder of these variants, in their order, and of these seeds, by size and cohort."""
+    kept: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for path in sorted(folder.glob("*.json")):
         one = json.loads(path.read_text(encoding="utf-8"))
-        found[f"{one['size']}, {one['cohort']}"][one["variant"]][one["seed"]] = one
+        if one["variant"] in variants and one["seed"] in seeds:
+            kept[f"{one['size']}, {one['cohort']}"].append(one)
+    found: dict[str, Found] = {}
+    for name, results in kept.items():
+        present = {one["variant"] for one in results}
+        found[name] = {variant: {} for variant in variants if variant in present}
+        for one in results:
+            found[name][one["variant"]][one["seed"]] = one
     return found
 
 
@@ -80,7 +88,7 @@ def of_means(found: Found) -> list[str]:
 def of_differences(found: Found) -> list[str]:
     """Differences from DINO over the seeds that both have, with 95 % limits; `*` where Holm's p is below 0.05.
 
-    One family: all measures of all variants of the cohort.
+    One family: all measures of all variants that are named.
     """
     base, differences = found.get(DINO, {}), {}
     for variant, seeds in found.items():
@@ -133,10 +141,10 @@ def of_sizes(found: Found) -> list[str]:
     return lines
 
 
-def tables(folder: Path) -> str:
-    """All tables of a folder, as Markdown."""
+def tables(folder: Path, variants: Collection[str], seeds: Collection[int]) -> str:
+    """The tables of a folder's results of these variants and seeds, as Markdown."""
     parts = []
-    for name, found in read(folder).items():
+    for name, found in read(folder, variants, seeds).items():
         parts += [f"## {name}", "", *of_means(found), "", "From DINO, paired over seeds:", "", *of_differences(found)]
         parts += ["", *of_curves(found), "", *of_sizes(found), ""]
     return "\n".join(parts)

@@ -66,7 +66,7 @@ class Size:
 _SMALL_RUN: dict[str, Any] = {
     "model": {"dim": 32, "depth": 2, "heads": 2, "mlp_ratio": 2.0, "drop_path": 0.0},
     "head": {"hidden": 64, "bottleneck": 16, "out_dim": 256},
-    "crops": {"global_size": 5, "global_count": 2, "local_size": 3, "local_count": 4},
+    "crops": {"global_size": 6, "global_count": 2, "local_size": 4, "local_count": 4},
     "optimiser": {
         "batch_size": 32,
         "lr": 0.004,
@@ -81,16 +81,18 @@ _SMALL_RUN: dict[str, Any] = {
 }
 _FULL_RUN: dict[str, Any] = {
     "model": {"dim": 192, "depth": 4, "heads": 6},
-    "head": {"hidden": 1024, "bottleneck": 128, "out_dim": 4096},
-    "optimiser": {"batch_size": 256, "lr": 0.0005, "lr_warmup_epochs": 2, "teacher_momentum": 0.996},
+    "head": {"hidden": 512, "bottleneck": 64, "out_dim": 1024},
+    "crops": {"global_size": 12, "global_count": 2, "local_size": 8, "local_count": 4},
+    "optimiser": {"batch_size": 128, "lr": 0.001, "lr_warmup_epochs": 1, "teacher_momentum": 0.99},
+    "loss": {"teacher_temp": 0.02},
     "prototypes": {"count": 4, "min_regions": 16},
 }
 
 SIZES = {
     "tiny": Size(Planted(slides=24, regions=24), _SMALL_RUN, 2, 1, 1, 60, 3e-3, (72,)),
-    "small": Size(Planted(), _SMALL_RUN, 12, 4, 2, 40, 3e-3, (96, 192)),
+    "small": Size(Planted(), _SMALL_RUN, 16, 4, 4, 120, 3e-3, (100, 400)),
     "full": Size(
-        Planted(slides=300, regions=60, grid=16, dim=64), _FULL_RUN, 6, 4, 1, 12, 1e-3, (480, 960, 1920, 3840, 7680)
+        Planted(slides=300, regions=60, grid=16, dim=64), _FULL_RUN, 8, 4, 1, 12, 1e-3, (480, 960, 1920, 3840, 7680)
     ),
 }
 COHORTS: dict[str, dict[str, Any]] = {"context": {}, "halfway": {"told": 0.5}}

@@ -154,6 +154,28 @@ def test_difference_over_seeds_is_a_paired_t_test():
     limits = wanted.confidence_interval(0.95)
     assert found == pytest.approx(((one - other).mean(), limits.low, limits.high, wanted.pvalue))
     assert np.isnan(table.difference(one[:1], other[:1]).p)
+    alike = table.difference(np.array([0.675, 0.7]), np.array([0.65, 0.675]))  # equal but for rounding
+    assert np.isnan(alike.p)
+
+
+def written(folder, variant, seed, value):
+    facts = {"size": "tiny", "cohort": "context", "variant": variant, "seed": seed, "curves": []}
+    path = Todo("context", seed, variant).path(folder, "tiny")
+    path.write_text(json.dumps(facts | {"measures": dict.fromkeys(measures.MEASURES, value)}))
+
+
+def test_tables_are_of_the_variants_and_seeds_that_are_named(tmp_path):
+    """Another variant or seed in the folder changes neither a mean nor the family of comparisons."""
+    for seed, change in enumerate((0.10, 0.11, 0.12, 0.13)):
+        written(tmp_path, "dino", seed, 0.3)
+        written(tmp_path, "slpd", seed, 0.3 + change)
+    alone = table.tables(tmp_path, ["slpd", "dino"], range(3))
+    assert "| slpd | 3 | 0.410 |" in alone
+    assert "+0.110 [+0.085, +0.135]* |" in alone  # p 0.0027: with Holm 0.027 as one of ten, 0.055 as one of twenty
+    for seed in range(3):
+        written(tmp_path, "M 8", seed, 0.3 + 0.1 * seed)
+    assert table.tables(tmp_path, ["slpd", "dino"], range(3)) == alone
+    assert "+0.110 [+0.085, +0.135] |" in table.tables(tmp_path, ["slpd", "dino", "M 8"], range(3))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -186,6 +208,6 @@ def test_the_comparison_goes_on_where_it_stopped(tmp_path):
     assert run(args) == []
     assert json.loads(paths["slpd"].read_text())["measures"] == found["slpd"]["measures"]
     assert all(path.stat().st_mtime_ns == times[name] for name, path in paths.items() if name != "slpd")
-    printed = table.tables(tmp_path)
+    printed = table.tables(tmp_path, args.variants, args.seeds)
     assert "| dino | 1 |" in printed
     assert f"{region['supervised']:.3f}" in printed
