@@ -56,6 +56,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "slpd, mask_glass, adjust": _MASK | {"prototypes": {"adjust": "tissue"}},
     "slpd, mask_glass, min_tissue": _MASK | {"prototypes": _FULL_REGIONS},
     "slpd, mask in clustering": {"prototypes": {"mask_glass": True}},
+    "dino, mask in clustering": {"prototypes": {"mask_glass": True}} | _ALONE,
     "slpd, weighting": {"prototypes": {"weighting": "tissue"}},
     "slpd, min_tissue, others none": {"prototypes": _FULL_REGIONS | {"others": "none"}},
     "slpd, mask_glass, crops": _MASK | _CROPS,
@@ -75,7 +76,12 @@ CLUSTERINGS: dict[str, dict[str, Any]] = {
     "adjust": {"adjust": "tissue"},
     "mask_glass, adjust": {"mask_glass": True, "adjust": "tissue"},
 }
-PAIRS = [("slpd", "dino"), ("slpd, mask_glass", "dino, mask_glass"), ("slpd, crops", "dino, crops")]
+PAIRS = [
+    ("slpd", "dino"),
+    ("slpd, mask in clustering", "dino, mask in clustering"),
+    ("slpd, mask_glass", "dino, mask_glass"),
+    ("slpd, crops", "dino, crops"),
+]
 
 
 def settings(variant: str, seed: int, full: bool) -> PretrainRun:

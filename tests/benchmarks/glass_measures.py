@@ -121,5 +121,4 @@ def measures(
         taken = (facts.classes > 0) & (facts.tissue >= enough)
         found[name] = region_probe(embeddings[taken], facts.classes[taken], patients[taken])
     sets, _ = prototype_means(embeddings, facts.slide, own, len(cohort.counts), settings.count)
-    centred = sets - sets.mean(axis=(0, 1))
-    return found | slide_measures(cohort, slide_means(embeddings, cohort.counts), centred)
+    return found | slide_measures(cohort, slide_means(embeddings, cohort.counts), sets)
