@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
         run=args.run, cohort=args.cohort, grid=grid, dim_in=dim, dim=model.dim, mpp=source["mpp"], seed=cfg.seed,
         encoder=encoder["name"], patch_px=source["patch_px"], method=cfg.method, epochs=state.epoch,
         slides=len(slides), regions=regions, pretrained_on=encoder["pretrained_on"], licence=encoder["licence"],
-        init=start or "random weights", glass="hidden from the model (mask_glass)" if tissue else "seen by the model",
+        init=start or "random weights", glass=cfg.glass,
         arithmetic=arithmetic(cfg), version=__version__, code=args.code, folder=args.output.rsplit("/", 1)[0],
         call=f"encoder.embed(tokens, valid{tissue})",
         shapes=f"[N, {grid}, {grid}, {dim}], bool{' and tissue fraction' if tissue else ''} [N, {grid}, {grid}] "

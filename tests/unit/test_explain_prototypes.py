@@ -114,6 +114,16 @@ def test_plain_k_means_is_as_good_as_scikit_learns(tmp_path):
         assert within <= 1.02 * KMeans(3, n_init=20, random_state=0).fit(part).inertia_
 
 
+def test_a_control_is_of_the_regions_that_the_run_gives_prototypes(tmp_path):
+    """With `others: none` those of little tissue have none, and would be most of what a control explains."""
+    made = cohort(tmp_path)
+    facts = RegionFacts(SLIDES, made["slide"], *np.zeros((4, len(made["slide"]))))
+    vectors = np.random.default_rng(1).standard_normal((len(made["slide"]), 3)).astype(np.float32)
+    own = np.where(np.arange(len(made["slide"])) % 3 > 0, made["prototype"], -1)
+    found = plain_prototypes(facts, vectors, own, Prototypes(count=2, min_regions=4), 0)
+    assert np.array_equal(found >= 0, own >= 0)
+
+
 def test_controls_are_the_mean_and_runs_without_prototypes_of_the_same_seed():
     runs = {"slpd": {"seeds": 2}, "dino": {"seeds": 2}, "global": {"prototypes": {"level": "global"}}}
     config = Config.model_validate({"embed": {"baselines": ["mean", "colour"]}, "pretrain": {"runs": runs}}

@@ -147,6 +147,15 @@ class PretrainRun(Section):
             return "SLPD (DINO with slide-level prototypes)"
         return f"DINO with {self.prototypes.global_count} prototypes of the whole cohort (global clustering, not SLPD)"
 
+    @property
+    def glass(self) -> str:
+        """Where tokens without tissue are hidden, in words."""
+        if self.mask_glass:
+            return "hidden from the model (mask_glass)"
+        if self.uses_prototypes and self.prototypes.mask_glass:
+            return "seen by the model, hidden where regions are clustered (prototypes.mask_glass)"
+        return "seen by the model"
+
     def clustered_in(self, number: int) -> int:
         """Round (from 1) whose prototypes round `number` distils."""
         return number - (number - 1) % self.recluster_every

@@ -27,13 +27,19 @@ OFFICIAL: dict[str, Any] = {
 
 def arithmetic(run: PretrainRun) -> str:
     """Whose arithmetic a run takes where the published code and the defaults differ, in words."""
-    settings, plain = run.model_dump(), PretrainRun().model_dump()
+    settings = run.model_dump()
     if merge(settings, OFFICIAL) == settings:
         return "the published code's (preset official)"
-    keys = ("skip_same_index", "proto_center")
-    corrected = all(settings["loss"][key] == plain["loss"][key] for key in keys)
-    corrected &= run.neighbours.matching == plain["neighbours"]["matching"]
-    return "corrected (preset corrected)" if corrected else "neither preset's, see the settings"
+    corrected = _of_keys(OFFICIAL, PretrainRun().model_dump())
+    corrected["prototypes"].pop("level")  # which `method` tells
+    if merge(settings, corrected) == settings:
+        return "corrected (preset corrected)"
+    return "neither preset's, see the settings"
+
+
+def _of_keys(keys: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The values at nested keys."""
+    return {key: _of_keys(own, values[key]) if isinstance(own, dict) else values[key] for key, own in keys.items()}
 
 
 # The method, and the same budget without prototypes: what every cohort is asked first.

@@ -103,7 +103,7 @@ def plain_prototypes(
     if len(present):
         names = [regions.slide_ids[number] for number in present]
         found[taken] = cluster(vectors[taken], names, counts, Prototypes(**plain, **kept), seed).assignment
-    return found
+    return np.where(own >= 0, found, -1)  # regions that the run gives no prototype count in neither
 
 
 def told(rows: list[dict[str, Any]]) -> str:

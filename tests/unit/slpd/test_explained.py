@@ -147,4 +147,4 @@ def test_prototypes_of_glass_are_warned_of(caplog):
 def test_the_warning_names_a_cure_that_is_not_taken_yet(caplog, hidden, cure):
     glassy = np.repeat([0, 1], 20)
     tell_tissue(tissue_facts(glassy.astype(float), np.zeros(40, dtype=np.int64), glassy), hidden=hidden)
-    assert cure in caplog.text and "they follow glass" in caplog.text
+    assert cure in caplog.text and "how much glass a region holds" in caplog.text

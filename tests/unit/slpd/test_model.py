@@ -215,7 +215,7 @@ def test_the_card_states_what_the_model_has_seen(tmp_path, monkeypatch, init):
     for part in ("`demo`: 2 slides, 5 regions, 12 epochs", "enc, pretrained on ImageNet-1k", "digest 0123abcd", "MIT"):
         assert part in card
     assert (init or "random weights") in card
-    assert "tokens without tissue | seen" in card
+    assert "tokens without tissue | seen by the model, hidden where regions are clustered" in card
     assert facts["code"] == "0123abcd"
     assert facts["epochs"] == 12
     assert facts["cohort"] == {"name": "demo", "slides": 2, "regions": 5, "stages": {"regions": {"mpp": 0.5}}}
@@ -236,6 +236,11 @@ def test_the_card_states_what_the_model_has_seen(tmp_path, monkeypatch, init):
         ),
         ({"loss": {"intra_weight": 0, "inter_weight": 0}}, "self-distillation (DINO)", "corrected"),
         (OFFICIAL, "SLPD (DINO with slide-level prototypes)", "the published code's"),
+        *(
+            ({"prototypes": own}, "SLPD (DINO with slide-level prototypes)", "neither preset's")
+            for own in ({"mask_glass": False}, {"kmeans": "spherical"})
+        ),
+        ({"loss": {"soft_temp": 0.1}}, "SLPD (DINO with slide-level prototypes)", "neither preset's"),
     ],
 )
 def test_the_card_tells_method_arithmetic_and_seed(tmp_path, monkeypatch, settings, method, whose):
