@@ -114,6 +114,17 @@ def test_plain_k_means_is_as_good_as_scikit_learns(tmp_path):
         assert within <= 1.02 * KMeans(3, n_init=20, random_state=0).fit(part).inertia_
 
 
+def test_a_control_of_too_few_regions_for_the_cohorts_prototypes_is_none(tmp_path):
+    made = cohort(tmp_path)
+    facts = RegionFacts(SLIDES, made["slide"], *np.zeros((4, len(made["slide"]))))
+    vectors = np.random.default_rng(1).standard_normal((len(made["slide"]), 3)).astype(np.float32)
+    own = np.where(made["slide"] < 2, made["prototype"], -1)
+    settings = Prototypes(level="global", global_count=30, min_regions=4)
+    assert (plain_prototypes(facts, vectors, own, settings, 0)[own >= 0] >= 0).all()
+    vectors[made["slide"] == 1] = np.nan
+    assert (plain_prototypes(facts, vectors, own, settings, 0) == -1).all()
+
+
 def test_controls_are_the_mean_and_runs_without_prototypes_of_the_same_seed():
     runs = {"slpd": {"seeds": 2}, "dino": {"seeds": 2}, "global": {"prototypes": {"level": "global"}}}
     config = Config.model_validate({"embed": {"baselines": ["mean", "colour"]}, "pretrain": {"runs": runs}}
