@@ -67,6 +67,7 @@ rule explain_prototypes:
         truth=truth_to_explain_by,
         assignments=assignments_of_grouped_runs,
         embeddings=embeddings_to_explain_by,
+        colour=colour_to_explain_by,
     output:
         explained="<cohort>/benchmark/explained.parquet",
     log:
@@ -87,7 +88,8 @@ rule explain_prototypes:
         region_folder=region_folder,
     shell:
         "python -m workflow_scripts.explain_prototypes --config {params.cfg:q} --assignments {input.assignments}"
-        " --embeddings {params.embeddings} --regions-folder {params.region_folder} --check-folder {params.check_folder}"
+        " --embeddings {params.embeddings} --colour {input.colour}"
+        " --regions-folder {params.region_folder} --check-folder {params.check_folder}"
         " --output {output.explained} --log {log}"
 
 

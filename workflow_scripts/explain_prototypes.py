@@ -17,7 +17,6 @@ from workflow_scripts.core.truth_map import region_classes
 from workflow_scripts.core.vectors import vectors_at
 from workflow_scripts.slpd.explained_rows import explained_row, plain_prototypes, region_facts, told
 
-COLOUR = "colour"
 _ITSELF = {"truth": None, "truth_tissue": None}  # the classes' index against themselves says nothing
 _COLUMNS = ["slide_id", "region_id", "tissue_fraction", "grid_row", "grid_col"]
 
@@ -38,12 +37,11 @@ class Settings(Section):
     """Folder of maps of the true classes."""
 
 
-def _vectors(folder: Path, name: str, region_ids: list[str], width: int | None = None) -> np.ndarray:
-    """The first `width` values of a representation's vectors, float32 `[N, d]`, NaN where a region has none."""
-    path = folder / name / "regions.parquet"
-    if not path.is_file():
+def _vectors(path: Path | None, region_ids: list[str]) -> np.ndarray:
+    """Vectors of a representation, float32 `[N, d]`, NaN where a region has none, or there is no table."""
+    if path is None:
         return np.full((len(region_ids), 1), np.nan, dtype=np.float32)
-    return vectors_at(read_table(path, ["region_id", "vector"]), region_ids)[:, :width]
+    return vectors_at(read_table(path, ["region_id", "vector"]), region_ids)
 
 
 def _true_classes(folder: str | None, slides: set[str], regions: Path, checks: Path) -> dict[str, int]:
@@ -62,6 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: runs, region_truth")
     parser.add_argument("--assignments", type=Path, nargs="+", required=True, help="assignments.parquet of each run")
     parser.add_argument("--embeddings", type=Path, required=True, help="folder of {representation}/regions.parquet")
+    parser.add_argument("--colour", type=Path, nargs="?", help="regions.parquet of the colour, where it is embedded")
     parser.add_argument("--regions-folder", type=Path, required=True, help="folder of regions/{slide_id}.parquet")
     parser.add_argument("--check-folder", type=Path, required=True, help="folder of check/{slide_id}.parquet")
     parser.add_argument("--output", type=Path, required=True, help="explained.parquet")
@@ -72,13 +71,14 @@ def main(argv: list[str] | None = None) -> None:
     regions = pa.concat_tables(tables) if tables else schemas.REGIONS.empty_table().select(_COLUMNS)
     region_ids = regions["region_id"].to_pylist()
     classes = _true_classes(args.config.region_truth, set(slides), args.regions_folder, args.check_folder)
-    facts = region_facts(regions, _vectors(args.embeddings, COLOUR, region_ids, 3), classes)
+    facts = region_facts(regions, _vectors(args.colour, region_ids)[:, :3], classes)
     rows: list[dict[str, Any]] = []
     for run, settings in args.config.runs.items():
         own = in_order(assigned[run], region_ids, "prototype")
         rows.append({"run": run, "clustering": "prototypes", **explained_row(facts, own, None)})
         for name in settings.controls:
-            vectors, seed = _vectors(args.embeddings, name, region_ids), derive_seed(settings.seed, "control", name)
+            vectors = _vectors(args.embeddings / name / "regions.parquet", region_ids)
+            seed = derive_seed(settings.seed, "control", name)
             found = plain_prototypes(facts, vectors, own, settings.prototypes, seed)
             rows.append({"run": run, "clustering": name, **explained_row(facts, found, own)})
         if classes:
