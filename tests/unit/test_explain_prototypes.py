@@ -52,13 +52,16 @@ def cohort(folder: Path) -> dict[str, np.ndarray]:
         if row["slide_id"] != "small"
     ]
     write_table(folder / "assignments.parquet", assigned, schemas.ASSIGNMENTS)
+    slides = [{"slide_id": name, "patient_id": name, "status": "ok"} for name in (*SLIDES, "a.2")]
+    write_table(folder / "slides.parquet", slides, schemas.SLIDES)
     return {key: np.array(value) for key, value in found.items()}
 
 
 def explain(folder: Path, *names: str, truth: bool = True, colour: bool = True) -> list[dict]:
     settings = {"prototypes": Prototypes(count=2, min_regions=4).model_dump(), "seed": 3, "controls": list(names)}
     config = {"runs": {"slpd": settings}, "region_truth": f"{folder}/truth" if truth else None}
-    paths = {"--assignments": "assignments.parquet", "--embeddings": "embeddings", "--regions-folder": "regions",
+    paths = {"--slides": "slides.parquet", "--assignments": "assignments.parquet", "--embeddings": "embeddings",
+             "--regions-folder": "regions",
              "--check-folder": "check", "--output": "explained.parquet", "--log": "log"}  # fmt: skip
     words = [part for option, path in paths.items() for part in (option, f"{folder}/{path}")]
     words += ["--colour", *([f"{folder}/embeddings/colour/regions.parquet"] if colour else [])]
@@ -86,6 +89,12 @@ def test_prototypes_of_tissue_and_controls_of_classes_are_told_apart(tmp_path):
     assert control["tissue"]["share"] < 0.2 < 0.6 < own["tissue"]["share"]
     assert truth["clustering"] == "true classes" and truth["truth"] is None
     assert truth["agreement"] == control["agreement"] == pytest.approx(own["truth"])
+
+
+def test_the_map_of_an_excluded_slide_is_not_taken_for_anothers(tmp_path):
+    cohort(tmp_path)
+    (tmp_path / "truth/a.svs.npz").rename(tmp_path / "truth/a.2.npz")
+    assert explain(tmp_path)[0]["truth_slides"] == 1
 
 
 def test_the_rim_is_of_the_grid(tmp_path):
