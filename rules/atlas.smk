@@ -62,11 +62,13 @@ rule describe_groups:
 # Tells what the prototypes of each run follow, tissue fraction, colour, the rim, beside plain k-means as a control.
 rule explain_prototypes:
     input:
+        slides="<cohort>/slides.parquet",
         regions=chunk_files("regions", ""),
         checks=chunk_files("check", ""),
         truth=truth_to_explain_by,
         assignments=assignments_of_grouped_runs,
         embeddings=embeddings_to_explain_by,
+        colour=colour_to_explain_by,
     output:
         explained="<cohort>/benchmark/explained.parquet",
     log:
@@ -86,8 +88,9 @@ rule explain_prototypes:
         check_folder=check_folder,
         region_folder=region_folder,
     shell:
-        "python -m workflow_scripts.explain_prototypes --config {params.cfg:q} --assignments {input.assignments}"
-        " --embeddings {params.embeddings} --regions-folder {params.region_folder} --check-folder {params.check_folder}"
+        "python -m workflow_scripts.explain_prototypes --config {params.cfg:q} --slides {input.slides}"
+        " --assignments {input.assignments} --embeddings {params.embeddings} --colour {input.colour}"
+        " --regions-folder {params.region_folder} --check-folder {params.check_folder}"
         " --output {output.explained} --log {log}"
 
 

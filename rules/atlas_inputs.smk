@@ -95,10 +95,14 @@ def assignments_of_grouped_runs(wildcards):
 
 
 def embeddings_to_explain_by(wildcards):
-    """Embeddings of the regions whose plain k-means is a control, and of their colour."""
+    """Embeddings of the regions whose plain k-means is a control."""
     names = {control for name in GROUPED_RUNS for control in stages.controls(CFG, name)}
-    names |= {"colour"} & set(CFG.embed.baselines)
     return expand("<cohort>/embeddings/{name}/regions.parquet", name=sorted(names))
+
+
+def colour_to_explain_by(wildcards):
+    """The colour of the regions, where it is one of the baselines; what an earlier config left is not read."""
+    return ["<cohort>/embeddings/colour/regions.parquet"] if "colour" in CFG.embed.baselines else []
 
 
 def truth_to_explain_by(wildcards):

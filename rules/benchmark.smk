@@ -154,6 +154,7 @@ rule export_heads:
 # Compares the prototypes of a run with maps of the true tissue classes.
 rule score_textures:
     input:
+        slides="<cohort>/slides.parquet",
         checks=chunk_files("check", ""),
         regions=chunk_files("regions", ""),
         truth=truth_maps,
@@ -177,6 +178,6 @@ rule score_textures:
         region_folder=region_folder,
         code=code("score_textures"),
     shell:
-        "python -m workflow_scripts.score_textures --config {params.cfg:q}"
+        "python -m workflow_scripts.score_textures --config {params.cfg:q} --slides {input.slides}"
         " --regions-folder {params.region_folder} --check-folder {params.check_folder}"
         " --assignments {input.assignments} --groups {input.groups} --output {output.scores} --log {log}"

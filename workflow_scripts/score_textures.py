@@ -10,8 +10,8 @@ from workflow_scripts.core import schemas
 from workflow_scripts.core.entry import entry_parser, log, parse_entry, run_entry
 from workflow_scripts.core.region_groups import in_order, read_region_groups
 from workflow_scripts.core.seeds import derive_seed
-from workflow_scripts.core.tables import write_table
-from workflow_scripts.core.truth_files import known_maps, slide_of_map
+from workflow_scripts.core.tables import read_table, write_table
+from workflow_scripts.core.truth_files import known_maps, map_of_slides
 from workflow_scripts.core.truth_map import region_classes
 from workflow_scripts.mil.agreement import cohort_agreement, prototype_agreement
 
@@ -44,6 +44,7 @@ def _tell(rows: list[dict[str, Any]], meta: dict[str, Any]) -> None:
 def main(argv: list[str] | None = None) -> None:
     parser = entry_parser(__doc__)
     parser.add_argument("--config", type=Settings.model_validate_json, required=True, help="JSON: region_truth, seed")
+    parser.add_argument("--slides", type=Path, required=True, help="slides.parquet of the cohort")
     parser.add_argument("--regions-folder", type=Path, required=True, help="folder of regions/{slide_id}.parquet")
     parser.add_argument("--check-folder", type=Path, required=True, help="folder of check/{slide_id}.parquet")
     parser.add_argument("--assignments", type=Path, required=True, help="assignments.parquet of a round")
@@ -54,9 +55,9 @@ def main(argv: list[str] | None = None) -> None:
     maps = known_maps(args.config.region_truth)
     assigned = read_region_groups(args.assignments, args.groups)
     known, rows, found = set(assigned["slide_id"].to_pylist()), [], []
-    for truth in maps:
-        name = slide_of_map(truth, known)
-        if name is not None:
+    cohort_slides = set(read_table(args.slides, ["slide_id"])["slide_id"].to_pylist())
+    for name, truth in map_of_slides(maps, cohort_slides | known).items():
+        if name in known:
             regions, check = (folder / f"{name}.parquet" for folder in (args.regions_folder, args.check_folder))
             ids, classes = region_classes(truth, regions, check)
             prototypes, groups, places = (in_order(assigned, ids, key) for key in ("prototype", "group", "row"))

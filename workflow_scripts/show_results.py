@@ -1,5 +1,6 @@
 """Print where a cohort's report is, and its results in a few lines."""
 
+import re
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -15,6 +16,8 @@ TABLES = ("results", "comparisons")
 def agreement_lines(folder: Path, trainings: dict[str, list[str]]) -> list[str]:
     """How far prototypes agree with the true classes, a line a run: the mean over its trainings, and their spread.
 
+    Tables of what is no training any more are left out; those of a run that is trained by fold are told one by one.
+
     Args:
         folder: of textures_{training}.parquet.
         trainings: by seeds, of each representation that is trained here.
@@ -23,8 +26,8 @@ def agreement_lines(folder: Path, trainings: dict[str, list[str]]) -> list[str]:
     run_of = {member: run for run, members in trainings.items() for member in members}
     for file in sorted(folder.glob("textures_*.parquet")):
         scored = [row for row in read_table(file).to_pylist() if row["n_classes"] >= 2]
-        if scored:
-            training = file.stem.removeprefix("textures_")
+        training = file.stem.removeprefix("textures_")
+        if scored and (training in run_of or re.sub(r"-fold\d+$", "", training) in trainings):
             index, chance = (fmean(row[key] for row in scored) for key in ("ari", "ari_random"))
             found.setdefault(run_of.get(training, training), []).append((index, chance))
     lines = []

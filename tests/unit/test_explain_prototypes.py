@@ -52,15 +52,19 @@ def cohort(folder: Path) -> dict[str, np.ndarray]:
         if row["slide_id"] != "small"
     ]
     write_table(folder / "assignments.parquet", assigned, schemas.ASSIGNMENTS)
+    slides = [{"slide_id": name, "patient_id": name, "status": "ok"} for name in (*SLIDES, "a.2")]
+    write_table(folder / "slides.parquet", slides, schemas.SLIDES)
     return {key: np.array(value) for key, value in found.items()}
 
 
-def explain(folder: Path, *names: str, truth: bool = True) -> list[dict]:
+def explain(folder: Path, *names: str, truth: bool = True, colour: bool = True) -> list[dict]:
     settings = {"prototypes": Prototypes(count=2, min_regions=4).model_dump(), "seed": 3, "controls": list(names)}
     config = {"runs": {"slpd": settings}, "region_truth": f"{folder}/truth" if truth else None}
-    paths = {"--assignments": "assignments.parquet", "--embeddings": "embeddings", "--regions-folder": "regions",
+    paths = {"--slides": "slides.parquet", "--assignments": "assignments.parquet", "--embeddings": "embeddings",
+             "--regions-folder": "regions",
              "--check-folder": "check", "--output": "explained.parquet", "--log": "log"}  # fmt: skip
     words = [part for option, path in paths.items() for part in (option, f"{folder}/{path}")]
+    words += ["--colour", *([f"{folder}/embeddings/colour/regions.parquet"] if colour else [])]
     explain_prototypes.main([*words, "--config", json.dumps(config)])
     return read_table(folder / "explained.parquet").to_pylist()
 
@@ -85,6 +89,12 @@ def test_prototypes_of_tissue_and_controls_of_classes_are_told_apart(tmp_path):
     assert control["tissue"]["share"] < 0.2 < 0.6 < own["tissue"]["share"]
     assert truth["clustering"] == "true classes" and truth["truth"] is None
     assert truth["agreement"] == control["agreement"] == pytest.approx(own["truth"])
+
+
+def test_the_map_of_an_excluded_slide_is_not_taken_for_anothers(tmp_path):
+    cohort(tmp_path)
+    (tmp_path / "truth/a.svs.npz").rename(tmp_path / "truth/a.2.npz")
+    assert explain(tmp_path)[0]["truth_slides"] == 1
 
 
 def test_the_rim_is_of_the_grid(tmp_path):
@@ -124,6 +134,17 @@ def test_a_control_is_of_the_regions_that_the_run_gives_prototypes(tmp_path):
     assert np.array_equal(found >= 0, own >= 0)
 
 
+def test_a_control_of_too_few_regions_for_the_cohorts_prototypes_is_none(tmp_path):
+    made = cohort(tmp_path)
+    facts = RegionFacts(SLIDES, made["slide"], *np.zeros((4, len(made["slide"]))))
+    vectors = np.random.default_rng(1).standard_normal((len(made["slide"]), 3)).astype(np.float32)
+    own = np.where(made["slide"] < 2, made["prototype"], -1)
+    settings = Prototypes(level="global", global_count=30, min_regions=4)
+    assert (plain_prototypes(facts, vectors, own, settings, 0)[own >= 0] >= 0).all()
+    vectors[made["slide"] == 1] = np.nan
+    assert (plain_prototypes(facts, vectors, own, settings, 0) == -1).all()
+
+
 def test_controls_are_the_mean_and_runs_without_prototypes_of_the_same_seed():
     runs = {"slpd": {"seeds": 2}, "dino": {"seeds": 2}, "global": {"prototypes": {"level": "global"}}}
     config = Config.model_validate({"embed": {"baselines": ["mean", "colour"]}, "pretrain": {"runs": runs}}
@@ -132,8 +153,7 @@ def test_controls_are_the_mean_and_runs_without_prototypes_of_the_same_seed():
     assert controls(config, "slpd-seed1") == ["mean", "dino-seed1"]
 
 
-def test_no_colour_is_no_number(tmp_path):
-    cohort(tmp_path)
-    (tmp_path / "embeddings/colour/regions.parquet").unlink()
-    own = explain(tmp_path, truth=False)[0]
+def test_a_colour_that_is_not_handed_on_is_no_number(tmp_path):
+    cohort(tmp_path)  # its table lies there, as of an earlier configuration
+    own = explain(tmp_path, truth=False, colour=False)[0]
     assert own["colour"] == {"share": None, "chance": None, "adjusted": None} and own["tissue"]["share"] > 0.6

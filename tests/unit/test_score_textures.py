@@ -32,7 +32,7 @@ def _slide(folder, name, classes, prototypes):
 
 
 def _score(folder, seed=0):
-    options = ["--regions-folder", "regions", "--check-folder", "check"]
+    options = ["--slides", "slides.parquet", "--regions-folder", "regions", "--check-folder", "check"]
     options += ["--assignments", "assignments.parquet", "--groups", "groups.parquet", "--output", "textures.parquet"]
     paths = [text if text.startswith("--") else f"{folder}/{text}" for text in options]
     config = json.dumps({"region_truth": f"{folder}/truth", "seed": seed})
@@ -50,6 +50,8 @@ def cohort(tmp_path):
     rows += _slide(tmp_path, "c", [1, 1, 1], [0, 0, 1])
     _slide(tmp_path, "d", [1, 2], [])
     write_table(tmp_path / "assignments.parquet", rows, schemas.ASSIGNMENTS)
+    slides = [{"slide_id": name, "patient_id": name, "status": "ok"} for name in ("a", "a.2", "b.1", "c", "d")]
+    write_table(tmp_path / "slides.parquet", slides, schemas.SLIDES)
     own = sorted({(row["slide_id"], row["prototype"]) for row in rows})
     groups = [
         {"slide_id": slide, "prototype": number, "group": GROUPS.get((slide, number), 0)} for slide, number in own
@@ -99,6 +101,17 @@ def test_a_folder_without_maps_is_refused(cohort):
     for file in (cohort / "truth").iterdir():
         file.unlink()
     with pytest.raises(UserError, match=r"region_truth"):
+        _score(cohort)
+
+
+def test_the_map_of_an_excluded_slide_is_not_taken_for_anothers(cohort):
+    (cohort / "truth/a.npz").rename(cohort / "truth/a.2.npz")
+    assert list(_score(cohort)) == ["b.1", "c"]
+
+
+def test_two_maps_of_a_slide_are_refused(cohort):
+    (cohort / "truth/a.svs.npz").write_bytes((cohort / "truth/a.npz").read_bytes())
+    with pytest.raises(UserError, match=r"truth/a\.npz and \S+/truth/a\.svs\.npz are both maps of slide a; take one"):
         _score(cohort)
 
 

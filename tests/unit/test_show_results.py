@@ -60,7 +60,9 @@ def test_differences_are_told_of_the_primary_head_alone(folder, capsys):
 def test_agreement_of_prototypes_is_told_as_the_mean_of_a_runs_trainings(folder, capsys):
     rows, pairs = _tables(folder)
     write_benchmark(folder, rows, pairs)
-    for run, indices in {"slpd": (0.2, 0.4), "slpd-seed1": (0.5, 0.5), "dino": (0.1, 0.1)}.items():
+    trained = {"slpd": (0.2, 0.4), "slpd-seed1": (0.5, 0.5), "dino-fold1": (0.1, 0.1)}
+    left_over = {"slpd-seed2": (0.9, 0.9), "gone": (0.9, 0.9), "gone-fold0": (0.9, 0.9)}
+    for run, indices in (trained | left_over).items():
         scored = [
             {"slide_id": name, "n_regions": 9, "n_classes": 2, "ari": ari, "ari_random": 0.0}
             for name, ari in zip("ab", indices, strict=True)
@@ -68,7 +70,7 @@ def test_agreement_of_prototypes_is_told_as_the_mean_of_a_runs_trainings(folder,
         write_table(folder / f"benchmark/textures_{run}.parquet", scored, schemas.TEXTURES)
     lines = [line.strip() for line in _told(folder, capsys).splitlines() if "true classes" in line]
     assert sorted(lines) == [
-        "prototypes of dino (one training) against the true classes: adjusted Rand index 0.100, chance 0.000",
+        "prototypes of dino-fold1 (one training) against the true classes: adjusted Rand index 0.100, chance 0.000",
         "prototypes of slpd (mean of 2 trainings) against the true classes: adjusted Rand index 0.400 (standard "
         "deviation 0.141), chance 0.000",
     ]

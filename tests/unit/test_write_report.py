@@ -479,6 +479,8 @@ def test_without_pretraining_nothing_is_said_of_it(altered, tmp_path):
         _write(altered, tmp_path / "r.html", runs={}, run_rounds={}, warm_ups={}, representations=REPRESENTATIONS[:2])
     )
     assert "No run was pretrained" in page.text and "transductive" not in page.text
+    assert (altered / "benchmark/explained.parquet").is_file()  # of runs that were dropped since
+    assert "What the prototypes follow" not in page.text
 
 
 def test_cost_of_jobs_and_speed_of_trainings_stand_in_tables(altered, tmp_path):

@@ -5,11 +5,11 @@ from os.path import isdir
 from workflow_scripts.config import Config
 from workflow_scripts.core.errors import UserError
 from workflow_scripts.core.manifest import SlideRow
-from workflow_scripts.core.truth_files import names_of, truth_maps
+from workflow_scripts.core.truth_files import map_of_slides, truth_maps
 
 
 def require_truth_maps(config: Config, rows: list[SlideRow]) -> None:
-    """Refuse a folder without a map of a slide of the cohort, and such a map that is none.
+    """Refuse a folder without a map of a slide of the cohort or with two of one, and such a map that is none.
 
     Args:
         config: the whole configuration.
@@ -28,8 +28,7 @@ def require_truth_maps(config: Config, rows: list[SlideRow]) -> None:
     mend = "correct benchmark.region_truth, or set it to null"
     if not maps:
         raise UserError(f"benchmark.region_truth: {folder} holds no {{slide_id}}.npz; {mend}")
-    slides = {row.slide_id for row in rows}
-    mine = [path for path in maps if slides & set(names_of(path))]
+    mine = list(map_of_slides(maps, {row.slide_id for row in rows}).values())
     if not mine:
         raise UserError(
             f"benchmark.region_truth: none of the {len(maps)} maps in {folder} is named by a slide of the manifest, "

@@ -1,5 +1,6 @@
 """Which maps of true tissue classes there are, and of which slides, by their names alone."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from workflow_scripts.core.errors import UserError
@@ -35,3 +36,26 @@ def slide_of_map(truth: Path, known: set[str]) -> str | None:
         known: slide_ids.
     """
     return next((name for name in names_of(truth) if name in known), None)
+
+
+def map_of_slides(maps: Iterable[Path], known: set[str]) -> dict[str, Path]:
+    """The map of each slide that has one, by slide_id, in the order of the maps.
+
+    Args:
+        maps: by name.
+        known: slide_ids of the whole cohort: that of an excluded slide is else taken for another's, A.2.npz for A's.
+
+    Raises:
+        UserError: a slide has two.
+    """
+    found: dict[str, Path] = {}
+    for path in maps:
+        name = slide_of_map(path, known)
+        if name in found:
+            raise UserError(
+                f"{found[name]} and {path} are both maps of slide {name}; take one of them out of the folder of "
+                "benchmark.region_truth"
+            )
+        if name is not None:
+            found[name] = path
+    return found

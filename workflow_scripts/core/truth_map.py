@@ -1,6 +1,7 @@
 """Maps of the true tissue classes of slides, planted or annotated (`benchmark.region_truth`), and those of regions."""
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ GLASS = 0
 MOST = 65535
 """Largest number of a class."""
 _BOX = ("x", "y", "size_x", "size_y")
+_DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile)
+"""What reading a file may raise that is damaged, encrypted or packed in an unknown way (a `RuntimeError`)."""
 _MEND = "save it anew as docs/tables.md says, or take it out of the folder"
 
 
@@ -38,7 +41,7 @@ def require_arrays(path: Path) -> None:
     try:  # NumPy would look for a pickle in what is no .npz file
         with zipfile.ZipFile(path) as found:
             there = found.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except _DAMAGED:
         raise UserError(f"{path} is no map of classes (no .npz file of NumPy); {_MEND}") from None
     if lacking := [name for name in ("map", "um_per_px") if f"{name}.npy" not in there]:
         raise UserError(f"{path} lacks {' and '.join(lacking)}; {_MEND}")
@@ -54,8 +57,9 @@ def read_truth_map(path: Path) -> TruthMap:
     try:
         with np.load(path) as found:
             classes, scale = found["map"], found["um_per_px"]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is no map of classes ({str(error).splitlines()[0]}); {_MEND}") from None
+    except _DAMAGED as error:
+        why = (str(error) or "it is cut off").splitlines()[0]
+        raise UserError(f"{path} is no map of classes ({why}); {_MEND}") from None
     if classes.ndim != 2 or classes.dtype.kind not in "buif" or not classes.size:
         raise UserError(f"{path}: map is {classes.dtype} of shape {list(classes.shape)}, no grid of numbers; {_MEND}")
     whole = classes.dtype.kind != "f" or (classes == np.floor(classes)).all()

@@ -1,11 +1,13 @@
 """Rows of `schemas.EXPLAINED`: what a clustering follows, beside plain k-means of other features as controls."""
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.config import Prototypes
+from workflow_scripts.core.errors import UserError
 from workflow_scripts.slpd.agreement import mean_agreement
 from workflow_scripts.slpd.explained import explained, rim_share, truth_index
 from workflow_scripts.slpd.prototypes import cluster_cohort, cluster_slides
@@ -87,6 +89,8 @@ def plain_prototypes(
 ) -> np.ndarray:
     """Prototypes int64 `[N]` by k-means of other features, of the slides that have some: of so many, as often tried.
 
+    All are -1 where too few regions have features for so many prototypes of the cohort.
+
     Args:
         regions: slides contiguous.
         vectors: float32 `[N, d]`, clustered by their direction; NaN where a region has none.
@@ -102,7 +106,8 @@ def plain_prototypes(
     found = np.full(len(own), -1, dtype=np.int64)
     if len(present):
         names = [regions.slide_ids[number] for number in present]
-        found[taken] = cluster(vectors[taken], names, counts, Prototypes(**plain, **kept), seed).assignment
+        with suppress(UserError):  # the run itself was clustered so: the regions that have vectors are too few
+            found[taken] = cluster(vectors[taken], names, counts, Prototypes(**plain, **kept), seed).assignment
     return np.where(own >= 0, found, -1)  # regions that the run gives no prototype count in neither
 
 

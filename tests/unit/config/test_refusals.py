@@ -219,6 +219,10 @@ def test_maps_of_true_classes(folder):
     np.savez(folder / "truth" / f"{cohort()[0].slide_id}.npz", map=np.ones((2, 3), int))
     assert f"truth/{cohort()[0].slide_id}.npz lacks um_per_px; save it anew" in refusal(truth, cohort())
     (folder / "truth" / f"{cohort()[0].slide_id}.npz").unlink()
+    twice = folder / "truth" / "c.npz"
+    twice.write_bytes(mine.read_bytes())
+    assert "truth/c.npz and truth/c.svs.npz are both maps of slide c; take one of them out" in refusal(truth, cohort())
+    twice.unlink()
     refuse(load_config(merge(GOOD, truth)), cohort())
 
 

@@ -55,6 +55,24 @@ def test_a_damaged_file_is_refused_in_a_sentence(tmp_path, content):
         read_truth_map(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize("damage", ["content", "method", "encrypted"])
+def test_a_damaged_compressed_file_is_refused_in_a_sentence(tmp_path, damage):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, map=np.random.default_rng(0).integers(0, 9, (99, 99)), um_per_px=8.0)
+    data = bytearray(path.read_bytes())
+    local, listed = data.index(b"PK\x03\x04"), data.index(b"PK\x01\x02")
+    if damage == "content":
+        data[300:340] = bytes(255 - byte for byte in data[300:340])
+    elif damage == "method":  # one that is in no table of ZIP files
+        data[local + 8] = data[listed + 10] = 77
+    else:
+        data[local + 6] |= 1
+        data[listed + 8] |= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"a\.npz is no map of classes \("):
+        read_truth_map(path)
+
+
 def test_majority_scales_boxes_and_ignores_glass():
     class_map = np.zeros((20, 40), np.uint8)  # 8 um/px
     class_map[0:10, 0:10] = 1

@@ -86,6 +86,13 @@ def test_landmarks_are_nystroems_and_none_of_them_is_tested():
     np.testing.assert_array_equal(*(predict(bags, (train, test), c=0.5, landmarks=count)[0][0] for count in (40, 1000)))
 
 
+def test_an_inner_fold_may_hold_out_all_landmarks():
+    bags = set_bags(48, m=3, seed=5)
+    head = make_head("matching_logistic", "classification", {"landmarks": 2})
+    jobs = [Job(np.arange(38), NONE, np.arange(38, 48), seed) for seed in range(20)]
+    assert all(np.isfinite(scores).all() for scores in head.predict(bags, jobs))
+
+
 def test_c_is_chosen_by_held_out_patients_alone():
     bags = set_bags(60, seed=6)
     train, test = np.arange(20, 60), np.arange(20)

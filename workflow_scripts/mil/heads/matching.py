@@ -93,6 +93,8 @@ class MatchingLogisticHead(Logistic):
 
     def map_of(self, train: Bags) -> Map:
         stands = np.isin(train.vectors[:, 0], self._standing)
+        if not stands.any():  # all are held out of an inner fold: it knows no slide from another, as with one of them
+            return lambda slides: np.zeros((len(slides), 1))
         landmarks, weights = train.vectors[stands, 0], train.weights[stands]
         columns = self._column[landmarks]
         among = _Centring(self._kernel[np.ix_(landmarks, columns)], weights)
