@@ -161,6 +161,11 @@ def explained_settings(config: Config) -> Settings:
     return {"runs": asked, **benchmark_settings(config, "region_truth")}
 
 
+def training_settings(run: PretrainRun) -> Settings:
+    """Settings of one training, whatever other seeds its run is trained by."""
+    return result_settings(run.model_copy(update={"seeds": 1}))
+
+
 def class_tasks(tasks: Mapping[str, Task]) -> list[str]:
     """Tasks whose labels are classes, without those whose labels are dealt by chance."""
     return [name for name, task in tasks.items() if KINDS[task.kind].has_classes and not task.permuted]
@@ -205,8 +210,8 @@ BY_RUN: dict[str, Callable[[PretrainRun], Settings]] = {
     "cluster_regions": lambda run: run.cluster_settings(),
     "assign_neighbours": lambda run: result_settings(run.neighbours),
     "distill_round": lambda run: run.distill_settings(),
-    "export_model": result_settings,
-    "export_prototypes": result_settings,
+    "export_model": training_settings,
+    "export_prototypes": training_settings,
 }
 
 

@@ -18,8 +18,9 @@ def _name(clustering: str) -> str:
     return clustering if clustering in (_OWN, _TRUTH) else f"k-means of {clustering}"
 
 
-def explained_section(rows: list[Row]) -> Row | None:
-    """What the template is told of rows of `schemas.EXPLAINED`; null where there are none."""
+def explained_section(rows: list[Row], runs: list[str]) -> Row | None:
+    """What the template is told of rows of `schemas.EXPLAINED` in the order of the runs; null where there are none."""
+    rows = [row for run in runs for row in rows if row["run"] == run]
     if not rows:
         return None
     lines = [

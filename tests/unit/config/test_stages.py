@@ -50,3 +50,11 @@ def test_how_slides_are_treated_names_what_decides_and_nothing_of_one_machine():
     assert found["features"]["weights_sha256"] == "0" * 64
     for section, settings in found.items():  # they make the same sections again
         type(getattr(config, section)).model_validate(settings)
+
+
+@pytest.mark.parametrize("stage", ["export_model", "export_prototypes"])
+def test_a_seed_more_makes_no_model_anew(stage):
+    one, more = (load_config({"pretrain": {"defaults": {"seeds": seeds}}}).pretrain for seeds in ([0, 3], [0, 3, 7]))
+    for name in one.runs:
+        assert stages.BY_RUN[stage](one.run(name)) == stages.BY_RUN[stage](more.run(name))
+    assert stages.BY_RUN[stage](one.run("slpd")) != stages.BY_RUN[stage](one.run("slpd-seed1"))

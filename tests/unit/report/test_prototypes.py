@@ -185,10 +185,21 @@ def test_what_prototypes_follow_is_told_beside_chance_and_controls():
     own = {"run": "slpd", "clustering": "prototypes", "tissue": shares, "colour": unknown, "rim": None}
     own |= {"truth": 0.4, "truth_slides": 7, "truth_tissue_slides": 6}
     control = own | {"clustering": "mean", "truth_slides": 8, "truth_tissue_slides": None}
-    section = explained_section([own, control])
+    section = explained_section([own, control], ["slpd"])
     assert section is not None
     assert [row["name"] for row in section["rows"]] == ["prototypes", "k-means of mean"]
     assert section["rows"][0]["shares"] == ["0.57 (0.10)", "–", "–"]
     assert section["truth"] and (section["truth_slides"], section["truth_tissue_slides"]) == (8, 6)
-    told = explained_section([own | {"truth": None}])
-    assert told is not None and not told["truth"] and explained_section([]) is None
+    told = explained_section([own | {"truth": None}], ["slpd"])
+    assert told is not None and not told["truth"] and explained_section([], ["slpd"]) is None
+
+
+def test_what_prototypes_follow_is_told_in_the_order_of_the_runs():
+    shares = dict.fromkeys(("share", "chance", "adjusted"))
+    row = {"tissue": shares, "colour": shares, "rim": shares, "truth": None, "truth_slides": 0}
+    row |= {"truth_tissue_slides": 0}
+    rows = [row | {"run": run, "clustering": name} for run in ("a", "b", "dropped") for name in ("prototypes", "mean")]
+    section = explained_section(rows, ["b", "a"])
+    assert section is not None
+    told = [(one["run"], one["clustering"]) for one in section["rows"]]
+    assert told == [("b", "prototypes"), ("b", "mean"), ("a", "prototypes"), ("a", "mean")]
