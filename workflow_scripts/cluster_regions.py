@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.slpd.state import load_teacher
     from workflow_scripts.slpd.trainer import clustered_features
 
-    session = open_session(args, cfg.mask_glass)
+    session = open_session(args, cfg.clusters_without_glass)
     store, slides, counts = session.store, session.store.slide_ids, session.store.counts
     few = int((counts < settings.min_regions).sum())
     if few == len(counts):
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
             "prototypes; lower prototypes.min_regions of the run, or leave the run out"
         )
     teacher = load_teacher(args.state, cfg, store.dim, session.device)
-    features, clustered = clustered_features(cfg, teacher, session.as_clustered(cfg))
+    features, clustered = clustered_features(cfg, teacher, session.data)
     check_features(clustered, f"round {args.round}", args.state)
     began = time.perf_counter()
     tissue, seed = region_tissue(store.tissue, store.read_ok), derive_seed(cfg.seed, "round", args.round)
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     facts |= clustering_facts(owner, found, before, cfg.stop_agreement)
     tell_facts(facts)
     facts |= tissue_facts(tissue, store.slide_index, found.assignment)
-    tell_tissue(facts, hidden=cfg.mask_glass or settings.mask_glass)
+    tell_tissue(facts, hidden=cfg.clusters_without_glass)
     write_table(args.prototypes, prototype_table(found, ids, owner), schemas.PROTOTYPES, facts)
     rows = assignment_table(found, session.region_slides, store.region_ids)
     write_table(args.assignments, rows, schemas.ASSIGNMENTS, facts)

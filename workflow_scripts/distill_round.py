@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
         prototype_rows, assignment_rows, near = map(read_table, args.tables)
         ids, owner = owners(cfg.prototypes.level, store.slide_ids, store.slide_index)
         found = read_prototypes(prototype_rows, assignment_rows, ids, store.region_ids)
-        options = cfg.loss.neighbour_temp, soft_shares(cfg, args.start, session.as_clustered(cfg), found, owner)
+        options = cfg.loss.neighbour_temp, soft_shares(cfg, args.start, session, found, owner)
         targets = PrototypeTargets(found, read_neighbours(near, ids, found.vectors.shape[1]), owner, device, *options)
     session.require_same_step(state.step, args.scratch)
     trainer = Trainer(cfg, session.data, session.workers, args.micro_batch or None, args.compile)

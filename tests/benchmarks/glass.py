@@ -97,7 +97,7 @@ def clustered(cohort: Cohort, run: PretrainRun, state: TrainState, number: int) 
     grid = cohort.tokens.shape[1]
     centre = run.prototypes.view == "centre"
     window = centre_window(grid, run.crops.global_size) if centre else window_indices(grid, grid)[0]
-    data = cohort.data(run.mask_glass or run.prototypes.mask_glass)
+    data = cohort.data(run.clusters_without_glass)
     features, projected = embed_regions(state.teacher, data, window)
     chosen = features if run.prototypes.features == "backbone" else projected
     seed = derive_seed(run.seed, "round", number)

@@ -148,11 +148,16 @@ class PretrainRun(Section):
         return f"DINO with {self.prototypes.global_count} prototypes of the whole cohort (global clustering, not SLPD)"
 
     @property
+    def clusters_without_glass(self) -> bool:
+        """Whether tokens without tissue are hidden where regions are clustered."""
+        return self.mask_glass or self.prototypes.mask_glass
+
+    @property
     def glass(self) -> str:
         """Where tokens without tissue are hidden, in words."""
         if self.mask_glass:
             return "hidden from the model (mask_glass)"
-        if self.uses_prototypes and self.prototypes.mask_glass:
+        if self.uses_prototypes and self.clusters_without_glass:
             return "seen by the model, hidden where regions are clustered (prototypes.mask_glass)"
         return "seen by the model"
 

@@ -103,9 +103,7 @@ def _prototypes(inputs: Results, settings: ReportSettings, planned: Planned, pic
         "class_task": next(iter(class_tasks(settings.tasks)), None),
         "examples": prototypes.draw_examples(planned.examples, pictures, inputs),
         "atlas": atlas.draw_atlas(planned.atlas, planned.facts, pictures),
-        "explained": explained_section(
-            inputs.explained() if with_prototypes(settings.runs) else [], list(settings.runs)
-        ),
+        "explained": explained_section(inputs.explained(), with_prototypes(settings.runs)),
         "textures": [
             one | {"figure": figures.texture_figure(one["slides"]["rows"]) if one["slides"] else None}
             for one in textures

@@ -32,8 +32,8 @@ class Session:
         return [self.store.slide_ids[i] for i in self.store.slide_index]
 
     def as_clustered(self, settings: PretrainRun) -> TokenData:
-        """The tokens as the clustering of a run sees them; opened with the run's `mask_glass`."""
-        if settings.mask_glass or not settings.prototypes.mask_glass:
+        """The tokens as the clustering of a run sees them, of a session that was opened to train it."""
+        if settings.clusters_without_glass == settings.mask_glass:
             return self.data
         tissue = torch.from_numpy(self.store.tissue)
         return self.data.seen_through(without_glass(torch.from_numpy(self.store.read_ok), tissue))

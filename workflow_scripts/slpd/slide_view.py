@@ -112,7 +112,7 @@ class SlideEncoder:
         data = TokenData.from_arrays(tokens, visible.numpy(), torch.device("cpu"))
         with _one_thread(), torch.inference_mode():
             embeddings = self._embed(data)
-            clustered = self._clustered(self._seen_clustered(tokens, read_ok, tissue, data))
+            clustered = self._clustered(self._seen_clustered(read_ok, tissue, data))
         if not (np.isfinite(embeddings).all() and np.isfinite(clustered).all()):
             raise UserError(f"the features of slide {slide_id} give no finite embeddings; extract them again")
         count = np.array([len(tokens)])
@@ -142,14 +142,11 @@ class SlideEncoder:
         store = load_features(folder, [slide_id])
         return self.view(slide_id, store.tokens, store.read_ok, store.tissue), store.region_ids
 
-    def _seen_clustered(
-        self, tokens: np.ndarray, read_ok: np.ndarray, tissue: np.ndarray, data: TokenData
-    ) -> TokenData:
+    def _seen_clustered(self, read_ok: np.ndarray, tissue: np.ndarray, data: TokenData) -> TokenData:
         """What is seen of the regions where they are clustered: `data`, or that without glass."""
-        if not self.settings.prototypes.mask_glass:
+        if not self.settings.clusters_without_glass:
             return data
-        visible = without_glass(torch.from_numpy(read_ok), torch.from_numpy(tissue))
-        return TokenData.from_arrays(tokens, visible.numpy(), torch.device("cpu"))
+        return data.seen_through(without_glass(torch.from_numpy(read_ok), torch.from_numpy(tissue)))
 
     def _embed(self, data: TokenData) -> np.ndarray:
         """Embeddings float32 `[N, dim]` of the whole regions."""

@@ -7,15 +7,15 @@ import numpy as np
 from workflow_scripts.config import PretrainRun
 from workflow_scripts.core.directions import unit_vectors
 from workflow_scripts.slpd.prototypes import SlidePrototypes
+from workflow_scripts.slpd.session import Session
 from workflow_scripts.slpd.state import load_teacher
-from workflow_scripts.slpd.tokens import TokenData
 from workflow_scripts.slpd.trainer import clustered_features
 
 _BLOCK = 4096  # regions whose prototypes are gathered at once
 
 
 def soft_shares(
-    settings: PretrainRun, start: Path | str, data: TokenData, prototypes: SlidePrototypes, owner: np.ndarray
+    settings: PretrainRun, start: Path | str, session: Session, prototypes: SlidePrototypes, owner: np.ndarray
 ) -> np.ndarray | None:
     """Shares of its slide's prototypes in each region's target, float32 `[N, M]`; None where a region takes its own.
 
@@ -25,12 +25,13 @@ def soft_shares(
     Args:
         settings: of the run.
         start: state that the round starts from.
-        data: tokens of all regions, as they are clustered.
+        session: with the tokens of all regions; they are seen as they are clustered.
         prototypes: of all slides, or of the cohort.
         owner: int64 `[N]`, the row of `prototypes.vectors` that each region belongs to.
     """
     if not settings.loss.soft_temp:
         return None
+    data = session.as_clustered(settings)
     teacher = load_teacher(start, settings, data.dim, data.device)
     _, clustered = clustered_features(settings, teacher, data)
     return prototype_shares(clustered.numpy(), prototypes, owner, settings.loss.soft_temp)
